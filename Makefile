@@ -1,0 +1,37 @@
+# make        set up, run the pipeline, show the metrics
+# make test   set up, run all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: all setup repro test lint lock clean
+
+all: repro
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "descry needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+repro: setup
+	@dvc repro
+	@python -m stages.summary
+
+test: setup
+	@python -m pytest
+
+lint: setup
+	@ruff check . && ruff format --check . && mypy
+
+lock: setup  # after a change of pyproject.toml's dependencies
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --annotation-style line --output-file requirements.lock pyproject.toml
+	sed -i 's/+cpu / /' requirements.lock
+
+clean:
+	rm -rf $(VENV)

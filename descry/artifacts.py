@@ -1,0 +1,253 @@
+"""The only module that knows file formats: one reader and one writer per artifact.
+
+Writers are atomic (a temporary name, then a rename) and give the same bytes for the same content. Readers
+check what they read and raise InputError, one line that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from descry.errors import InputError
+
+SCHEMA = 1
+"""Version of every artifact; a reader refuses another one."""
+
+_HEAL = "run `dvc repro` again, or `dvc pull` it"
+
+TABLES: dict[str, dict[str, str]] = {
+    "sentences": {
+        "sentence_id": "string",
+        "review_id": "string",
+        "position": "int32",
+        "product": "string",
+        "text": "string",
+    },
+    "gold": {"sentence_id": "string", "aspects": "list<element: string>"},
+    "candidates": {
+        "row": "int32",
+        "candidate": "string",
+        "score": "float",
+        "rank": "int16",
+        "generator": "string",
+    },
+    "assignments": {
+        "layer": "int16",
+        "index": "int32",
+        "descriptor": "string",
+        "count": "int32",
+        "known": "int32",
+        "composition": "double",
+        "prevalence": "double",
+        "lift": "double",
+        "p": "double",
+        "q": "double",
+        "enrichment_assigned": "bool",
+        "enrichment_rank": "int16",
+        "composition_assigned": "bool",
+        "composition_rank": "int16",
+    },
+}
+"""Columns and Arrow types of every table."""
+
+ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
+    "labels": {
+        "labels": ("int8", ("sentences", "descriptors")),
+        "scores": ("float32", ("sentences", "descriptors")),
+    },
+    "evidence": {
+        "layer": ("int16", ("neurons",)),
+        "index": ("int32", ("neurons",)),
+        "counts": ("int32", ("neurons", "descriptors")),
+        "known": ("int32", ("neurons", "descriptors")),
+        "positives": ("int64", ("descriptors",)),
+        "population": ("int64", ("descriptors",)),
+    },
+    "activations": {
+        "layer": ("int16", ("neurons",)),
+        "index": ("int32", ("neurons",)),
+        "values": ("float32", ("neurons", "kept")),
+        "rows": ("int32", ("neurons", "kept")),
+        "mean": ("float32", ("neurons",)),
+        "std": ("float32", ("neurons",)),
+        "maximum": ("float32", ("neurons",)),
+        "probe_rows": ("int32", ("sampled",)),
+        "probe": ("float16", ("sampled", "neurons")),
+    },
+}
+"""Arrays of every safetensors artifact: dtype and named dimensions, which must agree within a file."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What is kept of a target's activations on one split; neurons are in order of layer, then index.
+
+    values float32 [neurons, K] and rows int32 [neurons, K]: the K sentences with the largest activation, best
+    first; mean, std, maximum float32 [neurons] over the `count` sentences; probe float16 [sampled, neurons]
+    and probe_rows int32 [sampled], ascending; layer int16 [neurons] from 1, index int32 [neurons] from 0.
+    """
+
+    count: int
+    layer: np.ndarray
+    index: np.ndarray
+    values: np.ndarray
+    rows: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    maximum: np.ndarray
+    probe_rows: np.ndarray
+    probe: np.ndarray
+    pooling: str
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while reading `path` into one line."""
+    if not path.is_file():
+        raise InputError(f"{path}: not there; {_HEAL}")
+    try:
+        yield
+    except InputError:
+        raise
+    except (SafetensorError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: damaged or of another kind ({reason}); {_HEAL}") from error
+
+
+def _check_schema(path: Path, metadata: Mapping[Any, Any] | None, kind: str) -> None:
+    found = {str(key): str(value) for key, value in (metadata or {}).items()}
+    if (found.get("kind"), found.get("schema")) != (kind, str(SCHEMA)):
+        raise InputError(
+            f"{path}: holds {found.get('kind')} of schema {found.get('schema')}, "
+            f"not {kind} of schema {SCHEMA}; {_HEAL}"
+        )
+
+
+def _arrow_schema(kind: str) -> pa.Schema:
+    types = {"list<element: string>": pa.list_(pa.string()), "bool": pa.bool_(), "float": pa.float32()}
+    columns = [
+        (name, types[text] if text in types else pa.type_for_alias(text)) for name, text in TABLES[kind].items()
+    ]
+    return pa.schema(columns, metadata={"kind": kind, "schema": str(SCHEMA)})
+
+
+def write_table(path: Path, frame: pd.DataFrame, kind: str) -> None:
+    """Write a table as parquet. kind: a key of TABLES."""
+    table = pa.Table.from_pandas(frame, schema=_arrow_schema(kind), preserve_index=False)
+    with replacing(path) as partial:
+        pq.write_table(table.replace_schema_metadata(_arrow_schema(kind).metadata), partial)
+
+
+def read_table(path: Path, kind: str) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; its schema is checked."""
+    with _readable(path):
+        table = pq.read_table(path)
+        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        _check_schema(path, metadata, kind)
+        if not table.schema.equals(_arrow_schema(kind)):
+            raise InputError(f"{path}: its columns are not those of {kind}; {_HEAL}")
+        frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str, meta: Mapping[str, Any]) -> None:
+    """Write arrays as safetensors. kind: a key of ARRAYS; meta: what JSON can hold."""
+    tensors = {name: np.ascontiguousarray(arrays[name]) for name in ARRAYS[kind]}
+    _check_arrays(path, tensors, kind)
+    header = {"kind": kind, "schema": str(SCHEMA), "meta": json.dumps(meta, sort_keys=True)}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata=header)
+
+
+def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> None:
+    sizes: dict[str, int] = {}
+    for name, (dtype, dimensions) in ARRAYS[kind].items():
+        array = arrays[name]
+        if array.dtype != dtype or array.ndim != len(dimensions):
+            raise InputError(f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}")
+        for dimension, size in zip(dimensions, array.shape, strict=True):
+            if sizes.setdefault(dimension, size) != size:
+                raise InputError(f"{path}: {name} has {size} {dimension}, other arrays have {sizes[dimension]}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds values that are not finite; {_HEAL}")
+
+
+def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and meta that `write_arrays` wrote; dtypes, shapes and finiteness are checked."""
+    with _readable(path):
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            _check_schema(path, header, kind)
+            arrays = {name: file.get_tensor(name) for name in ARRAYS[kind]}
+        _check_arrays(path, arrays, kind)
+        meta: dict[str, Any] = json.loads(header["meta"])
+    return arrays, meta
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys, one blank of indent and a last newline."""
+    with replacing(path) as partial:
+        partial.write_text(
+            json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON."""
+    with _readable(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_metrics(path: Path, measures: Mapping[str, Any]) -> None:
+    """Write what `dvc metrics` shows: nested finite numbers, rounded to 6 decimals.
+
+    Errors: ValueError for anything that is not a finite number.
+    """
+
+    def rounded(value: Any, name: str) -> Any:
+        if isinstance(value, Mapping):
+            return {key: rounded(inner, f"{name}.{key}") for key, inner in value.items()}
+        if isinstance(value, (bool, str)) or not math.isfinite(value):
+            raise ValueError(f"metric {name[1:]} is {value}, not a finite number")
+        return value if isinstance(value, int) else round(float(value), 6)
+
+    write_json(path, rounded(measures, ""))
+
+
+def write_activations(path: Path, activations: Activations) -> None:
+    """Write what was kept of a target's activations on one split."""
+    meta = {"count": activations.count, "pooling": activations.pooling}
+    write_arrays(path, vars(activations), "activations", meta)
+
+
+def read_activations(path: Path) -> Activations:
+    """Read what `write_activations` wrote."""
+    arrays, meta = read_arrays(path, "activations")
+    return Activations(**arrays, **meta)

@@ -1,0 +1,84 @@
+"""Plain readable sentences out of raw review texts."""
+
+import html
+import re
+import unicodedata
+
+import sentencex  # type: ignore[import-untyped]
+
+from descry.corpus.readers import Passage, Review
+
+_ENTITY = re.compile(r"&(#?\w{1,31}) ?;")
+_BREAKS = "blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|table|tbody|td|th|tr|ul"
+_INLINE = "a|abbr|b|big|center|code|em|font|i|img|input|s|small|span|strong|sub|sup|tt|u|video"
+# Only known names, and with attributes only: "a < b and c > d" and "<3" are text.
+_TAG = re.compile(rf"<\s*/?\s*(?:({_BREAKS})|{_INLINE})(?:\s[^<>]*=[^<>]*)?\s*/?\s*>", re.IGNORECASE)
+# Control and format characters that are not white space, and halves of surrogate pairs.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+# The blanks that a tokeniser put in. Each rule takes out blanks and nothing else.
+_BLANKS = [
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in [
+        (r"(?<=\w) (n['’]t|['’](?:s|m|d|re|ve|ll))(?![\w'’])", r"\1"),
+        (r"\b(gon|wan|got) (?=(?:(?<=got )ta|(?<!got )na)\b)", r"\1"),
+        (r'(?<!\S)(?<!\d )" ([^"]*[^" ]) "(?=[\s,.;:!?)]|$)', r'"\1"'),
+        (r"([(\[]) +", r"\1"),
+        (r" +(?=[)\]])", ""),
+        (r" +((?:\.+|[,!?])(?=[\s,.!?)\]\"]|$)|[;:](?=\s(?!\d)|$))", r"\1"),
+        (r"(?<=\d) (?=%)", ""),
+        (r"([$£€#]) (?=\d)", r"\1"),
+    ]
+]
+
+
+def normalise(text: str) -> str:
+    """Return a text that reads well: one line for each line or block of the original, none of them empty.
+
+    Markup goes (entities are resolved, known HTML tags are taken out, <br>, <p> and the like end a line);
+    characters that nobody sees go; white space is single blanks; the blanks that a tokeniser put before
+    punctuation, in contractions, brackets and quotes are closed: `( it does n't fit , sadly )` becomes
+    `(it doesn't fit, sadly)`. A text without any of that comes back unchanged. NFC.
+    """
+    text = _ENTITY.sub(lambda found: html.unescape(f"&{found[1]};"), text)
+    text = _TAG.sub(lambda found: "\n" if found[1] else " ", text)
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    lines = (_close_blanks(" ".join(line.split())) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def segment(text: str, language: str = "en") -> list[str]:
+    """Cut a normalised text into sentences; the end of a line always ends a sentence.
+
+    language: an ISO 639 code that sentencex knows (about 300; it takes one that it does not know as English).
+    Only blanks and line ends between sentences are lost; none is empty.
+    """
+    pieces = (piece.strip() for line in text.splitlines() for piece in sentencex.segment(language, line))
+    return [piece for piece in pieces if piece]
+
+
+def has_letter(text: str) -> bool:
+    """Say whether there is a letter, of any script, in a text."""
+    return any(character.isalpha() for character in text)
+
+
+def sentences(review: Review, language: str = "en") -> list[Passage]:
+    """Return a review's sentences, normalised, each with its gold aspects; those without a letter are in.
+
+    Sentences that the corpus gives are taken as they are. Gold aspects of a whole text pass to its sentence
+    if it has but one with letters, and to all if there are none of them (()); else they are None, for nobody
+    knows which sentence they belong to.
+    """
+    if review.segmented:
+        return [Passage(" ".join(normalise(p.text).split()), p.aspects) for p in review.passages]
+    (whole,) = review.passages
+    texts = segment(normalise(whole.text), language)
+    known = not whole.aspects or sum(map(has_letter, texts)) == 1
+    return [Passage(text, whole.aspects if known else None) for text in texts]
+
+
+def _close_blanks(line: str) -> str:
+    for pattern, replacement in _BLANKS:
+        line = pattern.sub(replacement, line)
+    return line

@@ -1,0 +1,300 @@
+"""The measures. Each is a few lines; definitions in docs/method.md, section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from descry.artifacts import Activations
+from descry.assignment import Findings, ranking
+
+
+def hits(order: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """How many of each row's first k columns in `order` are relevant; int64 [rows]."""
+    found: np.ndarray = np.take_along_axis(relevant, order[:, :k], axis=1).sum(axis=1)
+    return found
+
+
+def precision_at_k(order: np.ndarray, relevant: np.ndarray, k: int) -> float:
+    """Mean over the rows with anything relevant of (relevant among the first k) / k, in [0, 1].
+
+    order: int [rows, columns], best column first; relevant: bool [rows, columns]. 0.0 where no row counts.
+    """
+    rows = relevant.any(axis=1)
+    return float(hits(order[rows], relevant[rows], k).mean() / k) if rows.any() else 0.0
+
+
+def recall_at_k(order: np.ndarray, relevant: np.ndarray, k: int) -> float:
+    """Mean over the rows with anything relevant of the share of it among the first k; as precision_at_k."""
+    rows = relevant.any(axis=1)
+    if not rows.any():
+        return 0.0
+    return float((hits(order[rows], relevant[rows], k) / relevant[rows].sum(axis=1)).mean())
+
+
+def ceiling_precision_at_k(relevant: np.ndarray, k: int) -> float:
+    """The best precision@k that any order can reach: mean(min(k, relevant)) / k over rows with any."""
+    sizes = relevant.sum(axis=1)
+    return float(np.minimum(sizes[sizes > 0], k).mean() / k) if (sizes > 0).any() else 0.0
+
+
+def at_k(order: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
+    """precision_at_k and recall_at_k for each k, under those names."""
+    measures = {f"precision_at_{k}": precision_at_k(order, relevant, k) for k in ks}
+    return measures | {f"recall_at_{k}": recall_at_k(order, relevant, k) for k in ks}
+
+
+def jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean over rows where either set is non-empty of |a and b| / |a or b|, in [0, 1]; bool [rows, columns]."""
+    union = (a | b).sum(axis=1)
+    rows = union > 0
+    return float(((a & b).sum(axis=1)[rows] / union[rows]).mean()) if rows.any() else 0.0
+
+
+def pooled_jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """|a and b| / |a or b| over all entries, in [0, 1]; 0.0 where both are empty."""
+    union = int((a | b).sum())
+    return float((a & b).sum() / union) if union else 0.0
+
+
+def first_k(findings: Findings, k: int) -> np.ndarray:
+    """bool [neurons, descriptors]: each neuron's k strongest assigned descriptors (fewer where it has fewer)."""
+    order = ranking(np.where(findings.assigned, findings.strength, -1.0))[:, :k]
+    chosen = np.zeros(findings.assigned.shape, dtype=bool)
+    np.put_along_axis(chosen, order, True, axis=1)
+    return chosen & findings.assigned
+
+
+def replication(assigned: np.ndarray, log_p: np.ndarray, level: float = 0.05) -> float:
+    """Share of the pairs assigned on one split whose p on the other is at most `level`; chance: `level`."""
+    return float((log_p[assigned] <= np.log(level)).mean()) if assigned.any() else 0.0
+
+
+def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Average precision of every score for every reference: float64 [descriptors, aspects].
+
+    scores: float [sentences, descriptors]; relevant: bool [sentences, aspects]. Ties keep the order of the
+    rows. 0.0 for an aspect that no sentence has.
+    """
+    out = np.zeros((scores.shape[1], relevant.shape[1]))
+    places = np.arange(1, len(scores) + 1)[:, None]
+    for d, order in enumerate(np.argsort(-scores, axis=0, kind="stable").T):
+        ranked = relevant[order]
+        precision = np.cumsum(ranked, axis=0) / places
+        out[d] = (precision * ranked).sum(axis=0) / np.maximum(ranked.sum(axis=0), 1)
+    return out
+
+
+def f1(predicted: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """F1 of every predicted set for every reference: float64 [descriptors, aspects]; 0.0 where both empty."""
+    both = predicted.astype(np.float64).T @ relevant.astype(np.float64)
+    sizes = predicted.sum(axis=0)[:, None] + relevant.sum(axis=0)[None, :]
+    return 2 * both / np.maximum(sizes, 1)
+
+
+def voices(findings: Findings) -> np.ndarray:
+    """How much each neuron's firing speaks for each descriptor: float32 [neurons, descriptors].
+
+    -log10 q of the assigned pairs, each descriptor's column summing to 1 (or 0 where no neuron carries it).
+    """
+    voice = np.where(findings.assigned, -findings.log_q / np.log(10), 0.0)
+    return (voice / np.maximum(voice.sum(axis=0), 1e-12)).astype(np.float32)
+
+
+def firing(activations: Activations, reference: Activations) -> np.ndarray:
+    """How far above its mean each neuron fires on the probe's sentences: max(z, 0), float32 [probe, neurons].
+
+    z is standardised with the mean and std of `reference` (the calibration split); a neuron that never moves
+    there gives 0.
+    """
+    spread = np.where(reference.std > 0, reference.std, np.inf).astype(np.float32)
+    z = (activations.probe.astype(np.float32) - reference.mean) / spread
+    return np.maximum(z, 0.0, out=z)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same thing on both splits."""
+
+    calibration: Any
+    validation: Any
+
+
+def sentence_order(fired: Pair, calibration: Findings) -> np.ndarray:
+    """Descriptors of every sentence of validation's probe, best first: int64 [probe, descriptors].
+
+    score[x, d] = sum_n voice[n, d] * fired[x, n], each descriptor standardised on calibration's probe. Those
+    that no neuron carries come last, the more prevalent first.
+    """
+    speaks = calibration.described
+    voice = voices(calibration)[speaks]
+    known, scores = fired.calibration[:, speaks] @ voice, fired.validation[:, speaks] @ voice
+    spread = known.std(axis=0)
+    spoken = spread > 0
+    standard = (scores - known.mean(axis=0)) / np.where(spoken, spread, 1.0)
+    return ranking(np.where(spoken, standard, -1e9 + calibration.evidence.prevalence))
+
+
+def neuron_measures(found: Pair, ks: Sequence[int]) -> dict[str, float]:
+    """precision@k and recall@k of each neuron's k best descriptors on calibration, against those assigned to
+    it on validation, over the neurons described on both; `described` on calibration; `coverage`: the share of
+    all neurons that are described on both."""
+    both = found.calibration.described & found.validation.described
+    own = np.where(found.calibration.assigned, 1e9, 0.0) + found.calibration.strength
+    order = ranking(own[both])
+    measures = at_k(order, found.validation.assigned[both], ks)
+    return measures | {
+        "described": int(found.calibration.described.sum()),
+        "coverage": float(both.mean()),
+    }
+
+
+def consistency_measures(found: Pair) -> dict[str, float]:
+    """Agreement of the two splits' findings: `jaccard` (per neuron), `pooled_jaccard`, `top2_jaccard`,
+    `replication` and `coverage` (the share of neurons described on either split)."""
+    calibration, validation = found.calibration, found.validation
+    return {
+        "jaccard": jaccard(calibration.assigned, validation.assigned),
+        "pooled_jaccard": pooled_jaccard(calibration.assigned, validation.assigned),
+        "top2_jaccard": jaccard(first_k(calibration, 2), first_k(validation, 2)),
+        "replication": replication(calibration.assigned, validation.log_p),
+        "coverage": float((calibration.described | validation.described).mean()),
+    }
+
+
+def aspect_names(*gold: Sequence[Sequence[str] | None]) -> list[str]:
+    """All gold aspects, sorted; empty where the corpus has no gold."""
+    return sorted({aspect for rows in gold for aspects in rows if aspects is not None for aspect in aspects})
+
+
+def aspect_labels(gold: Sequence[Sequence[str] | None], names: Sequence[str]) -> np.ndarray:
+    """Gold as labels: int8 [sentences, aspects], 1 or 0; -1 where a sentence's aspects are not known."""
+    column = {name: number for number, name in enumerate(names)}
+    labels = np.zeros((len(gold), len(names)), dtype=np.int8)
+    for row, aspects in enumerate(gold):
+        if aspects is None:
+            labels[row] = -1
+        else:
+            labels[row, [column[aspect] for aspect in aspects]] = 1
+    return labels
+
+
+def known_rows(labels: np.ndarray) -> np.ndarray:
+    """bool [sentences]: those without a missing label."""
+    known: np.ndarray = (labels >= 0).all(axis=1)
+    return known
+
+
+def match(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which descriptor speaks for which aspect, by average precision on calibration.
+
+    Returns the best descriptor of every aspect, int64 [aspects], and the best aspect of every descriptor,
+    int64 [descriptors]. gold: int8 [sentences, aspects].
+    """
+    rows = known_rows(gold)
+    precision = average_precision(scores[rows], gold[rows] == 1)
+    chance = (gold[rows] == 1).mean(axis=0)
+    return precision.argmax(axis=0), (precision - chance).argmax(axis=1)
+
+
+def aspect_order(order: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.ndarray:
+    """Gold aspects of every sentence, best first, through each aspect's best-placed descriptor; aspects that
+    no descriptor speaks for come last. int64 [sentences, aspects]."""
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.arange(order.shape[1])[None, :], axis=1)
+    best = np.full((len(order), aspects), order.shape[1])
+    for descriptor, aspect in enumerate(aspect_of):
+        best[:, aspect] = np.minimum(best[:, aspect], places[:, descriptor])
+    return ranking(-best.astype(np.float64))
+
+
+def label_shares(labels: np.ndarray) -> dict[str, float]:
+    """Share of missing labels, labels a sentence, and share of sentences with none; int8 [sentences, columns]."""
+    return {
+        "missing_share": float((labels < 0).mean()),
+        "per_sentence": float((labels == 1).sum(axis=1).mean()),
+        "none_share": float((labels < 1).all(axis=1).mean()),
+    }
+
+
+def label_quality(scores: Pair, labels: Pair, gold: Pair) -> dict[str, float]:
+    """How well the best-matching descriptor (matched on calibration) tells each gold aspect on validation."""
+    best, _ = match(scores.calibration, gold.calibration)
+    rows = known_rows(gold.validation)
+    relevant = gold.validation[rows] == 1
+    aspects = np.arange(relevant.shape[1])
+    return {
+        "mean_best_ap": float(average_precision(scores.validation[rows], relevant)[best, aspects].mean()),
+        "mean_best_f1": float(f1(labels.validation[rows] == 1, relevant)[best, aspects].mean()),
+    }
+
+
+def recovery(scores: np.ndarray, gold: np.ndarray, level: float = 0.3) -> dict[str, float]:
+    """What the vocabulary could express: the best descriptor of every aspect, matched with hindsight on all
+    sentences; `matched_share` counts the aspects with an average precision of at least `level`."""
+    rows = known_rows(gold)
+    best = average_precision(scores[rows], gold[rows] == 1).max(axis=0)
+    return {"mean_best_ap": float(best.mean()), "matched_share": float((best >= level).mean())}
+
+
+def sentence_measures(order: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
+    """precision@k, recall@k and the ceiling of precision@k, over the sentences without a missing label.
+
+    order: best column first [sentences, columns]; labels: int8, same shape.
+    """
+    rows = known_rows(labels)
+    relevant = labels[rows] == 1
+    measures = at_k(np.broadcast_to(order, labels.shape)[rows], relevant, ks)
+    return measures | {f"ceiling_precision_at_{k}": ceiling_precision_at_k(relevant, k) for k in ks}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the sentences of validation's probe really bear.
+
+    labels: int8 [probe, columns]. aspect_of: the aspect that each descriptor speaks for (see `match`), where
+    the columns are gold aspects; None where they are the descriptors themselves.
+    """
+
+    labels: np.ndarray
+    aspect_of: np.ndarray | None = None
+
+    def measure(self, order: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
+        """sentence_measures of descriptors in order [probe or 1, descriptors]."""
+        if self.aspect_of is not None:
+            order = aspect_order(order, self.aspect_of, self.labels.shape[1])
+        return sentence_measures(order, self.labels, ks)
+
+
+def prediction_measures(
+    found: Pair, fired: Pair, references: Mapping[str, Reference], ks: Sequence[int]
+) -> dict[str, Any]:
+    """`neuron` and `sentence.<reference>` measures of findings."""
+    order = sentence_order(fired, found.calibration)
+    return {
+        "neuron": neuron_measures(found, ks),
+        "sentence": {name: reference.measure(order, ks) for name, reference in references.items()},
+    }
+
+
+def flat(measures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested measures under dotted names."""
+    out: dict[str, float] = {}
+    for name, value in measures.items():
+        out |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return out
+
+
+def nested(measures: Mapping[str, float]) -> dict[str, Any]:
+    """The inverse of `flat`."""
+    out: dict[str, Any] = {}
+    for name, value in measures.items():
+        *path, last = name.split(".")
+        here = out
+        for part in path:
+            here = here.setdefault(part, {})
+        here[last] = value
+    return out

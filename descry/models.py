@@ -1,0 +1,127 @@
+"""Model weights as files: from an installed package, a local folder or the Hub, safetensors only."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from descry.errors import InputError
+
+PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/*.json", "*/*.safetensors")
+"""What is taken of a model folder: configuration, tokenizer, weights; never a pickle."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: `package:NAME`, a local folder, or a Hub id with the commit in `revision`.
+
+    sha256: what model.safetensors must hash to, "" for no check.
+    """
+
+    source: str
+    revision: str = ""
+    sha256: str = ""
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"model package:{name}: no package of that name is installed; pip install it first")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    folders = sorted(path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors")))
+    if not folders:
+        raise InputError(f"model package:{name}: holds no folder with config.json and safetensors weights")
+    return folders[0]
+
+
+def _hub_folder(source: Source) -> Path:
+    if not _COMMIT.fullmatch(source.revision):
+        raise InputError(
+            f"model {source.source}: neither a local folder nor a Hub id with its revision; for a Hub id set "
+            "`revision` to the 40 hexadecimal digits of the commit, so that the same weights come every time"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(
+            snapshot_download(source.source, revision=source.revision, allow_patterns=list(PATTERNS))
+        )
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"model {source.source}: cannot be fetched from the Hub ({reason}); without a network, copy the "
+            "model's folder to this machine and give its path, or `dvc pull` the weights from a remote"
+        ) from error
+
+
+def locate(source: Source) -> Path:
+    """The folder that holds the model's files. Errors: InputError where there is none, or no safetensors."""
+    if source.source.startswith("package:"):
+        folder = _package_folder(source.source.removeprefix("package:"))
+    elif Path(source.source).is_dir():
+        folder = Path(source.source)
+    elif _HUB_ID.fullmatch(source.source):
+        folder = _hub_folder(source)
+    else:
+        raise InputError(
+            f"model {source.source}: no such folder; give package:NAME, a local folder, or a Hub id (owner/name)"
+        )
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model {source.source}: the folder has no config.json")
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(
+            f"model {source.source}: the folder has no *.safetensors weights; other formats can run code when "
+            "they are read and are refused: convert them (transformers: save_pretrained) first"
+        )
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path: Path, source: Source) -> None:
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise InputError(f"model {source.source}: {path.name} is damaged ({error}); fetch it again") from error
+
+
+def fetch(source: Source, destination: Path) -> dict[str, str]:
+    """Copy a model's files to a new folder; returns the sha256 of each by relative name.
+
+    Errors: InputError where the source is not there, holds no safetensors, is damaged, or is not the model
+    that `sha256` names. `destination` appears whole or not at all.
+    """
+    folder = locate(source)
+    files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
+    for weights in folder.glob("*.safetensors"):
+        _check(weights, source)
+    partial = destination.with_name(destination.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in files:
+        target = partial / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    sums = {str(path.relative_to(folder)): _sha256(partial / path.relative_to(folder)) for path in files}
+    if source.sha256 and sums.get("model.safetensors") != source.sha256:
+        shutil.rmtree(partial)
+        raise InputError(
+            f"model {source.source}: model.safetensors has sha256 {sums.get('model.safetensors')}, "
+            f"not {source.sha256}; it is another model or damaged"
+        )
+    shutil.rmtree(destination, ignore_errors=True)
+    partial.rename(destination)
+    return sums

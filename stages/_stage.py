@@ -1,0 +1,51 @@
+"""What every stage needs: its parameters, its paths, and one line of error for bad input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from descry.errors import InputError
+from descry.settings import Section, parse
+
+SPLITS = ("calibration", "validation")
+
+MODELS = Path("data/models")
+SENTENCES = Path("data/sentences")
+GOLD = Path("data/gold")
+CANDIDATES = Path("data/candidates.parquet")
+DESCRIPTORS = Path("data/descriptors.json")
+LABELS = Path("data/labels")
+ACTIVATIONS = Path("data/activations")
+EVIDENCE = Path("data/evidence")
+ASSIGNMENTS = Path("data/assignments")
+MEASURES = Path("data/measures")
+METRICS = Path("metrics")
+REPORT = Path("report")
+
+S = TypeVar("S", bound=Section)
+
+
+def settings(section: type[S]) -> S:
+    """This stage's own section of params.yaml, as DVC reads it: what the stage does not declare is not there."""
+    return parse(section, _declared())
+
+
+def _declared() -> dict[str, Any]:
+    if "DVC_STAGE" not in os.environ:
+        raise InputError("a stage runs inside DVC, which hands it its parameters: use `dvc repro` (or `dvc repro -s NAME`)")
+    from dvc.api import params_show
+
+    return dict(params_show(stages=os.environ["DVC_STAGE"]))
+
+
+def run(stage: Callable[[], None]) -> None:
+    """Run a stage; InputError ends it with one line on stderr and exit code 1."""
+    try:
+        stage()
+    except InputError as error:
+        print(f"descry: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from descry.activations import POOLINGS, Target, extract, probe_sample, token_batches
+from descry.errors import InputError
+
+TEXTS = [
+    "the battery died after a week",
+    "love the sound of this small speaker and it is very very loud",
+    "box was torn",
+    "loud",
+    "it is the small box and the box is loud and the box was small",
+    "battery battery battery",
+]
+
+
+def slow_activations(folder: Path, text: str) -> list[np.ndarray]:
+    """FFN activations of one sentence, layer by layer, from the layers' own weights: [tokens, width] without
+    [CLS] and [SEP]."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        inputs = tokenizer(text, return_tensors="pt")
+        states = model(**inputs, output_hidden_states=True).hidden_states
+        found = []
+        for layer, state in zip(model.encoder.layer, states, strict=False):
+            mask = torch.zeros(1, 1, 1, state.shape[1])
+            attended = layer.attention(state, attention_mask=mask)[0]
+            weights = layer.intermediate.dense
+            found.append(torch.nn.functional.gelu(attended @ weights.weight.T + weights.bias)[0, 1:-1].numpy())
+    return found
+
+
+REDUCE = {
+    "max": lambda v: v.max(0),
+    "mean": lambda v: v.mean(0),
+    "first": lambda v: v[0],
+    "last": lambda v: v[-1],
+}
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_every_neuron_equals_an_independent_computation(tiny_bert: Path, pooling: str) -> None:
+    found = extract(Target(tiny_bert), TEXTS, np.arange(len(TEXTS)), pooling=pooling, top_k=len(TEXTS), batch_tokens=40)
+    expected = np.stack(
+        [np.concatenate([REDUCE[pooling](v) for v in slow_activations(tiny_bert, text)]) for text in TEXTS]
+    )
+    restored = np.empty_like(expected)
+    np.put_along_axis(restored, found.rows.T.astype(np.int64), found.values.T, axis=0)
+    np.testing.assert_allclose(restored, expected, atol=2e-6)
+    np.testing.assert_allclose(found.probe, expected, atol=2e-3)
+    np.testing.assert_allclose(found.mean, expected.mean(0), atol=2e-6)
+    assert found.count == len(TEXTS)
+    assert found.layer.tolist() == [1] * 48 + [2] * 48 + [3] * 48
+    assert found.index.tolist() == list(range(48)) * 3
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_pooling_against_rows_worked_out_by_hand(pooling: str) -> None:
+    values = torch.tensor([[[9.0, 9.0], [1.0, -4.0], [3.0, -2.0], [9.0, 9.0], [9.0, 9.0]]])
+    own = torch.tensor([[False, True, True, False, False]])
+    expected = {"max": [3.0, -2.0], "mean": [2.0, -3.0], "first": [1.0, -4.0], "last": [3.0, -2.0]}
+    assert POOLINGS[pooling](values, own).tolist() == [expected[pooling]]
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_a_batch_of_one_equals_a_batch_of_n_and_padding_never_enters(tiny_bert: Path, pooling: str) -> None:
+    target = Target(tiny_bert)
+    ids, special = target.encode(TEXTS)
+    together = target.pooled(ids, special, pooling)
+    for side in ("left", "right"):
+        target.tokenizer.padding_side = side
+        torch.testing.assert_close(target.pooled(ids, special, pooling), together, atol=1e-6, rtol=1e-5)
+    for row in range(len(TEXTS)):
+        alone = target.pooled([ids[row]], [special[row]], pooling)[0]
+        torch.testing.assert_close(alone, together[row], atol=1e-6, rtol=1e-5)
+
+
+def test_the_embedded_model_gives_its_documented_neurons(embedded_model: Path) -> None:
+    target = Target(embedded_model)
+    assert target.widths == [1536] * 6
+    ids, special = target.encode(["The battery died."])
+    one = target.pooled(ids, special, "max")
+    expected = np.concatenate([v.max(0) for v in slow_activations(embedded_model, "The battery died.")])
+    np.testing.assert_allclose(one[0].numpy(), expected, atol=1e-5)
+
+
+def test_too_long_a_sentence_is_cut_not_refused(tiny_bert: Path) -> None:
+    found = extract(Target(tiny_bert), ["battery " * 500, "loud"], np.array([0]), top_k=1)
+    assert np.isfinite(found.values).all()
+
+
+def test_hooks_are_gone_after_a_pass(tiny_bert: Path) -> None:
+    target = Target(tiny_bert)
+    ids, special = target.encode(TEXTS[:1])
+    target.pooled(ids, special, "max")
+    assert not any(site.module._forward_pre_hooks for site in target.sites)
+
+
+def test_a_sentence_without_tokens_is_named(tiny_bert: Path) -> None:
+    with pytest.raises(InputError, match="no token"):
+        extract(Target(tiny_bert), ["loud", ""], np.array([0]))
+
+
+def test_a_folder_that_is_no_model_ends_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not load") as caught:
+        Target(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 30, 1000])
+def test_batches_hold_every_row_once_within_the_budget(tokens: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 30, size=101).tolist()
+    batches = token_batches(lengths, tokens)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(101))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= tokens
+    if tokens == 1000:
+        assert len(batches) < 5
+    assert token_batches([], 10) == []
+
+
+def test_the_probe_follows_the_sentences_and_not_their_order() -> None:
+    ids = [f"r{number}:0" for number in range(50)]
+    sample = {ids[row] for row in probe_sample(ids, 10, "k")}
+    backwards = ids[::-1]
+    assert {backwards[row] for row in probe_sample(backwards, 10, "k")} == sample
+    assert len(sample) == 10
+    assert sample <= {ids[row] for row in probe_sample(ids, 20, "k")}
+    assert probe_sample(ids, 99, "k").tolist() == list(range(50))

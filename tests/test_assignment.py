@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control, hypergeom
+
+from descry.assignment import Evidence, assign, benjamini_hochberg, gather, log_p, log_tail, ranking, table
+
+
+def random_case(seed: int, missing: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((60, 5)) < [0.5, 0.3, 0.1, 0.02, 0.0]).astype(np.int8)
+    labels[generator.random(labels.shape) < missing] = -1
+    rows = np.stack([generator.permutation(60)[:12] for _ in range(7)])
+    return rows, labels
+
+
+def test_counts_equal_a_loop_and_missing_labels_count_nowhere() -> None:
+    rows, labels = random_case(0)
+    found = gather(rows, labels)
+    for n in range(len(rows)):
+        for d in range(labels.shape[1]):
+            own = [labels[row, d] for row in rows[n]]
+            assert found.counts[n, d] == own.count(1)
+            assert found.known[n, d] == len(own) - own.count(-1)
+    for d in range(labels.shape[1]):
+        assert found.population[d] == sum(labels[:, d] >= 0)
+        assert found.positives[d] == sum(labels[:, d] == 1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 400), st.data())
+def test_the_tail_is_the_hypergeometric_one(population: int, data: st.DataObject) -> None:
+    positives = data.draw(st.integers(0, population))
+    draws = data.draw(st.integers(0, population))
+    expected = hypergeom.sf(np.arange(draws + 1) - 1, population, positives, draws)
+    np.testing.assert_allclose(np.exp(log_tail(population, positives, draws)), expected, rtol=1e-7, atol=1e-14)
+
+
+def test_the_tail_holds_where_the_probability_underflows() -> None:
+    tail = log_tail(200_000, 5_000, 400)
+    assert np.isfinite(tail).all()
+    assert (np.diff(tail) < 0).all()
+    assert tail[400] < -745  # below the least float64
+    assert tail[0] == 0.0
+
+
+def test_p_is_the_chance_of_a_random_exemplar_set() -> None:
+    rows, labels = random_case(1)
+    found = gather(rows, labels)
+    p = np.exp(log_p(found))
+    for n in range(len(rows)):
+        for d in range(labels.shape[1]):
+            expected = hypergeom.sf(
+                found.counts[n, d] - 1, found.population[d], found.positives[d], found.known[n, d]
+            )
+            assert p[n, d] == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([1e-9, 0.001, 0.01, 0.02, 0.05, 0.3, 0.9, 1.0]), min_size=1, max_size=40))
+def test_q_is_that_of_benjamini_and_hochberg(values: list[float]) -> None:
+    p = np.array(values)
+    found = np.exp(benjamini_hochberg(np.log(p)))
+    np.testing.assert_allclose(found, false_discovery_control(p), rtol=1e-9)
+
+
+def test_q_keeps_the_shape_and_the_order_of_p() -> None:
+    log_ps = np.log(np.random.default_rng(2).random((9, 4)))
+    log_qs = benjamini_hochberg(log_ps)
+    assert log_qs.shape == log_ps.shape
+    assert (log_qs >= log_ps - 1e-12).all()
+    order = np.argsort(log_ps.ravel())
+    assert (np.diff(log_qs.ravel()[order]) >= -1e-12).all()
+
+
+def test_both_rules_do_what_they_say() -> None:
+    evidence = gather(*random_case(3))
+    enriched = assign(evidence, alpha=0.4, min_lift=1.2, min_count=2)
+    expected = (np.exp(enriched.log_q) <= 0.4) & (evidence.lift >= 1.2) & (evidence.counts >= 2)
+    np.testing.assert_array_equal(enriched.assigned, expected)
+    assert enriched.assigned.any()
+    composed = assign(evidence, rule="composition", tau=0.3)
+    np.testing.assert_array_equal(composed.assigned, evidence.counts / evidence.known >= 0.3)
+    np.testing.assert_array_equal(composed.strength, evidence.composition)
+
+
+def test_a_descriptor_without_sentences_is_never_assigned() -> None:
+    evidence = gather(*random_case(4, missing=0.0))
+    for rule in ("enrichment", "composition"):
+        assert not assign(evidence, rule=rule, alpha=0.99, min_lift=0.0, min_count=0).assigned[:, 4].any()
+
+
+def test_random_exemplars_get_few_descriptors_and_planted_ones_all() -> None:
+    generator = np.random.default_rng(5)
+    labels = (generator.random((2000, 10)) < 0.05).astype(np.int8)
+    rows = np.stack([generator.choice(2000, 50, replace=False) for _ in range(400)])
+    for n in range(40):
+        bearers = np.flatnonzero(labels[:, n % 10])
+        rows[n, :25] = generator.choice(bearers, 25, replace=False)
+    found = assign(gather(rows, labels), alpha=0.05)
+    assert found.assigned[np.arange(40), np.arange(40) % 10].all()
+    assert found.assigned[40:].sum() <= 5
+
+
+def test_ranking_breaks_ties_towards_the_lower_column() -> None:
+    assert ranking(np.array([[1.0, 3.0, 3.0, 0.0]])).tolist() == [[1, 2, 0, 3]]
+
+
+def test_the_table_holds_every_assigned_pair_once_in_order() -> None:
+    evidence = gather(*random_case(6))
+    options = {"alpha": 0.5, "min_lift": 1.0, "min_count": 1, "tau": 0.4}
+    findings = {rule: assign(evidence, rule=rule, **options) for rule in ("enrichment", "composition")}
+    names = [f"d{number}" for number in range(5)]
+    layer, index = np.array([1, 1, 1, 2, 2, 2, 2], np.int16), np.array([0, 1, 2, 0, 1, 2, 3], np.int32)
+    pairs = table(findings, layer, index, names)
+    either = findings["enrichment"].assigned | findings["composition"].assigned
+    assert len(pairs) == either.sum() > 0
+    for rule, found in findings.items():
+        assert pairs[f"{rule}_assigned"].sum() == found.assigned.sum()
+        chosen = pairs[pairs[f"{rule}_assigned"]].sort_values(["layer", "index", f"{rule}_rank"])
+        for (one_layer, one_index), rows in chosen.groupby(["layer", "index"]):
+            neuron = int(np.flatnonzero((layer == one_layer) & (index == one_index))[0])
+            best = [names[c] for c in ranking(found.strength)[neuron] if found.assigned[neuron, c]]
+            assert rows["descriptor"].tolist() == best
+            assert rows[f"{rule}_rank"].tolist() == list(range(1, len(best) + 1))
+        assert (pairs.loc[~pairs[f"{rule}_assigned"], f"{rule}_rank"] == 0).all()
+    assert pairs[["layer", "index"]].apply(tuple, axis=1).is_monotonic_increasing
+    row = pairs.iloc[0]
+    assert row["lift"] == pytest.approx(row["composition"] / row["prevalence"])
+
+
+def test_nothing_assigned_gives_an_empty_table() -> None:
+    evidence = Evidence(np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50]))
+    findings = {rule: assign(evidence, rule=rule) for rule in ("enrichment", "composition")}
+    assert table(findings, np.ones(2, np.int16), np.arange(2, dtype=np.int32), ["x"]).empty

@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score, jaccard_score, top_k_accuracy_score
+
+from descry import evaluation
+from descry.artifacts import Activations
+from descry.assignment import assign, gather, ranking
+from descry.evaluation import Pair
+
+
+def sets(seed: int, rows: int = 30, columns: int = 6, share: float = 0.3) -> np.ndarray:
+    return np.random.default_rng(seed).random((rows, columns)) < share
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_precision_and_recall_equal_a_loop(seed: int, k: int) -> None:
+    scores, relevant = np.random.default_rng(seed).random((30, 6)), sets(seed)
+    order = ranking(scores)
+    precisions, recalls = [], []
+    for row in range(30):
+        wanted = {c for c in range(6) if relevant[row, c]}
+        if wanted:
+            first = sorted(range(6), key=lambda c: -scores[row, c])[:k]
+            precisions.append(len(wanted & set(first)) / k)
+            recalls.append(len(wanted & set(first)) / len(wanted))
+    assert evaluation.precision_at_k(order, relevant, k) == pytest.approx(np.mean(precisions))
+    assert evaluation.recall_at_k(order, relevant, k) == pytest.approx(np.mean(recalls))
+
+
+def test_with_one_label_a_row_recall_is_top_k_accuracy() -> None:
+    generator = np.random.default_rng(0)
+    scores, truth = generator.random((50, 5)), generator.integers(0, 5, 50)
+    found = evaluation.recall_at_k(ranking(scores), np.eye(5, dtype=bool)[truth], 2)
+    assert found == pytest.approx(top_k_accuracy_score(truth, scores, k=2, labels=range(5)))
+
+
+def test_the_ceiling_is_what_a_perfect_order_reaches() -> None:
+    relevant = sets(1)
+    perfect = ranking(relevant.astype(float))
+    for k in (1, 2, 4):
+        assert evaluation.precision_at_k(perfect, relevant, k) == evaluation.ceiling_precision_at_k(relevant, k)
+    assert evaluation.recall_at_k(perfect, relevant, 6) == 1.0
+
+
+def test_nothing_relevant_scores_nothing() -> None:
+    empty = np.zeros((3, 2), bool)
+    order = ranking(np.zeros((3, 2)))
+    assert evaluation.at_k(order, empty, [1]) == {"precision_at_1": 0.0, "recall_at_1": 0.0}
+    assert evaluation.jaccard(empty, empty) == evaluation.pooled_jaccard(empty, empty) == 0.0
+
+
+def test_jaccard_equals_scikit_learn_and_its_laws() -> None:
+    a, b = sets(2), sets(3)
+    either = (a | b).any(axis=1)
+    expected = jaccard_score(a[either], b[either], average="samples", zero_division=0.0)
+    assert evaluation.jaccard(a, b) == pytest.approx(expected)
+    assert evaluation.jaccard(a, b) == evaluation.jaccard(b, a)
+    assert evaluation.jaccard(a, a) == 1.0
+    assert evaluation.pooled_jaccard(a, b) == pytest.approx(jaccard_score(a.ravel(), b.ravel()))
+    both_empty = np.vstack([a, np.zeros((5, 6), bool)]), np.vstack([b, np.zeros((5, 6), bool)])
+    assert evaluation.jaccard(*both_empty) == evaluation.jaccard(a, b)
+
+
+def test_average_precision_and_f1_equal_scikit_learn() -> None:
+    scores, relevant = np.random.default_rng(4).normal(size=(80, 3)), sets(5, 80, 4)
+    found, agreed = evaluation.average_precision(scores, relevant), evaluation.f1(scores > 0, relevant)
+    for d in range(3):
+        for g in range(4):
+            assert found[d, g] == pytest.approx(average_precision_score(relevant[:, g], scores[:, d]))
+            assert agreed[d, g] == pytest.approx(f1_score(relevant[:, g], scores[:, d] > 0))
+
+
+def findings_of(seed: int, alpha: float = 0.3) -> evaluation.Findings:
+    generator = np.random.default_rng(seed)
+    labels = (np.random.default_rng(0).random((200, 6)) < 0.2).astype(np.int8)
+    rows = np.stack([generator.choice(200, 20, replace=False) for _ in range(40)])
+    for n in range(20):
+        rows[n, :12] = generator.choice(np.flatnonzero(labels[:, n % 6]), 12, replace=False)
+    return assign(gather(rows, labels), alpha=alpha, min_count=1, min_lift=1.0)
+
+
+def test_first_k_keeps_the_strongest_assigned_only() -> None:
+    found = findings_of(1, alpha=0.9)
+    chosen = evaluation.first_k(found, 2)
+    assert (chosen <= found.assigned).all()
+    np.testing.assert_array_equal(chosen.sum(1), np.minimum(found.assigned.sum(1), 2))
+    for n in np.flatnonzero(found.assigned.sum(1) > 2):
+        left = found.assigned[n] & ~chosen[n]
+        assert found.strength[n, chosen[n]].min() >= found.strength[n, left].max()
+
+
+def test_neuron_measures_equal_a_loop() -> None:
+    found = Pair(findings_of(1), findings_of(2))
+    measures = evaluation.neuron_measures(found, [1, 2])
+    precisions = []
+    for n in range(40):
+        own = [d for d in np.argsort(-found.calibration.strength[n], kind="stable") if found.calibration.assigned[n, d]]
+        if own and found.validation.assigned[n].any():
+            precisions.append(float(found.validation.assigned[n, own[0]]))
+    assert measures["precision_at_1"] == pytest.approx(np.mean(precisions))
+    assert measures["precision_at_1"] > 0.8
+    assert measures["coverage"] == len(precisions) / 40
+    assert measures["described"] == found.calibration.assigned.any(1).sum()
+
+
+def test_findings_agree_wholly_with_themselves() -> None:
+    same = Pair(findings_of(3), findings_of(3))
+    measures = evaluation.consistency_measures(same)
+    assert measures["jaccard"] == measures["pooled_jaccard"] == measures["top2_jaccard"] == 1.0
+    assert measures["replication"] == 1.0
+
+
+def active(seed: int, sentences: int = 30, neurons: int = 40) -> Activations:
+    values = np.random.default_rng(seed).normal(size=(sentences, neurons)).astype(np.float32)
+    order = np.argsort(-values, axis=0)[:5].T
+    return Activations(
+        count=sentences,
+        layer=np.ones(neurons, np.int16),
+        index=np.arange(neurons, dtype=np.int32),
+        values=np.take_along_axis(values.T, order, 1),
+        rows=order.astype(np.int32),
+        mean=values.mean(0),
+        std=values.std(0),
+        maximum=values.max(0),
+        probe_rows=np.arange(sentences, dtype=np.int32),
+        probe=values.astype(np.float16),
+        pooling="mean",
+    )
+
+
+def test_the_vote_equals_a_loop() -> None:
+    calibration, validation, found = active(1), active(2), findings_of(4)
+    fired = Pair(evaluation.firing(calibration, calibration), evaluation.firing(validation, calibration))
+    order = evaluation.sentence_order(fired, found)
+
+    def votes(split: Activations, x: int, d: int) -> float:
+        total = sum(-found.log_q[n, d] / np.log(10) for n in range(40) if found.assigned[n, d])
+        score = 0.0
+        for n in range(40):
+            if found.assigned[n, d]:
+                z = (float(split.probe[x, n]) - calibration.mean[n]) / calibration.std[n]
+                score += -found.log_q[n, d] / np.log(10) / total * max(z, 0.0)
+        return score
+
+    known = np.array([[votes(calibration, x, d) for d in range(6)] for x in range(30)])
+    scores = np.array([[votes(validation, x, d) for d in range(6)] for x in range(30)])
+    expected = np.argsort(-(scores - known.mean(0)) / known.std(0), axis=1)
+    assert found.assigned.any(0).all()
+    np.testing.assert_array_equal(order, expected)
+
+
+def test_descriptors_that_no_neuron_carries_come_last_by_prevalence() -> None:
+    calibration, validation = active(1), active(2)
+    labels = np.zeros((30, 3), np.int8)
+    labels[:4, 0], labels[:9, 1], labels[:6, 2] = 1, 1, 1
+    found = assign(gather(calibration.rows, labels), alpha=1e-9)
+    assert not found.assigned.any()
+    fired = Pair(evaluation.firing(calibration, calibration), evaluation.firing(validation, calibration))
+    assert (evaluation.sentence_order(fired, found) == [1, 2, 0]).all()
+
+
+def test_a_dead_neuron_never_fires() -> None:
+    dead = active(1)
+    dead.std[3] = 0.0
+    assert (evaluation.firing(dead, dead)[:, 3] == 0).all()
+
+
+def test_gold_becomes_labels_and_unknown_gold_is_missing() -> None:
+    names = evaluation.aspect_names([["b"], None], [["a", "b"], []])
+    assert names == ["a", "b"]
+    assert evaluation.aspect_labels([["b"], None, ["a", "b"], []], names).tolist() == [[0, 1], [-1, -1], [1, 1], [0, 0]]
+    assert evaluation.aspect_names([None, None]) == []
+
+
+def test_aspects_are_ordered_by_their_best_placed_descriptor() -> None:
+    order = np.array([[2, 0, 1, 3]])
+    assert evaluation.aspect_order(order, np.array([1, 1, 0, 2]), 4).tolist() == [[0, 1, 2, 3]]
+
+
+def test_scores_that_are_the_gold_are_matched_and_perfect() -> None:
+    gold = (sets(6, 100, 4)).astype(np.int8)
+    scores = gold[:, [2, 0, 3, 1]].astype(np.float32)
+    best, aspect_of = evaluation.match(scores, gold)
+    assert best.tolist() == [1, 3, 0, 2]
+    assert aspect_of.tolist() == [2, 0, 3, 1]
+    labels = gold[:, [2, 0, 3, 1]]
+    quality = evaluation.label_quality(Pair(scores, scores), Pair(labels, labels), Pair(gold, gold))
+    assert quality == {"mean_best_ap": 1.0, "mean_best_f1": 1.0}
+    assert evaluation.recovery(scores, gold) == {"mean_best_ap": 1.0, "matched_share": 1.0}
+
+
+def test_sentences_with_a_missing_label_are_left_out() -> None:
+    order, labels = np.array([[0, 1], [0, 1], [0, 1]]), np.array([[1, 0], [0, 1], [-1, 1]], np.int8)
+    assert evaluation.sentence_measures(order, labels, [1])["precision_at_1"] == 0.5
+
+
+def test_nested_is_the_inverse_of_flat() -> None:
+    measures = {"a": {"b": 1.0, "c": {"d": 2.0}}, "e": 3.0}
+    assert evaluation.flat(measures) == {"a.b": 1.0, "a.c.d": 2.0, "e": 3.0}
+    assert evaluation.nested(evaluation.flat(measures)) == measures
