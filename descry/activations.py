@@ -77,7 +77,7 @@ class Target:
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> None:
         """folder: a local model folder with safetensors weights. Errors: InputError where it cannot load."""
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModel.from_pretrained(
@@ -97,8 +97,12 @@ class Target:
 
     def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
         """Token ids and special-token masks, cut to the model's longest input."""
-        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
-        out = self.tokenizer(list(texts), truncation=True, max_length=longest, return_special_tokens_mask=True)
+        longest = min(
+            self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512)
+        )
+        out = self.tokenizer(
+            list(texts), truncation=True, max_length=longest, return_special_tokens_mask=True
+        )
         return out["input_ids"], out["special_tokens_mask"]
 
     @contextmanager

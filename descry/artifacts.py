@@ -152,7 +152,8 @@ def _check_schema(path: Path, metadata: Mapping[Any, Any] | None, kind: str) -> 
 def _arrow_schema(kind: str) -> pa.Schema:
     types = {"list<element: string>": pa.list_(pa.string()), "bool": pa.bool_(), "float": pa.float32()}
     columns = [
-        (name, types[text] if text in types else pa.type_for_alias(text)) for name, text in TABLES[kind].items()
+        (name, types[text] if text in types else pa.type_for_alias(text))
+        for name, text in TABLES[kind].items()
     ]
     return pa.schema(columns, metadata={"kind": kind, "schema": str(SCHEMA)})
 
@@ -190,10 +191,14 @@ def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> No
     for name, (dtype, dimensions) in ARRAYS[kind].items():
         array = arrays[name]
         if array.dtype != dtype or array.ndim != len(dimensions):
-            raise InputError(f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}")
+            raise InputError(
+                f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}"
+            )
         for dimension, size in zip(dimensions, array.shape, strict=True):
             if sizes.setdefault(dimension, size) != size:
-                raise InputError(f"{path}: {name} has {size} {dimension}, other arrays have {sizes[dimension]}")
+                raise InputError(
+                    f"{path}: {name} has {size} {dimension}, other arrays have {sizes[dimension]}"
+                )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds values that are not finite; {_HEAL}")
 
@@ -250,4 +255,4 @@ def write_activations(path: Path, activations: Activations) -> None:
 def read_activations(path: Path) -> Activations:
     """Read what `write_activations` wrote."""
     arrays, meta = read_arrays(path, "activations")
-    return Activations(**arrays, **meta)
+    return Activations(count=meta["count"], pooling=meta["pooling"], **arrays)

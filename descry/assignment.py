@@ -28,21 +28,20 @@ class Evidence:
 
     @property
     def composition(self) -> np.ndarray:
-        """Share of the known exemplars that bear each descriptor, float64 in [0, 1]; 0 where none is known."""
-        return self.counts / np.maximum(self.known, 1)
+        """Share of the known exemplars that bear each descriptor, float64 in [0, 1]; 0 if none is known."""
+        return np.asarray(self.counts / np.maximum(self.known, 1))
 
     @property
     def prevalence(self) -> np.ndarray:
         """Share of the split's known sentences that bear each descriptor, float64 [descriptors]."""
-        return self.positives / np.maximum(self.population, 1)
+        return np.asarray(self.positives / np.maximum(self.population, 1))
 
     @property
     def lift(self) -> np.ndarray:
         """Composition over prevalence; 0 for a descriptor that no sentence bears."""
         prevalence = self.prevalence
-        return np.divide(
-            self.composition, prevalence, out=np.zeros(self.counts.shape), where=prevalence[None, :] > 0
-        )
+        bounded = np.where(prevalence > 0, prevalence, np.inf)
+        return np.asarray(self.composition / bounded)
 
 
 def gather(rows: np.ndarray, labels: np.ndarray) -> Evidence:
@@ -107,7 +106,7 @@ class Findings:
     @property
     def described(self) -> np.ndarray:
         """bool [neurons]: those with at least one descriptor."""
-        return self.assigned.any(axis=1)
+        return np.asarray(self.assigned.any(axis=1))
 
 
 def assign(
@@ -131,9 +130,7 @@ def assign(
         strength, assigned = evidence.composition, evidence.composition >= tau
     else:
         strength = -log_ps / np.log(10)
-        assigned = (
-            (log_qs <= np.log(alpha)) & (evidence.lift >= min_lift) & (evidence.counts >= min_count)
-        )
+        assigned = (log_qs <= np.log(alpha)) & (evidence.lift >= min_lift) & (evidence.counts >= min_count)
     return Findings(evidence, log_ps, log_qs, strength, assigned)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def at_k(order: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[str
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over rows where either set is non-empty of |a and b| / |a or b|, in [0, 1]; bool [rows, columns]."""
+    """Mean over rows where either set is non-empty of |a and b| / |a or b|; bool [rows, columns]."""
     union = (a | b).sum(axis=1)
     rows = union > 0
     return float(((a & b).sum(axis=1)[rows] / union[rows]).mean()) if rows.any() else 0.0
@@ -61,11 +61,11 @@ def pooled_jaccard(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def first_k(findings: Findings, k: int) -> np.ndarray:
-    """bool [neurons, descriptors]: each neuron's k strongest assigned descriptors (fewer where it has fewer)."""
+    """bool [neurons, descriptors]: each neuron's k strongest assigned descriptors, or all if fewer."""
     order = ranking(np.where(findings.assigned, findings.strength, -1.0))[:, :k]
     chosen = np.zeros(findings.assigned.shape, dtype=bool)
     np.put_along_axis(chosen, order, True, axis=1)
-    return chosen & findings.assigned
+    return np.asarray(chosen & findings.assigned)
 
 
 def replication(assigned: np.ndarray, log_p: np.ndarray, level: float = 0.05) -> float:
@@ -92,7 +92,7 @@ def f1(predicted: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """F1 of every predicted set for every reference: float64 [descriptors, aspects]; 0.0 where both empty."""
     both = predicted.astype(np.float64).T @ relevant.astype(np.float64)
     sizes = predicted.sum(axis=0)[:, None] + relevant.sum(axis=0)[None, :]
-    return 2 * both / np.maximum(sizes, 1)
+    return np.asarray(2 * both / np.maximum(sizes, 1))
 
 
 def voices(findings: Findings) -> np.ndarray:
@@ -101,29 +101,35 @@ def voices(findings: Findings) -> np.ndarray:
     -log10 q of the assigned pairs, each descriptor's column summing to 1 (or 0 where no neuron carries it).
     """
     voice = np.where(findings.assigned, -findings.log_q / np.log(10), 0.0)
-    return (voice / np.maximum(voice.sum(axis=0), 1e-12)).astype(np.float32)
+    return np.asarray(voice / np.maximum(voice.sum(axis=0), 1e-12), dtype=np.float32)
+
+
+QUIET, LOUD = -1.0, 3.0
 
 
 def firing(activations: Activations, reference: Activations) -> np.ndarray:
-    """How far above its mean each neuron fires on the probe's sentences: max(z, 0), float32 [probe, neurons].
+    """How each neuron fires on the probe's sentences: z, cut to [QUIET, LOUD], float32 [probe, neurons].
 
     z is standardised with the mean and std of `reference` (the calibration split); a neuron that never moves
-    there gives 0.
+    there gives 0. Silence speaks against a descriptor, less loudly than firing speaks for it.
     """
     spread = np.where(reference.std > 0, reference.std, np.inf).astype(np.float32)
     z = (activations.probe.astype(np.float32) - reference.mean) / spread
-    return np.maximum(z, 0.0, out=z)
+    return np.asarray(np.clip(z, QUIET, LOUD, out=z))
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Generic[T]):
     """The same thing on both splits."""
 
-    calibration: Any
-    validation: Any
+    calibration: T
+    validation: T
 
 
-def sentence_order(fired: Pair, calibration: Findings) -> np.ndarray:
+def sentence_order(fired: Pair[np.ndarray], calibration: Findings) -> np.ndarray:
     """Descriptors of every sentence of validation's probe, best first: int64 [probe, descriptors].
 
     score[x, d] = sum_n voice[n, d] * fired[x, n], each descriptor standardised on calibration's probe. Those
@@ -138,7 +144,7 @@ def sentence_order(fired: Pair, calibration: Findings) -> np.ndarray:
     return ranking(np.where(spoken, standard, -1e9 + calibration.evidence.prevalence))
 
 
-def neuron_measures(found: Pair, ks: Sequence[int]) -> dict[str, float]:
+def neuron_measures(found: Pair[Findings], ks: Sequence[int]) -> dict[str, float]:
     """precision@k and recall@k of each neuron's k best descriptors on calibration, against those assigned to
     it on validation, over the neurons described on both; `described` on calibration; `coverage`: the share of
     all neurons that are described on both."""
@@ -152,7 +158,7 @@ def neuron_measures(found: Pair, ks: Sequence[int]) -> dict[str, float]:
     }
 
 
-def consistency_measures(found: Pair) -> dict[str, float]:
+def consistency_measures(found: Pair[Findings]) -> dict[str, float]:
     """Agreement of the two splits' findings: `jaccard` (per neuron), `pooled_jaccard`, `top2_jaccard`,
     `replication` and `coverage` (the share of neurons described on either split)."""
     calibration, validation = found.calibration, found.validation
@@ -165,12 +171,12 @@ def consistency_measures(found: Pair) -> dict[str, float]:
     }
 
 
-def aspect_names(*gold: Sequence[Sequence[str] | None]) -> list[str]:
+def aspect_names(*gold: Iterable[Sequence[str] | None]) -> list[str]:
     """All gold aspects, sorted; empty where the corpus has no gold."""
     return sorted({aspect for rows in gold for aspects in rows if aspects is not None for aspect in aspects})
 
 
-def aspect_labels(gold: Sequence[Sequence[str] | None], names: Sequence[str]) -> np.ndarray:
+def aspect_labels(gold: Collection[Sequence[str] | None], names: Sequence[str]) -> np.ndarray:
     """Gold as labels: int8 [sentences, aspects], 1 or 0; -1 where a sentence's aspects are not known."""
     column = {name: number for number, name in enumerate(names)}
     labels = np.zeros((len(gold), len(names)), dtype=np.int8)
@@ -184,8 +190,7 @@ def aspect_labels(gold: Sequence[Sequence[str] | None], names: Sequence[str]) ->
 
 def known_rows(labels: np.ndarray) -> np.ndarray:
     """bool [sentences]: those without a missing label."""
-    known: np.ndarray = (labels >= 0).all(axis=1)
-    return known
+    return np.asarray((labels >= 0).all(axis=1))
 
 
 def match(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +217,7 @@ def aspect_order(order: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.n
 
 
 def label_shares(labels: np.ndarray) -> dict[str, float]:
-    """Share of missing labels, labels a sentence, and share of sentences with none; int8 [sentences, columns]."""
+    """Share of missing labels, labels a sentence, share of sentences with none; int8 [sentences, columns]."""
     return {
         "missing_share": float((labels < 0).mean()),
         "per_sentence": float((labels == 1).sum(axis=1).mean()),
@@ -220,7 +225,9 @@ def label_shares(labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def label_quality(scores: Pair, labels: Pair, gold: Pair) -> dict[str, float]:
+def label_quality(
+    scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair[np.ndarray]
+) -> dict[str, float]:
     """How well the best-matching descriptor (matched on calibration) tells each gold aspect on validation."""
     best, _ = match(scores.calibration, gold.calibration)
     rows = known_rows(gold.validation)
@@ -270,7 +277,7 @@ class Reference:
 
 
 def prediction_measures(
-    found: Pair, fired: Pair, references: Mapping[str, Reference], ks: Sequence[int]
+    found: Pair[Findings], fired: Pair[np.ndarray], references: Mapping[str, Reference], ks: Sequence[int]
 ) -> dict[str, Any]:
     """`neuron` and `sentence.<reference>` measures of findings."""
     order = sentence_order(fired, found.calibration)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from descry.artifacts import Activations
 from descry.assignment import Evidence, Findings, assign, gather
 from descry.evaluation import (
     Pair,
@@ -33,7 +34,9 @@ def random_subsets(generator: np.random.Generator, sets: int, population: int, k
     return chosen
 
 
-def most_common(found: Pair, references: Mapping[str, Reference], ks: Sequence[int]) -> dict[str, Any]:
+def most_common(
+    found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]
+) -> dict[str, Any]:
     """`neuron` and `sentence.<reference>` measures of always naming the most prevalent descriptors."""
     order = np.argsort(-found.calibration.evidence.prevalence, kind="stable")[None, :]
     relevant = found.validation.assigned[found.calibration.described]
@@ -44,8 +47,8 @@ def most_common(found: Pair, references: Mapping[str, Reference], ks: Sequence[i
 
 
 def random_exemplars(
-    labels: Pair, neurons: int, k: int, rule: Mapping[str, Any], generator: np.random.Generator
-) -> Pair:
+    labels: Pair[np.ndarray], neurons: int, k: int, rule: Mapping[str, Any], generator: np.random.Generator
+) -> Pair[Findings]:
     """Findings of neurons whose exemplars are random k-subsets of each split."""
 
     def found(split: np.ndarray) -> Findings:
@@ -54,16 +57,20 @@ def random_exemplars(
     return Pair(found(labels.calibration), found(labels.validation))
 
 
-def permuted_neurons(found: Pair, generator: np.random.Generator) -> Pair:
+def permuted_neurons(found: Pair[Findings], generator: np.random.Generator) -> Pair[Findings]:
     """Findings whose neurons are paired at random across the splits: how often each descriptor is assigned and
     how many a neuron carries stay as they are, only which neuron is which is lost."""
     order = generator.permutation(len(found.validation.assigned))
-    other: Findings = found.validation
+    other = found.validation
     evidence = other.evidence
-    shuffled = Evidence(evidence.counts[order], evidence.known[order], evidence.positives, evidence.population)
+    shuffled = Evidence(
+        evidence.counts[order], evidence.known[order], evidence.positives, evidence.population
+    )
     return Pair(
         found.calibration,
-        Findings(shuffled, other.log_p[order], other.log_q[order], other.strength[order], other.assigned[order]),
+        Findings(
+            shuffled, other.log_p[order], other.log_q[order], other.strength[order], other.assigned[order]
+        ),
     )
 
 
@@ -82,8 +89,8 @@ def means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def beside_chance(
-    labels: Pair,
-    active: Pair,
+    labels: Pair[np.ndarray],
+    active: Pair[Activations],
     references: Mapping[str, Reference],
     *,
     rule: Mapping[str, Any],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from descry.errors import InputError
@@ -15,14 +16,14 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and values of another type are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
     section: ClassVar[str]
 
 
 class ModelSource(BaseModel):
     """Where one model comes from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     source: str = Field(min_length=1)
     "`package:NAME` (an installed package), a local folder, or a Hub id `owner/name`."
@@ -77,6 +78,67 @@ class Runtime(Section):
     "Arithmetic of the target model."
     batch_tokens: int = Field(ge=1)
     "A batch holds at most this many tokens, padding included; 1,024 suits a CPU, more a GPU."
+
+
+class Generate(Section):
+    """How candidate descriptors are proposed for calibration's sentences."""
+
+    section = "generate"
+
+    share: float = Field(ge=0.0, le=1.0)
+    "Share of its review's mean embedding that is taken off a sentence: less product, more aspect."
+    per_sentence: int = Field(ge=1, le=100)
+    "Candidates of a sentence."
+    words: int = Field(ge=1)
+    "Words of the vocabulary that is searched, at most."
+    pairs: int = Field(ge=0)
+    "Recurring word pairs that join it, at most."
+    min_reviews: int = Field(ge=1)
+    "Reviews that must use a term for it to be searched."
+    sample: int = Field(ge=2)
+    "Sentences that are read, at most: a fixed sample of calibration."
+    template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
+    "The phrase that a term is embedded in, {} standing for the term."
+
+
+class Cluster(Section):
+    """How candidates become a short vocabulary."""
+
+    section = "cluster"
+
+    threshold: Share
+    "Cosine that a member of a community has to its centre."
+    min_sentences: int = Field(ge=1)
+    "Least number of sentences behind a descriptor."
+    max_descriptors: int = Field(ge=1, le=5000)
+    "Size of the vocabulary, at most; the heaviest stay."
+    company: float = Field(ge=0.0)
+    "Weight of the candidates that a candidate stands with, against its own embedding."
+    points: int = Field(ge=100)
+    "Copies of candidates laid down for community detection, about: cost grows with its square."
+    template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
+    "The phrase that a candidate is embedded in, {} standing for the candidate."
+
+
+class Label(Section):
+    """How sentences are labelled with the vocabulary."""
+
+    section = "label"
+
+    share: float = Field(ge=0.0, le=1.0)
+    "As generate.share."
+    linked: float = Field(ge=0.0)
+    "Weight of the sentences that proposed a descriptor, against its members' own embeddings."
+    rounds: int = Field(ge=0, le=100)
+    "Rounds in which each prototype moves towards the sentences nearest to it."
+    nearest: int = Field(ge=1)
+    "Sentences it moves towards."
+    pull: float = Field(ge=0.0)
+    "How far it moves."
+    z: float = Field(gt=0.0)
+    "A label applies above so many robust standard deviations over a descriptor's median score."
+    template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
+    "As cluster.template."
 
 
 class Extract(Section):
@@ -152,7 +214,32 @@ class Report(Section):
     "Sentences shown for each of those."
 
 
+class Edits(BaseModel):
+    """Hand edits of the vocabulary (data/edits.yaml): merged first, then renamed, then dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rename: dict[str, str]
+    "New names by old ones."
+    merge: dict[str, list[str]]
+    "Names that join, by the name that stays."
+    drop: list[str]
+    "Names that go."
+
+
 S = TypeVar("S", bound=Section)
+
+
+def parse_edits(text: str, file: str) -> Edits:
+    """Validated hand edits out of a YAML text. Errors: InputError, one line that begins with `file`."""
+    try:
+        return Edits.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(f"{file}: not YAML{f', line {mark.line + 1}' if mark else ''}; correct it") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'} {_said(fault)}" for fault in error.errors()]
+        raise InputError(f"{file}: {'; '.join(faults)}") from None
 
 
 def parse(section: type[S], values: Mapping[str, Any]) -> S:
@@ -177,4 +264,8 @@ def _said(fault: Any) -> str:
     if fault["type"] == "missing":
         return "is missing"
     message = fault["msg"].removeprefix("Value error, ")
-    return f"is {fault['input']!r}: {message[0].lower() + message[1:]}" if fault["type"] != "value_error" else f": {message}"
+    return (
+        f"is {fault['input']!r}: {message[0].lower() + message[1:]}"
+        if fault["type"] != "value_error"
+        else f": {message}"
+    )

@@ -16,6 +16,7 @@ SPLITS = ("calibration", "validation")
 MODELS = Path("data/models")
 SENTENCES = Path("data/sentences")
 GOLD = Path("data/gold")
+EDITS = Path("data/edits.yaml")
 CANDIDATES = Path("data/candidates.parquet")
 DESCRIPTORS = Path("data/descriptors.json")
 LABELS = Path("data/labels")
@@ -36,7 +37,9 @@ def settings(section: type[S]) -> S:
 
 def _declared() -> dict[str, Any]:
     if "DVC_STAGE" not in os.environ:
-        raise InputError("a stage runs inside DVC, which hands it its parameters: use `dvc repro` (or `dvc repro -s NAME`)")
+        raise InputError(
+            "a stage runs inside DVC, which hands it its parameters: use `dvc repro` (or `dvc repro -s NAME`)"
+        )
     from dvc.api import params_show
 
     return dict(params_show(stages=os.environ["DVC_STAGE"]))

@@ -1,4 +1,4 @@
-"""Tiny models with known weights, built from a configuration; the embedded model; a repository to play with."""
+"""Tiny models built from a configuration, and the embedded default model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = "the battery died after a week and box was torn love sound of this small speaker it is very loud".split()
+TEXT = "the battery died after a week and box was torn love sound of this small speaker it is very loud"
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny") / "bert"
     folder.mkdir()
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     torch.manual_seed(7)
     config = BertConfig(

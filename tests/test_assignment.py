@@ -34,7 +34,9 @@ def test_the_tail_is_the_hypergeometric_one(population: int, data: st.DataObject
     positives = data.draw(st.integers(0, population))
     draws = data.draw(st.integers(0, population))
     expected = hypergeom.sf(np.arange(draws + 1) - 1, population, positives, draws)
-    np.testing.assert_allclose(np.exp(log_tail(population, positives, draws)), expected, rtol=1e-7, atol=1e-14)
+    np.testing.assert_allclose(
+        np.exp(log_tail(population, positives, draws)), expected, rtol=1e-7, atol=1e-14
+    )
 
 
 def test_the_tail_holds_where_the_probability_underflows() -> None:
@@ -131,6 +133,8 @@ def test_the_table_holds_every_assigned_pair_once_in_order() -> None:
 
 
 def test_nothing_assigned_gives_an_empty_table() -> None:
-    evidence = Evidence(np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50]))
+    evidence = Evidence(
+        np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50])
+    )
     findings = {rule: assign(evidence, rule=rule) for rule in ("enrichment", "composition")}
     assert table(findings, np.ones(2, np.int16), np.arange(2, dtype=np.int32), ["x"]).empty

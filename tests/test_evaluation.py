@@ -41,7 +41,9 @@ def test_the_ceiling_is_what_a_perfect_order_reaches() -> None:
     relevant = sets(1)
     perfect = ranking(relevant.astype(float))
     for k in (1, 2, 4):
-        assert evaluation.precision_at_k(perfect, relevant, k) == evaluation.ceiling_precision_at_k(relevant, k)
+        assert evaluation.precision_at_k(perfect, relevant, k) == evaluation.ceiling_precision_at_k(
+            relevant, k
+        )
     assert evaluation.recall_at_k(perfect, relevant, 6) == 1.0
 
 
@@ -97,7 +99,11 @@ def test_neuron_measures_equal_a_loop() -> None:
     measures = evaluation.neuron_measures(found, [1, 2])
     precisions = []
     for n in range(40):
-        own = [d for d in np.argsort(-found.calibration.strength[n], kind="stable") if found.calibration.assigned[n, d]]
+        own = [
+            d
+            for d in np.argsort(-found.calibration.strength[n], kind="stable")
+            if found.calibration.assigned[n, d]
+        ]
         if own and found.validation.assigned[n].any():
             precisions.append(float(found.validation.assigned[n, own[0]]))
     assert measures["precision_at_1"] == pytest.approx(np.mean(precisions))
@@ -142,7 +148,7 @@ def test_the_vote_equals_a_loop() -> None:
         for n in range(40):
             if found.assigned[n, d]:
                 z = (float(split.probe[x, n]) - calibration.mean[n]) / calibration.std[n]
-                score += -found.log_q[n, d] / np.log(10) / total * max(z, 0.0)
+                score += -found.log_q[n, d] / np.log(10) / total * min(max(z, -1.0), 3.0)
         return score
 
     known = np.array([[votes(calibration, x, d) for d in range(6)] for x in range(30)])
@@ -171,7 +177,12 @@ def test_a_dead_neuron_never_fires() -> None:
 def test_gold_becomes_labels_and_unknown_gold_is_missing() -> None:
     names = evaluation.aspect_names([["b"], None], [["a", "b"], []])
     assert names == ["a", "b"]
-    assert evaluation.aspect_labels([["b"], None, ["a", "b"], []], names).tolist() == [[0, 1], [-1, -1], [1, 1], [0, 0]]
+    assert evaluation.aspect_labels([["b"], None, ["a", "b"], []], names).tolist() == [
+        [0, 1],
+        [-1, -1],
+        [1, 1],
+        [0, 0],
+    ]
     assert evaluation.aspect_names([None, None]) == []
 
 

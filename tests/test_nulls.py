@@ -43,9 +43,7 @@ def test_permuted_neurons_keep_every_count_and_lose_the_agreement() -> None:
     one = assign(gather(rows, split), **RULE)
     assert consistency_measures(Pair(one, one))["jaccard"] == 1.0
     shuffled = nulls.permuted_neurons(Pair(one, one), generator)
-    np.testing.assert_array_equal(
-        np.sort(shuffled.validation.assigned.sum(1)), np.sort(one.assigned.sum(1))
-    )
+    np.testing.assert_array_equal(np.sort(shuffled.validation.assigned.sum(1)), np.sort(one.assigned.sum(1)))
     np.testing.assert_array_equal(shuffled.validation.assigned.sum(0), one.assigned.sum(0))
     np.testing.assert_allclose(shuffled.validation.evidence.lift.sum(), one.evidence.lift.sum())
     assert consistency_measures(shuffled)["jaccard"] < 0.35

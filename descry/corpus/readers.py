@@ -177,8 +177,8 @@ def _csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
 
 
 def _parquet(source: str, fields: Fields) -> Iterator[Record]:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(source) as file:

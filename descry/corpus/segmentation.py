@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 
-import sentencex  # type: ignore[import-untyped]
+import sentencex
 
 from descry.corpus.readers import Passage, Review
 

@@ -1,0 +1,177 @@
+"""The vocabulary: candidates grouped into descriptors, each with a readable name, and edits by hand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_matrix
+from sentence_transformers.util import community_detection
+
+from descry.embedding import Encoder, unit
+from descry.errors import InputError
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A name, the candidates grouped under it (the weightiest first), and the sentences behind them."""
+
+    name: str
+    members: tuple[str, ...]
+    sentences: int
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Distinct candidates: names [n], links [rows, n] (1 / (1 + rank)), sentences behind each [n]."""
+
+    names: list[str]
+    links: csr_matrix
+    sentences: np.ndarray
+
+
+def _read(candidates: pd.DataFrame) -> _Candidates:
+    named = candidates.assign(candidate=candidates["candidate"].str.strip().str.lower())
+    named = named[named["candidate"] != ""].sort_values("rank", kind="stable").drop_duplicates(["row", "candidate"])
+    names, column = np.unique(named["candidate"].to_numpy(dtype=str), return_inverse=True)
+    _, row = np.unique(named["row"].to_numpy(), return_inverse=True)
+    strength = 1.0 / (1.0 + named["rank"].to_numpy(dtype=np.float64))
+    links = csr_matrix((strength, (row, column)), shape=(int(row.max(initial=-1)) + 1, len(names)))
+    return _Candidates([str(name) for name in names], links, np.bincount(column, minlength=len(names)))
+
+
+def profiles(points: np.ndarray, links: csr_matrix, sentences: np.ndarray, company: float) -> np.ndarray:
+    """What a candidate means beside whom it stands with: float64 [n, 2 x width], unit rows.
+
+    The first half is its own centred vector, the second (weighing `company`) the mean of its sentences, each of
+    them the mean of its own candidates.
+    """
+    weight = sentences / sentences.sum()
+    own = unit(points - weight @ points)
+    beside = unit(np.asarray(links.T @ unit(np.asarray(links @ own))))
+    beside = unit(beside - weight @ beside)
+    return unit(np.hstack([own, company * beside]))
+
+
+def communities(
+    vectors: np.ndarray, weights: np.ndarray, *, threshold: float, min_weight: float, points: int
+) -> list[np.ndarray]:
+    """Communities of weighted vectors: positions, the centre first; no position in two of them.
+
+    `community_detection` knows no weights: each vector is laid down as often as its weight asks, scaled so that
+    there are about `points` copies in all, and at least one each.
+    """
+    scale = max(1.0, weights.sum() / points)
+    copies = np.maximum(1, np.rint(weights / scale)).astype(np.int64)
+    origin = np.repeat(np.arange(len(weights)), copies)
+    least = min(max(1, round(min_weight / scale)), len(origin))
+    groups: list[np.ndarray] = []
+    taken = np.zeros(len(weights), dtype=bool)
+    for group in community_detection(
+        vectors[origin].astype(np.float32), threshold=threshold, min_community_size=least
+    ):
+        positions = np.array(list(dict.fromkeys(origin[group].tolist())), dtype=np.int64)
+        positions = positions[~taken[positions]]
+        taken[positions] = True
+        if len(positions):
+            groups.append(positions)
+    return groups
+
+
+def descriptors(
+    candidates: pd.DataFrame,
+    embedder: Encoder,
+    *,
+    threshold: float = 0.5,
+    min_sentences: int = 10,
+    max_descriptors: int = 60,
+    company: float = 1.0,
+    points: int = 5000,
+    template: str = "the {} of this product",
+) -> list[Descriptor]:
+    """The `max_descriptors` communities of candidates with the most sentences behind them, heaviest first.
+
+    threshold: cosine that a member has to its community's centre, (0, 1). min_sentences: least links behind a
+    community. company: weight of the candidates that a candidate stands with against its own vector, >= 0.
+    points: copies laid down for community detection, at most about. template: as in the retrieval generator.
+    Errors: InputError where nothing is left.
+    """
+    read = _read(candidates)
+    if read.names:
+        vectors = embedder.encode([template.format(name) for name in read.names], "embedding candidates")
+        space = profiles(vectors, read.links, read.sentences, company)
+        groups = communities(
+            space, read.sentences, threshold=threshold, min_weight=min_sentences, points=points
+        )
+        found = [_descriptor(read, space, group) for group in groups]
+        kept = sorted(found, key=lambda descriptor: (-descriptor.sentences, descriptor.name))[:max_descriptors]
+        if kept:
+            return kept
+    raise InputError(
+        "cluster: no descriptor found among the candidates; lower `cluster.threshold` or `cluster.min_sentences`"
+    )
+
+
+def _descriptor(read: _Candidates, space: np.ndarray, group: np.ndarray) -> Descriptor:
+    weight = read.sentences[group]
+    centre = unit((weight[:, None] * space[group]).sum(axis=0, keepdims=True))[0]
+    fit = (space[group] @ centre) * np.log1p(weight)
+    members = sorted(group.tolist(), key=lambda column: (-read.sentences[column], read.names[column]))
+    behind = np.asarray(read.links[:, group].sum(axis=1)).ravel() > 0
+    name = read.names[int(group[int(fit.argmax())])]
+    return Descriptor(name, tuple(read.names[column] for column in members), int(behind.sum()))
+
+
+def edited(
+    found: Sequence[Descriptor],
+    *,
+    rename: Mapping[str, str] | None = None,
+    merge: Mapping[str, Sequence[str]] | None = None,
+    drop: Iterable[str] = (),
+) -> list[Descriptor]:
+    """The descriptors after edits by hand: first merge {target: [names]}, then rename {old: new}, then drop.
+
+    A target may be new or be one of the descriptors, which then takes part. A merged descriptor stands where
+    its first part stood; its sentences are the parts' sum, at most. Errors: InputError for an unknown or a
+    doubled name.
+    """
+    edited = {descriptor.name: descriptor for descriptor in found}
+    for target, names in (merge or {}).items():
+        parts = [_known(edited, name) for name in dict.fromkeys([*([target] if target in edited else []), *names])]
+        if not parts:
+            raise InputError(f"descriptor edits: merge into '{target}' names no descriptor; list at least one")
+        members = tuple(dict.fromkeys(member for part in parts for member in part.members))
+        merged = Descriptor(target, members, sum(part.sentences for part in parts))
+        gone = {part.name for part in parts}
+        first = min(list(edited).index(name) for name in gone)
+        standing = list(edited.values())
+        edited = {
+            descriptor.name: descriptor
+            for position, old in enumerate(standing)
+            for descriptor in ([merged] if position == first else [] if old.name in gone else [old])
+        }
+    for old, new in (rename or {}).items():
+        descriptor = _known(edited, old)
+        if new != old and new in edited:
+            raise InputError(f"descriptor edits: rename '{old}' to '{new}': that name is taken; use merge")
+        edited = {
+            (new if name == old else name): (replace(descriptor, name=new) if name == old else kept)
+            for name, kept in edited.items()
+        }
+    for name in drop:
+        _known(edited, name)
+        del edited[name]
+    if not edited:
+        raise InputError("descriptor edits: every descriptor is dropped; keep at least one")
+    return list(edited.values())
+
+
+def _known(descriptors: Mapping[str, Descriptor], name: str) -> Descriptor:
+    if name in descriptors:
+        return descriptors[name]
+    near = difflib.get_close_matches(name, list(descriptors), n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(sorted(descriptors)[:10])}"
+    raise InputError(f"descriptor edits: no descriptor '{name}'; {hint}?")

@@ -1,0 +1,128 @@
+"""The sentence encoder: texts into unit vectors, and the words that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from tqdm import tqdm
+from transformers.utils import logging
+
+from descry.errors import InputError
+
+BATCH_CHARACTERS = 4096
+"""A batch holds at most this many characters, padding included: about 1,024 tokens of English."""
+
+_WORD_STARTS = ("▁", "Ġ")
+_CONTINUES = "##"
+_WORD_END = "</w>"
+_SHORTEST_WORD = 3
+
+
+class Encoder(Protocol):
+    """What the embedding-based steps need of a sentence encoder."""
+
+    def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
+        """Unit vectors, float32 [texts, width], in the order of `texts`."""
+
+    def words(self) -> list[str]:
+        """Whole words that the encoder knows, most frequent first; empty where its pieces are not words."""
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; a row of zeros stays. Any float [n, width]."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: np.ndarray = vectors / np.maximum(lengths, 1e-12)
+    return scaled
+
+
+def residuals(vectors: np.ndarray, review_ids: Sequence[str], share: float) -> np.ndarray:
+    """Vectors less `share` of the mean vector of their own review: float32 [n, width], not rescaled.
+
+    share in [0, 1]: 0 leaves the vectors as they are, 1 leaves only what sets a sentence apart from its review.
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"share is {share}, not in [0, 1]")
+    if not len(vectors):
+        return vectors.astype(np.float32)
+    _, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
+    sums = np.zeros((review.max() + 1, vectors.shape[1]))
+    np.add.at(sums, review, vectors)
+    means = sums / np.bincount(review)[:, None]
+    return np.asarray(vectors - share * means[review], dtype=np.float32)
+
+
+def whole_words(vocabulary: dict[str, int]) -> list[str]:
+    """Lower-case alphabetic words of at least 3 letters among a tokenizer's pieces, in the order of their ids.
+
+    Pieces are told apart by their markers: `##` (WordPiece) continues a word, `▁` or `Ġ` starts one, `</w>`
+    ends one. Without any marker every alphabetic piece is a word.
+    """
+    pieces = sorted(vocabulary, key=lambda piece: (vocabulary[piece], piece))
+    if any(piece.startswith(_CONTINUES) for piece in pieces):
+        whole = (piece for piece in pieces if not piece.startswith(_CONTINUES))
+    elif any(piece.startswith(_WORD_STARTS) for piece in pieces):
+        whole = (piece[1:] for piece in pieces if piece.startswith(_WORD_STARTS))
+    elif any(piece.endswith(_WORD_END) for piece in pieces):
+        whole = (piece.removesuffix(_WORD_END) for piece in pieces if piece.endswith(_WORD_END))
+    else:
+        whole = iter(pieces)
+    words = (word.lower() for word in whole if word.isalpha() and len(word) >= _SHORTEST_WORD)
+    return list(dict.fromkeys(words))
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
+    """Positions, longest first, cut so that (count x longest) is at most `budget`, or one text alone."""
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+class Embedder:
+    """A local sentence encoder: unit vectors of texts, and its own word list.
+
+    A folder without modules.json is read as a plain transformer with mean pooling. Weights come from
+    safetensors alone, nothing is fetched and no code of the folder is run. Errors: InputError.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder}: no model there (no config.json); check `models.embedder`, run `dvc repro`")
+        if not any(folder.rglob("*.safetensors")):
+            raise InputError(f"{folder}: no .safetensors file; other weight formats are not read, convert the model")
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            self._model = SentenceTransformer(
+                str(folder),
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{folder}: not a readable sentence encoder ({reason}); choose another one") from error
+        self._model.eval()
+
+    def encode(self, texts: Sequence[str], description: str = "embedding") -> np.ndarray:
+        """Unit vectors of the texts, float32 [texts, width], in their order, behind a progress bar."""
+        width = self._model.get_embedding_dimension() or 0
+        vectors = np.zeros((len(texts), width), dtype=np.float32)
+        with tqdm(total=len(texts), desc=description, unit="text", disable=not texts) as bar:
+            for rows in batches([len(text) + 8 for text in texts], BATCH_CHARACTERS):
+                vectors[rows] = self._model.encode(
+                    [texts[row] for row in rows], batch_size=len(rows), show_progress_bar=False
+                )
+                bar.update(len(rows))
+        return unit(vectors).astype(np.float32)
+
+    def words(self) -> list[str]:
+        """Whole words of the encoder's tokenizer, in the order of their ids (frequency, for WordPiece)."""
+        vocabulary: dict[str, int] = self._model.tokenizer.get_vocab()
+        return whole_words(vocabulary)

@@ -1,0 +1,211 @@
+"""The pipeline as a user runs it: a clone, `dvc repro`, and what reruns after which change."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+Shell = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(site: Path, **changes: str) -> dict[str, str]:
+    own = {
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(site),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": "",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    return os.environ | own | changes
+
+
+def shell(folder: Path, site: Path, **changes: str) -> Shell:
+    def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=folder, env=environment(site, **changes), text=True, capture_output=True, check=False
+        )
+        if check:
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def change(folder: Path, path: str, value: str) -> None:
+    """Set one key of params.yaml, in place."""
+    section, *keys = path.split(".")
+    text = (folder / "params.yaml").read_text()
+    start = text.index(f"\n{section}:")
+    for depth, key in enumerate(keys, 1):
+        found = re.compile(rf"^{'  ' * depth}{key}:.*$", re.MULTILINE).search(text, start)
+        assert found, path
+        start = found.start()
+    line = found.group().split(":")[0]
+    (folder / "params.yaml").write_text(text[: found.start()] + f"{line}: {value}" + text[found.end() :])
+
+
+def clone(folder: Path, site: Path) -> Shell:
+    """The project as git sees it, committed in a repository of its own, cut down to a small corpus."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    change(folder, "split.limit", "120")
+    change(folder, "generate.words", "1500")
+    run = shell(folder, site)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
+        run("git", *command)
+    return run
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Path:
+    """A clone in which the pipeline has run once, its results committed."""
+    folder = tmp_path_factory.mktemp("project")
+    run = clone(folder, site)
+    run("dvc", "repro", "-q")
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "run")
+    return folder
+
+
+def changed_stages(run: Shell) -> set[str]:
+    return set(json.loads(run("dvc", "status", "--json").stdout))
+
+
+def test_the_run_leaves_all_it_promises(project: Path, site: Path) -> None:
+    run = shell(project, site)
+    assert (project / "report" / "index.html").stat().st_size > 10_000
+    metrics = json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert set(metrics) == {"metrics/consistency.json", "metrics/evaluation.json"}
+    assert run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> None:
+    run = shell(project, site)
+    assert "Data and pipelines are up to date." in run("dvc", "repro").stdout
+    assert changed_stages(run) == set()
+
+
+BOTH = ("calibration", "validation")
+EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
+MEASURE = {"consistency", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stages"),
+    [
+        ("models.target.revision", "x", {"models"}),
+        ("split.key", "other", {"split"}),
+        ("generate.words", "1400", {"generate"}),
+        ("cluster.max_descriptors", "20", {"cluster"}),
+        ("label.sharpness", "5.0", {"label"}),
+        ("extract.pooling", "max", EXTRACT),
+        ("assign.exemplars", "20", ASSIGN | MEASURE | {"report"}),
+        ("consistency.repeats", "3", {"consistency"}),
+        ("evaluate.repeats", "3", {"evaluate"}),
+        ("report.neurons", "3", {"report"}),
+        ("runtime.batch_tokens", "512", {"generate", "cluster", "label"} | EXTRACT),
+    ],
+)
+def test_a_parameter_touches_just_its_stages(
+    project: Path, site: Path, path: str, value: str, stages: set[str]
+) -> None:
+    before = (project / "params.yaml").read_text()
+    change(project, path, value)
+    try:
+        assert changed_stages(shell(project, site)) == stages
+    finally:
+        (project / "params.yaml").write_text(before)
+
+
+def test_other_surroundings_give_the_same_bytes(project: Path, site: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder with blanks"
+    folder.mkdir()
+    clone(folder, tmp_path / "site")
+    run = shell(
+        folder, tmp_path / "site", PYTHONHASHSEED="4711", TZ="Pacific/Chatham", LC_ALL="C", PYTHONUTF8="0"
+    )
+    run("dvc", "repro", "-q")
+    assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
+    for name in ("consistency.json", "evaluation.json"):
+        assert (folder / "metrics" / name).read_bytes() == (project / "metrics" / name).read_bytes()
+
+
+def test_an_experiment_reruns_no_model_and_shows_its_difference(project: Path, site: Path) -> None:
+    run = shell(project, site)
+    done = run("dvc", "exp", "run", "-S", "assign.exemplars=20")
+    assert "Running stage 'assign@calibration'" in done.stdout
+    for stage in ("models", "split", "generate", "cluster", "label", "extract@calibration"):
+        assert f"Running stage '{stage}'" not in done.stdout
+    assert "metrics/evaluation.json" in json.loads(run("dvc", "metrics", "diff", "--json").stdout)
+    parameters = json.loads(run("dvc", "params", "diff", "--json").stdout)["params.yaml"]
+    assert set(parameters) == {"assign.exemplars"}
+    assert "index.html" in run("dvc", "plots", "diff", "-o", "dvc_plots").stdout
+    run("git", "checkout", "-q", ".")
+    run("dvc", "checkout", "-q", "--force")
+    assert changed_stages(run) == set()
+
+
+def test_pushed_and_pulled_elsewhere_nothing_runs(project: Path, site: Path, tmp_path: Path) -> None:
+    run = shell(project, site)
+    run("dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
+    run("dvc", "push", "-q")
+    run("git", "clone", "-q", str(project), str(tmp_path / "other"))
+    other = shell(tmp_path / "other", tmp_path / "site")
+    other("dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
+    other("dvc", "pull", "-q")
+    assert "Data and pipelines are up to date." in other("dvc", "repro").stdout
+    assert other("git", "status", "--porcelain").stdout == ""
+    assert (tmp_path / "other" / "data/models/target/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("assign.exemplars", "150", "descry: params.yaml: assign.exemplars is 150"),
+        ("assign.alpha", "7", "descry: params.yaml: assign.alpha is 7"),
+        ("models.target.source", "package:nowhere", "descry: model package:nowhere"),
+        ("split.text_field", "body", "descry: data/reviews.jsonl"),
+        ("cluster.threshold", "0.999", "descry: "),
+    ],
+)
+def test_a_stage_that_cannot_go_on_says_one_line(
+    project: Path, site: Path, path: str, value: str, said: str
+) -> None:
+    run = shell(project, site)
+    change(project, path, value)
+    try:
+        done = run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stdout + done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("descry: ")]
+        assert len(lines) == 1
+        assert lines[0].startswith(said)
+    finally:
+        run("git", "checkout", "-q", ".")
+        run("dvc", "checkout", "-q", "--force")
+
+
+def test_a_stage_by_hand_says_how_it_is_meant_to_run(project: Path, site: Path) -> None:
+    done = shell(project, site)("python", "-m", "stages.split", check=False)
+    assert done.returncode == 1
+    assert "dvc repro" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,102 @@
+"""dvc.yaml, params.yaml, stages/ and descry/ belong together: what one reads, the other declares."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.utils.serialize import load_yaml
+
+from descry import settings
+from tests.conftest import ROOT
+
+# They hold paths and checks and can refuse an input, but never change a result.
+NO_RESULT = {"descry/__init__.py", "descry/errors.py", "descry/settings.py", "stages/_stage.py", "stages/__init__.py"}
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+SECTIONS = {cls.section: cls for cls in settings.Section.__subclasses__()}
+
+
+def module_file(name: str) -> str | None:
+    path = Path(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if (ROOT / candidate).is_file():
+            return str(candidate)
+    return None
+
+
+def imports(file: str) -> set[str]:
+    """Files of this project that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {module for name in names if (module := module_file(name))}
+    return found
+
+
+def closure(file: str) -> set[str]:
+    seen, waiting = set(), [file]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += imports(current)
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_code_that_it_runs(stage: str) -> None:
+    code = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("descry/", "stages/"))}
+    reached = closure(f"stages/{stage}.py") - NO_RESULT
+    uncovered = {file for file in reached if not any(file == dep or file.startswith(f"{dep}/") for dep in code)}
+    assert not uncovered
+    unused = {dep for dep in code if not any(file == dep or file.startswith(f"{dep}/") for file in reached)}
+    assert not unused
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_parameters_that_it_reads(stage: str) -> None:
+    source = (ROOT / "stages" / f"{stage}.py").read_text()
+    read = {getattr(settings, name).section for name in re.findall(r"_stage\.settings\((\w+)\)", source)}
+    assert read == set(STAGES[stage].get("params", []))
+
+
+def test_no_stage_reads_parameters_behind_dvcs_back() -> None:
+    for file in (ROOT / "stages").glob("*.py"):
+        assert "yaml" not in file.read_text().replace("params.yaml", "").replace("edits.yaml", ""), file
+
+
+def test_dependencies_point_one_way() -> None:
+    for file in (ROOT / "descry").rglob("*.py"):
+        relative = str(file.relative_to(ROOT))
+        assert not any(module.startswith("stages/") for module in imports(relative)), relative
+        assert "dvc" not in re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.MULTILINE), relative
+
+
+def test_only_measuring_stages_may_read_gold() -> None:
+    readers = {name for name, stage in STAGES.items() if any("data/gold" in dep for dep in stage["deps"])}
+    assert readers == {"evaluate"}
+
+
+def test_heavy_stages_have_cached_outs_only() -> None:
+    for name, stage in STAGES.items():
+        assert all(isinstance(out, str) for out in stage.get("outs", [])), name
+        assert not (stage.get("metrics") and stage.get("outs")), name
+
+
+def test_both_yaml_dialects_read_params_alike() -> None:
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == load_yaml(str(ROOT / "params.yaml"))
+
+
+def test_params_yaml_has_every_section_and_each_is_valid() -> None:
+    values = load_yaml(str(ROOT / "params.yaml"))
+    assert set(values) == set(SECTIONS)
+    for section in SECTIONS.values():
+        settings.parse(section, values)
+    stages_of = {name for stage in STAGES.values() for name in stage["params"]}
+    assert stages_of == set(SECTIONS)
