@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sentence_transformers.util import community_detection
 
-from descry.embedding import Encoder, unit
+from descry.embedding import TEMPLATE, Encoder, unit
 from descry.errors import InputError
 
 
@@ -90,7 +90,7 @@ def descriptors(
     max_descriptors: int = 60,
     company: float = 1.0,
     points: int = 5000,
-    template: str = "the {} of this product",
+    template: str = TEMPLATE,
 ) -> list[Descriptor]:
     """The `max_descriptors` communities of candidates with the most sentences behind them, heaviest first.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 from transformers.utils import logging
@@ -15,6 +17,9 @@ from descry.errors import InputError
 
 BATCH_CHARACTERS = 4096
 """A batch holds at most this many characters, padding included: about 1,024 tokens of English."""
+
+TEMPLATE = "The {} is great."
+"""The sentence that a term is embedded in, so that it lies where sentences of reviews lie."""
 
 _WORD_STARTS = ("▁", "Ġ")
 _CONTINUES = "##"
@@ -53,6 +58,17 @@ def residuals(vectors: np.ndarray, review_ids: Sequence[str], share: float) -> n
     np.add.at(sums, review, vectors)
     means = sums / np.bincount(review)[:, None]
     return np.asarray(vectors - share * means[review], dtype=np.float32)
+
+
+def sampled(sentences: pd.DataFrame, sample: int) -> np.ndarray:
+    """Rows of at most `sample` sentences, ascending: all, or those whose (review, text) hash lowest."""
+    if len(sentences) <= sample:
+        return np.arange(len(sentences))
+    keys = [
+        hashlib.blake2b(f"{review}\0{text}".encode(), digest_size=8).digest()
+        for review, text in zip(sentences["review_id"], sentences["text"], strict=True)
+    ]
+    return np.sort(np.array(sorted(range(len(keys)), key=lambda row: (keys[row], row))[:sample]))
 
 
 def whole_words(vocabulary: dict[str, int]) -> list[str]:

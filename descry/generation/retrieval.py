@@ -6,7 +6,6 @@ sentence says, not which product it is about.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tqdm import tqdm
 
-from descry.embedding import Encoder, residuals, unit
+from descry.embedding import TEMPLATE, Encoder, residuals, sampled, unit
 from descry.errors import InputError
 from descry.generation import candidate_table
 
@@ -35,17 +34,6 @@ _EMPTY_WORDS = ENGLISH_STOP_WORDS | frozenset(
     "thing things stuff lot lots quite actually probably maybe yes ever let lets put want wanted know knew "
     "came come comes goes took take takes taken given gave like".split()
 )
-
-
-def sampled(sentences: pd.DataFrame, sample: int) -> np.ndarray:
-    """Rows of at most `sample` sentences, ascending: all, or those whose (review, text) hash lowest."""
-    if len(sentences) <= sample:
-        return np.arange(len(sentences))
-    keys = [
-        hashlib.blake2b(f"{review}\0{text}".encode(), digest_size=8).digest()
-        for review, text in zip(sentences["review_id"], sentences["text"], strict=True)
-    ]
-    return np.sort(np.array(sorted(range(len(keys)), key=lambda row: (keys[row], row))[:sample]))
 
 
 def _content(text: str) -> list[str]:
@@ -143,7 +131,7 @@ class Retrieval:
     pairs: int = 300
     min_reviews: int = 3
     sample: int = 20_000
-    template: str = "the {} of this product"
+    template: str = TEMPLATE
 
     def candidates(self, sentences: pd.DataFrame) -> pd.DataFrame:
         """The `per_sentence` nearest terms of every sentence read. Errors: InputError where no term recurs."""

@@ -1,0 +1,63 @@
+"""report: the page, the plots, and the tables behind the plots."""
+
+from pathlib import PurePath
+
+import numpy as np
+
+from descry import artifacts, report
+from descry.artifacts import Activations
+from descry.settings import Assign, Report
+from stages import _stage
+
+EXAMPLES = 3
+
+
+def _model(role: str) -> tuple[str, set[str]]:
+    """What a model is called (a folder outside the project by its last part), and its weights' hashes."""
+    manifest = artifacts.read_json(_stage.MODELS / role / "manifest.json")
+    name = manifest["source"].removeprefix("package:")
+    weights = {digest for file, digest in manifest["files"].items() if file.endswith(".safetensors")}
+    return PurePath(name).name if PurePath(name).is_absolute() else name, weights
+
+
+def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side, np.ndarray]:
+    """A split as the report needs it, and the sentences that show each descriptor best."""
+    labels, _ = artifacts.read_arrays(_stage.LABELS / f"{split}.safetensors", "labels")
+    side = report.Side(
+        sentences=artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences"),
+        labels=labels["labels"],
+        rows=active.rows[:, :exemplars],
+        activations=active.values[:, :exemplars],
+        pairs=artifacts.read_table(_stage.ASSIGNMENTS / f"{split}.parquet", "assignments"),
+    )
+    return side, report.strongest(labels["labels"], labels["scores"], EXAMPLES)
+
+
+def main() -> None:
+    chosen, settings = _stage.settings(Assign), _stage.settings(Report)
+    active = [
+        artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS
+    ]
+    sides = [_side(split, seen, chosen.exemplars) for split, seen in zip(_stage.SPLITS, active, strict=True)]
+    target, weights = _model("target")
+    run = report.Run(
+        layer=active[0].layer,
+        index=active[0].index,
+        descriptors=artifacts.read_json(_stage.DESCRIPTORS)["descriptors"],
+        calibration=sides[0][0],
+        validation=sides[1][0],
+        examples=sides[0][1],
+        evaluation=artifacts.read_json(_stage.METRICS / "evaluation.json"),
+        consistency=artifacts.read_json(_stage.METRICS / "consistency.json"),
+        rule=chosen.model_dump(),
+        target=target,
+        pooling=active[0].pooling,
+        labeller_is_target=weights == _model("embedder")[1],
+    )
+    for name, content in report.build(run, **settings.model_dump()).items():
+        with artifacts.replacing(_stage.REPORT / name) as partial:
+            partial.write_bytes(content)
+
+
+if __name__ == "__main__":
+    _stage.run(main)
