@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro test lint lock clean
+.PHONY: all setup repro test lint docs lock clean
 
 all: repro
 
@@ -27,6 +27,9 @@ test: setup
 
 lint: setup
 	@ruff check . && ruff format --check . && mypy
+
+docs: setup
+	python docs/parameters.py > docs/parameters.md
 
 lock: setup  # after a change of pyproject.toml's dependencies
 	$(BIN)/python -m pip install --quiet pip-tools

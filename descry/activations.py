@@ -80,9 +80,7 @@ class Target:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype]
-            )
+            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype])
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{folder}: the target model does not load: {reason}") from error
@@ -97,12 +95,8 @@ class Target:
 
     def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
         """Token ids and special-token masks, cut to the model's longest input."""
-        longest = min(
-            self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512)
-        )
-        out = self.tokenizer(
-            list(texts), truncation=True, max_length=longest, return_special_tokens_mask=True
-        )
+        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
+        out = self.tokenizer(list(texts), truncation=True, max_length=longest, return_special_tokens_mask=True)
         return out["input_ids"], out["special_tokens_mask"]
 
     @contextmanager

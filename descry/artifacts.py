@@ -144,17 +144,13 @@ def _check_schema(path: Path, metadata: Mapping[Any, Any] | None, kind: str) -> 
     found = {str(key): str(value) for key, value in (metadata or {}).items()}
     if (found.get("kind"), found.get("schema")) != (kind, str(SCHEMA)):
         raise InputError(
-            f"{path}: holds {found.get('kind')} of schema {found.get('schema')}, "
-            f"not {kind} of schema {SCHEMA}; {_HEAL}"
+            f"{path}: holds {found.get('kind')} of schema {found.get('schema')}, not {kind} of schema {SCHEMA}; {_HEAL}"
         )
 
 
 def _arrow_schema(kind: str) -> pa.Schema:
     types = {"list<element: string>": pa.list_(pa.string()), "bool": pa.bool_(), "float": pa.float32()}
-    columns = [
-        (name, types[text] if text in types else pa.type_for_alias(text))
-        for name, text in TABLES[kind].items()
-    ]
+    columns = [(name, types[text] if text in types else pa.type_for_alias(text)) for name, text in TABLES[kind].items()]
     return pa.schema(columns, metadata={"kind": kind, "schema": str(SCHEMA)})
 
 
@@ -191,14 +187,10 @@ def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> No
     for name, (dtype, dimensions) in ARRAYS[kind].items():
         array = arrays[name]
         if array.dtype != dtype or array.ndim != len(dimensions):
-            raise InputError(
-                f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}"
-            )
+            raise InputError(f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}")
         for dimension, size in zip(dimensions, array.shape, strict=True):
             if sizes.setdefault(dimension, size) != size:
-                raise InputError(
-                    f"{path}: {name} has {size} {dimension}, other arrays have {sizes[dimension]}"
-                )
+                raise InputError(f"{path}: {name} has {size} {dimension}, other arrays have {sizes[dimension]}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds values that are not finite; {_HEAL}")
 

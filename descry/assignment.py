@@ -139,9 +139,7 @@ def ranking(strength: np.ndarray) -> np.ndarray:
     return np.argsort(-strength, axis=1, kind="stable")
 
 
-def table(
-    findings: dict[Rule, Findings], layer: np.ndarray, index: np.ndarray, names: list[str]
-) -> pd.DataFrame:
+def table(findings: dict[Rule, Findings], layer: np.ndarray, index: np.ndarray, names: list[str]) -> pd.DataFrame:
     """The pairs that either rule assigns, one a row, by layer, index and rank under enrichment.
 
     Columns: layer, index, descriptor, count, known, composition, prevalence, lift, p, q, and for each rule

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sentence_transformers.util import community_detection
 
-from descry.embedding import TEMPLATE, Encoder, unit
+from descry.embedding import Encoder, unit
 from descry.errors import InputError
 
 
@@ -35,7 +35,8 @@ class _Candidates:
 
 def _read(candidates: pd.DataFrame) -> _Candidates:
     named = candidates.assign(candidate=candidates["candidate"].str.strip().str.lower())
-    named = named[named["candidate"] != ""].sort_values("rank", kind="stable").drop_duplicates(["row", "candidate"])
+    named = named[named["candidate"] != ""].sort_values("rank", kind="stable")
+    named = named.drop_duplicates(["row", "candidate"])
     names, column = np.unique(named["candidate"].to_numpy(dtype=str), return_inverse=True)
     _, row = np.unique(named["row"].to_numpy(), return_inverse=True)
     strength = 1.0 / (1.0 + named["rank"].to_numpy(dtype=np.float64))
@@ -46,13 +47,13 @@ def _read(candidates: pd.DataFrame) -> _Candidates:
 def profiles(points: np.ndarray, links: csr_matrix, sentences: np.ndarray, company: float) -> np.ndarray:
     """What a candidate means beside whom it stands with: float64 [n, 2 x width], unit rows.
 
-    The first half is its own centred vector, the second (weighing `company`) the mean of its sentences, each of
-    them the mean of its own candidates.
+    The first half is its own centred vector, the second (weighing `company`) the mean of its sentences, each
+    of them the mean of its own candidates.
     """
     weight = sentences / sentences.sum()
-    own = unit(points - weight @ points)
+    own = unit(points - weight @ points if len(points) > 1 else points)
     beside = unit(np.asarray(links.T @ unit(np.asarray(links @ own))))
-    beside = unit(beside - weight @ beside)
+    beside = unit(beside - weight @ beside if len(points) > 1 else beside)
     return unit(np.hstack([own, company * beside]))
 
 
@@ -61,8 +62,8 @@ def communities(
 ) -> list[np.ndarray]:
     """Communities of weighted vectors: positions, the centre first; no position in two of them.
 
-    `community_detection` knows no weights: each vector is laid down as often as its weight asks, scaled so that
-    there are about `points` copies in all, and at least one each.
+    `community_detection` knows no weights: each vector is laid down as often as its weight asks, scaled so
+    that there are about `points` copies in all, and at least one each.
     """
     scale = max(1.0, weights.sum() / points)
     copies = np.maximum(1, np.rint(weights / scale)).astype(np.int64)
@@ -70,9 +71,7 @@ def communities(
     least = min(max(1, round(min_weight / scale)), len(origin))
     groups: list[np.ndarray] = []
     taken = np.zeros(len(weights), dtype=bool)
-    for group in community_detection(
-        vectors[origin].astype(np.float32), threshold=threshold, min_community_size=least
-    ):
+    for group in community_detection(vectors[origin].astype(np.float32), threshold=threshold, min_community_size=least):
         positions = np.array(list(dict.fromkeys(origin[group].tolist())), dtype=np.int64)
         positions = positions[~taken[positions]]
         taken[positions] = True
@@ -85,12 +84,12 @@ def descriptors(
     candidates: pd.DataFrame,
     embedder: Encoder,
     *,
-    threshold: float = 0.5,
-    min_sentences: int = 10,
-    max_descriptors: int = 60,
-    company: float = 1.0,
-    points: int = 5000,
-    template: str = TEMPLATE,
+    threshold: float,
+    min_sentences: int,
+    max_descriptors: int,
+    company: float,
+    points: int,
+    template: str,
 ) -> list[Descriptor]:
     """The `max_descriptors` communities of candidates with the most sentences behind them, heaviest first.
 
@@ -103,13 +102,10 @@ def descriptors(
     if read.names:
         vectors = embedder.encode([template.format(name) for name in read.names], "embedding candidates")
         space = profiles(vectors, read.links, read.sentences, company)
-        groups = communities(
-            space, read.sentences, threshold=threshold, min_weight=min_sentences, points=points
-        )
+        groups = communities(space, read.sentences, threshold=threshold, min_weight=min_sentences, points=points)
         found = [_descriptor(read, space, group) for group in groups]
-        kept = sorted(found, key=lambda descriptor: (-descriptor.sentences, descriptor.name))[:max_descriptors]
-        if kept:
-            return kept
+        if found:
+            return sorted(found, key=lambda one: (-one.sentences, one.name))[:max_descriptors]
     raise InputError(
         "cluster: no descriptor found among the candidates; lower `cluster.threshold` or `cluster.min_sentences`"
     )
@@ -140,9 +136,10 @@ def edited(
     """
     edited = {descriptor.name: descriptor for descriptor in found}
     for target, names in (merge or {}).items():
-        parts = [_known(edited, name) for name in dict.fromkeys([*([target] if target in edited else []), *names])]
+        taking_part = dict.fromkeys([target, *names] if target in edited else names)
+        parts = [_known(edited, name) for name in taking_part]
         if not parts:
-            raise InputError(f"descriptor edits: merge into '{target}' names no descriptor; list at least one")
+            raise InputError(f"descriptor edits: merge into '{target}' names none; list at least one")
         members = tuple(dict.fromkeys(member for part in parts for member in part.members))
         merged = Descriptor(target, members, sum(part.sentences for part in parts))
         gone = {part.name for part in parts}

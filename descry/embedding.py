@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +18,6 @@ from descry.errors import InputError
 BATCH_CHARACTERS = 4096
 """A batch holds at most this many characters, padding included: about 1,024 tokens of English."""
 
-TEMPLATE = "The {} is great."
-"""The sentence that a term is embedded in, so that it lies where sentences of reviews lie."""
 
 _WORD_STARTS = ("▁", "Ġ")
 _CONTINUES = "##"
@@ -45,9 +43,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def residuals(vectors: np.ndarray, review_ids: Sequence[str], share: float) -> np.ndarray:
-    """Vectors less `share` of the mean vector of their own review: float32 [n, width], not rescaled.
+    """Vectors less `share` of their own review's mean vector: float32 [n, width], not rescaled.
 
-    share in [0, 1]: 0 leaves the vectors as they are, 1 leaves only what sets a sentence apart from its review.
+    share in [0, 1]: 0 leaves the vectors as they are, 1 only what sets a sentence apart from its review.
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share is {share}, not in [0, 1]")
@@ -72,12 +70,13 @@ def sampled(sentences: pd.DataFrame, sample: int) -> np.ndarray:
 
 
 def whole_words(vocabulary: dict[str, int]) -> list[str]:
-    """Lower-case alphabetic words of at least 3 letters among a tokenizer's pieces, in the order of their ids.
+    """Lower-case alphabetic words of at least 3 letters among a tokenizer's pieces, in order of their ids.
 
     Pieces are told apart by their markers: `##` (WordPiece) continues a word, `▁` or `Ġ` starts one, `</w>`
     ends one. Without any marker every alphabetic piece is a word.
     """
     pieces = sorted(vocabulary, key=lambda piece: (vocabulary[piece], piece))
+    whole: Iterable[str]
     if any(piece.startswith(_CONTINUES) for piece in pieces):
         whole = (piece for piece in pieces if not piece.startswith(_CONTINUES))
     elif any(piece.startswith(_WORD_STARTS) for piece in pieces):
@@ -85,7 +84,7 @@ def whole_words(vocabulary: dict[str, int]) -> list[str]:
     elif any(piece.endswith(_WORD_END) for piece in pieces):
         whole = (piece.removesuffix(_WORD_END) for piece in pieces if piece.endswith(_WORD_END))
     else:
-        whole = iter(pieces)
+        whole = pieces
     words = (word.lower() for word in whole if word.isalpha() and len(word) >= _SHORTEST_WORD)
     return list(dict.fromkeys(words))
 
@@ -109,9 +108,9 @@ class Embedder:
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         if not (folder / "config.json").is_file():
-            raise InputError(f"{folder}: no model there (no config.json); check `models.embedder`, run `dvc repro`")
+            raise InputError(f"{folder}: no model there (no config.json); check `models.embedder`")
         if not any(folder.rglob("*.safetensors")):
-            raise InputError(f"{folder}: no .safetensors file; other weight formats are not read, convert the model")
+            raise InputError(f"{folder}: no .safetensors file, and no other format is read; convert the model")
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._model = SentenceTransformer(
@@ -123,7 +122,7 @@ class Embedder:
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{folder}: not a readable sentence encoder ({reason}); choose another one") from error
+            raise InputError(f"{folder}: not a sentence encoder ({reason}); choose another") from error
         self._model.eval()
 
     def encode(self, texts: Sequence[str], description: str = "embedding") -> np.ndarray:

@@ -225,9 +225,7 @@ def label_shares(labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def label_quality(
-    scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair[np.ndarray]
-) -> dict[str, float]:
+def label_quality(scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair[np.ndarray]) -> dict[str, float]:
     """How well the best-matching descriptor (matched on calibration) tells each gold aspect on validation."""
     best, _ = match(scores.calibration, gold.calibration)
     rows = known_rows(gold.validation)

@@ -37,9 +37,7 @@ def _package_folder(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"model package:{name}: no package of that name is installed; pip install it first")
     root = Path(next(iter(spec.submodule_search_locations)))
-    folders = sorted(
-        path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors"))
-    )
+    folders = sorted(path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors")))
     if not folders:
         raise InputError(f"model package:{name}: holds no folder with config.json and safetensors weights")
     return folders[0]
@@ -74,8 +72,7 @@ def locate(source: Source) -> Path:
         folder = _hub_folder(source)
     else:
         raise InputError(
-            f"model {source.source}: no such folder; "
-            "give package:NAME, a local folder, or a Hub id (owner/name)"
+            f"model {source.source}: no such folder; give package:NAME, a local folder, or a Hub id (owner/name)"
         )
     if not (folder / "config.json").is_file():
         raise InputError(f"model {source.source}: the folder has no config.json")
@@ -97,9 +94,7 @@ def _check(path: Path, source: Source) -> None:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise InputError(
-            f"model {source.source}: {path.name} is damaged ({error}); fetch it again"
-        ) from error
+        raise InputError(f"model {source.source}: {path.name} is damaged ({error}); fetch it again") from error
 
 
 def fetch(source: Source, destination: Path) -> dict[str, str]:

@@ -34,9 +34,7 @@ def random_subsets(generator: np.random.Generator, sets: int, population: int, k
     return chosen
 
 
-def most_common(
-    found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]
-) -> dict[str, Any]:
+def most_common(found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]) -> dict[str, Any]:
     """`neuron` and `sentence.<reference>` measures of always naming the most prevalent descriptors."""
     order = np.argsort(-found.calibration.evidence.prevalence, kind="stable")[None, :]
     relevant = found.validation.assigned[found.calibration.described]
@@ -63,14 +61,10 @@ def permuted_neurons(found: Pair[Findings], generator: np.random.Generator) -> P
     order = generator.permutation(len(found.validation.assigned))
     other = found.validation
     evidence = other.evidence
-    shuffled = Evidence(
-        evidence.counts[order], evidence.known[order], evidence.positives, evidence.population
-    )
+    shuffled = Evidence(evidence.counts[order], evidence.known[order], evidence.positives, evidence.population)
     return Pair(
         found.calibration,
-        Findings(
-            shuffled, other.log_p[order], other.log_q[order], other.strength[order], other.assigned[order]
-        ),
+        Findings(shuffled, other.log_p[order], other.log_q[order], other.strength[order], other.assigned[order]),
     )
 
 

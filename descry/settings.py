@@ -16,7 +16,9 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and values of another type are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
     section: ClassVar[str]
 
 
@@ -50,7 +52,9 @@ class Split(Section):
     section = "split"
 
     source: str = Field(min_length=1)
-    "A .jsonl, .csv, .tsv, .parquet or .txt file (one review a line), or `hf://owner/name[@revision][/split]`."
+    "A .jsonl, .csv, .tsv, .parquet or .txt file (one review a line)."
+    hub: str = Field(pattern=r"^(hf://[^/]+/.+)?$")
+    "A data set of the Hub, `hf://owner/name[@revision][/split]`, read in place of the file; empty for none."
     text_field: str = Field(min_length=1)
     "Field or column that holds the text."
     id_field: str = Field(min_length=1)
@@ -127,18 +131,18 @@ class Label(Section):
 
     share: float = Field(ge=0.0, le=1.0)
     "As generate.share."
-    linked: float = Field(ge=0.0)
-    "Weight of the sentences that proposed a descriptor, against its members' own embeddings."
-    rounds: int = Field(ge=0, le=100)
-    "Rounds in which each prototype moves towards the sentences nearest to it."
-    nearest: int = Field(ge=1)
-    "Sentences it moves towards."
+    neighbours: int = Field(ge=0, le=1000)
+    "Sentences of calibration, nearest in meaning, that join a sentence before it is scored."
+    rounds: int = Field(ge=0, le=1000)
+    "Rounds in which each descriptor's prototype moves towards the sentences nearest to it."
     pull: float = Field(ge=0.0)
-    "How far it moves."
-    z: float = Field(gt=0.0)
-    "A label applies above so many robust standard deviations over a descriptor's median score."
-    template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
-    "As cluster.template."
+    "How far it moves, against the sentences that proposed the descriptor."
+    sharpness: float = Field(gt=0.0)
+    "How strongly descriptors compete for a sentence."
+    breadth: float = Field(gt=0.0)
+    "A descriptor is given to as many sentences as it wins, times this."
+    reference: int = Field(ge=2)
+    "Sentences of calibration among which neighbours are sought, at most: a fixed sample."
 
 
 class Extract(Section):

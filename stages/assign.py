@@ -29,8 +29,7 @@ def main() -> None:
         )
     evidence = gather(activations.rows[:, : settings.exemplars], labels["labels"])
     findings = {
-        rule: assign(evidence, **settings.model_dump(exclude={"rule", "exemplars"}), rule=rule)
-        for rule in RULES
+        rule: assign(evidence, **settings.model_dump(exclude={"rule", "exemplars"}), rule=rule) for rule in RULES
     }
     artifacts.write_arrays(
         _stage.EVIDENCE / f"{split}.safetensors",
@@ -40,9 +39,7 @@ def main() -> None:
     )
     pairs = table(findings, activations.layer, activations.index, named["descriptors"])
     artifacts.write_table(_stage.ASSIGNMENTS / f"{split}.parquet", pairs, "assignments")
-    print(
-        f"{split}: {int(findings[settings.rule].described.sum())} of {len(activations.layer)} neurons described"
-    )
+    print(f"{split}: {int(findings[settings.rule].described.sum())} of {len(activations.layer)} neurons described")
 
 
 if __name__ == "__main__":

@@ -13,16 +13,10 @@ from stages import _stage
 
 def main() -> None:
     chosen, settings = _stage.settings(Assign), _stage.settings(Evaluate)
-    active = Pair(
-        *(artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS)
-    )
-    labelled = [
-        artifacts.read_arrays(_stage.LABELS / f"{split}.safetensors", "labels")[0] for split in _stage.SPLITS
-    ]
+    active = Pair(*(artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS))
+    labelled = [artifacts.read_arrays(_stage.LABELS / f"{split}.safetensors", "labels")[0] for split in _stage.SPLITS]
     labels, scores = (Pair(*(arrays[name] for arrays in labelled)) for name in ("labels", "scores"))
-    tables = [
-        artifacts.read_table(_stage.GOLD / f"{split}.parquet", "gold")["aspects"] for split in _stage.SPLITS
-    ]
+    tables = [artifacts.read_table(_stage.GOLD / f"{split}.parquet", "gold")["aspects"] for split in _stage.SPLITS]
     aspects = evaluation.aspect_names(*tables)
     gold = Pair(*(evaluation.aspect_labels(table, aspects) for table in tables))
     probe = active.validation.probe_rows
@@ -50,9 +44,7 @@ def main() -> None:
             np.concatenate([scores.calibration, scores.validation]),
             np.concatenate([gold.calibration, gold.validation]),
         )
-        measures["oracle"], oracle_chance = study(
-            gold, references={"gold": Reference(gold.validation[probe])}
-        )
+        measures["oracle"], oracle_chance = study(gold, references={"gold": Reference(gold.validation[probe])})
         for block in (measures["oracle"], *oracle_chance.values()):
             block["sentence"] = block["sentence"]["gold"]
         for name, block in oracle_chance.items():

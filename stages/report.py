@@ -35,9 +35,7 @@ def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side,
 
 def main() -> None:
     chosen, settings = _stage.settings(Assign), _stage.settings(Report)
-    active = [
-        artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS
-    ]
+    active = [artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS]
     sides = [_side(split, seen, chosen.exemplars) for split, seen in zip(_stage.SPLITS, active, strict=True)]
     target, weights = _model("target")
     run = report.Run(

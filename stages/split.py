@@ -8,8 +8,9 @@ from stages import _stage
 
 def main() -> None:
     settings = _stage.settings(Split)
+    source = settings.hub or settings.source
     reviews = read_reviews(
-        settings.source,
+        source,
         text_field=settings.text_field,
         id_field=settings.id_field,
         product_field=settings.product_field,
@@ -20,7 +21,7 @@ def main() -> None:
         key=settings.key,
         validation=settings.validation,
         language=settings.language,
-        source=settings.source,
+        source=source,
     )
     for side in SIDES:
         artifacts.write_table(_stage.SENTENCES / f"{side}.parquet", table.sentences[side], "sentences")

@@ -30,9 +30,7 @@ def slow_activations(folder: Path, text: str) -> list[np.ndarray]:
             mask = torch.zeros(1, 1, 1, state.shape[1])
             attended = layer.attention(state, attention_mask=mask)[0]
             weights = layer.intermediate.dense
-            found.append(
-                torch.nn.functional.gelu(attended @ weights.weight.T + weights.bias)[0, 1:-1].numpy()
-            )
+            found.append(torch.nn.functional.gelu(attended @ weights.weight.T + weights.bias)[0, 1:-1].numpy())
     return found
 
 
@@ -46,9 +44,7 @@ REDUCE = {
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
 def test_every_neuron_equals_an_independent_computation(tiny_bert: Path, pooling: str) -> None:
-    found = extract(
-        Target(tiny_bert), TEXTS, np.arange(len(TEXTS)), pooling=pooling, top_k=len(TEXTS), batch_tokens=40
-    )
+    found = extract(Target(tiny_bert), TEXTS, np.arange(len(TEXTS)), pooling=pooling, top_k=len(TEXTS), batch_tokens=40)
     expected = np.stack(
         [np.concatenate([REDUCE[pooling](v) for v in slow_activations(tiny_bert, text)]) for text in TEXTS]
     )

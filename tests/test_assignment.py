@@ -34,9 +34,7 @@ def test_the_tail_is_the_hypergeometric_one(population: int, data: st.DataObject
     positives = data.draw(st.integers(0, population))
     draws = data.draw(st.integers(0, population))
     expected = hypergeom.sf(np.arange(draws + 1) - 1, population, positives, draws)
-    np.testing.assert_allclose(
-        np.exp(log_tail(population, positives, draws)), expected, rtol=1e-7, atol=1e-14
-    )
+    np.testing.assert_allclose(np.exp(log_tail(population, positives, draws)), expected, rtol=1e-7, atol=1e-14)
 
 
 def test_the_tail_holds_where_the_probability_underflows() -> None:
@@ -53,9 +51,7 @@ def test_p_is_the_chance_of_a_random_exemplar_set() -> None:
     p = np.exp(log_p(found))
     for n in range(len(rows)):
         for d in range(labels.shape[1]):
-            expected = hypergeom.sf(
-                found.counts[n, d] - 1, found.population[d], found.positives[d], found.known[n, d]
-            )
+            expected = hypergeom.sf(found.counts[n, d] - 1, found.population[d], found.positives[d], found.known[n, d])
             assert p[n, d] == pytest.approx(expected, rel=1e-9)
 
 
@@ -133,8 +129,6 @@ def test_the_table_holds_every_assigned_pair_once_in_order() -> None:
 
 
 def test_nothing_assigned_gives_an_empty_table() -> None:
-    evidence = Evidence(
-        np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50])
-    )
+    evidence = Evidence(np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50]))
     findings = {rule: assign(evidence, rule=rule) for rule in ("enrichment", "composition")}
     assert table(findings, np.ones(2, np.int16), np.arange(2, dtype=np.int32), ["x"]).empty

@@ -359,9 +359,7 @@ def test_hub_failure_is_one_line(monkeypatch):
         raise ConnectionError("no route\nto host")
 
     hub(monkeypatch, load)
-    with pytest.raises(
-        InputError, match=r"hf://a/b: cannot be read \(ConnectionError: no route\); check"
-    ) as caught:
+    with pytest.raises(InputError, match=r"hf://a/b: cannot be read \(ConnectionError: no route\); check") as caught:
         list(read_reviews("hf://a/b"))
     assert "\n" not in str(caught.value)
 
@@ -541,9 +539,7 @@ def test_share_is_near_the_asked(share):
 
 
 def test_another_key_draws_another_split():
-    agree = sum(
-        side(f"{i}", key="a", validation=0.5) == side(f"{i}", key="b", validation=0.5) for i in range(4000)
-    )
+    agree = sum(side(f"{i}", key="a", validation=0.5) == side(f"{i}", key="b", validation=0.5) for i in range(4000))
     assert abs(agree / 4000 - 0.5) < 0.04
 
 
@@ -604,8 +600,7 @@ def test_columns_and_types():
         assert list(frame) == ["sentence_id", "review_id", "position", "product", "text"]
         assert frame["position"].dtype == np.int32
         assert frame["sentence_id"].tolist() == [
-            f"{review}:{position}"
-            for review, position in zip(frame["review_id"], frame["position"], strict=True)
+            f"{review}:{position}" for review, position in zip(frame["review_id"], frame["position"], strict=True)
         ]
         assert list(gold) == ["sentence_id", "aspects"]
         assert gold["sentence_id"].tolist() == frame["sentence_id"].tolist()

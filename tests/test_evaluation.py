@@ -41,9 +41,7 @@ def test_the_ceiling_is_what_a_perfect_order_reaches() -> None:
     relevant = sets(1)
     perfect = ranking(relevant.astype(float))
     for k in (1, 2, 4):
-        assert evaluation.precision_at_k(perfect, relevant, k) == evaluation.ceiling_precision_at_k(
-            relevant, k
-        )
+        assert evaluation.precision_at_k(perfect, relevant, k) == evaluation.ceiling_precision_at_k(relevant, k)
     assert evaluation.recall_at_k(perfect, relevant, 6) == 1.0
 
 
@@ -99,11 +97,7 @@ def test_neuron_measures_equal_a_loop() -> None:
     measures = evaluation.neuron_measures(found, [1, 2])
     precisions = []
     for n in range(40):
-        own = [
-            d
-            for d in np.argsort(-found.calibration.strength[n], kind="stable")
-            if found.calibration.assigned[n, d]
-        ]
+        own = [d for d in np.argsort(-found.calibration.strength[n], kind="stable") if found.calibration.assigned[n, d]]
         if own and found.validation.assigned[n].any():
             precisions.append(float(found.validation.assigned[n, own[0]]))
     assert measures["precision_at_1"] == pytest.approx(np.mean(precisions))

@@ -9,9 +9,7 @@ from descry.exemplars import Moments, Probe, TopK
 
 
 def matrix(seed: int, sentences: int, neurons: int, ties: bool = True) -> torch.Tensor:
-    values = torch.from_numpy(
-        np.random.default_rng(seed).normal(size=(sentences, neurons)).astype(np.float32)
-    )
+    values = torch.from_numpy(np.random.default_rng(seed).normal(size=(sentences, neurons)).astype(np.float32))
     return (values * 2).round() / 2 if ties else values
 
 
@@ -26,16 +24,12 @@ def slow_top(values: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The definition: sort every column by value, then by row."""
     columns = values.T.tolist()
     rows = [sorted(range(len(column)), key=lambda row: (-column[row], row))[:k] for column in columns]
-    return np.array([[c[r] for r in rs] for c, rs in zip(columns, rows, strict=True)], np.float32), np.array(
-        rows
-    )
+    return np.array([[c[r] for r in rs] for c, rs in zip(columns, rows, strict=True)], np.float32), np.array(rows)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 5), st.integers(1, 12), st.integers(1, 20))
-def test_streamed_top_k_equals_a_full_sort(
-    seed: int, sentences: int, neurons: int, k: int, buffer: int
-) -> None:
+def test_streamed_top_k_equals_a_full_sort(seed: int, sentences: int, neurons: int, k: int, buffer: int) -> None:
     values = matrix(seed, sentences, neurons)
     top = TopK(neurons, k, buffer)
     for rows in chunks(seed, sentences):

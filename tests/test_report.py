@@ -169,9 +169,7 @@ def check_links(page: str) -> Reader:
 def test_what_comes_from_the_data_is_text(page: str) -> None:
     read = check_links(page)
     assert [tag for tag, _ in read.elements].count("script") == 1
-    assert {
-        tag for tag, attributes in read.elements if "onerror" in attributes or "onmouseover" in attributes
-    } == set()
+    assert {tag for tag, attributes in read.elements if "onerror" in attributes or "onmouseover" in attributes} == set()
     assert all(attributes.get("src", "data:") != "x" for _, attributes in read.elements)
     for text in (*HOSTILE, "<b>noise</b>", "a <b>"):
         assert text in read.text
@@ -188,9 +186,7 @@ def test_the_page_is_one_file_that_fetches_nothing(page: str) -> None:
     style = page[page.index("<style>") : page.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
-    policy = next(
-        a["content"] or "" for _, a in read.elements if a.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(a["content"] or "" for _, a in read.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
     assert "'unsafe-inline'" not in policy[policy.index("script-src") :]
 
@@ -239,10 +235,7 @@ def test_every_measure_stands_on_the_page_beside_its_nulls(run: Run, page: str) 
             gold["ceiling_precision_at_2"],
         )
     ]
-    assert (
-        shown["oracle.sentence.recall_at_1"][1]
-        == f"{null['most_common']['oracle']['sentence']['recall_at_1']:.3f}"
-    )
+    assert shown["oracle.sentence.recall_at_1"][1] == f"{null['most_common']['oracle']['sentence']['recall_at_1']:.3f}"
     assert shown["neuron.described"] == ["41", "41", "41", "–"]
     assert shown["labels.missing_share"][0] == "4e-05"
     assert shown["jaccard"] == ["0.311", "0.022", "–"]
@@ -256,9 +249,7 @@ def test_cards_say_what_the_tables_say(run: Run) -> None:
         pairs = pairs[pairs["enrichment_assigned"] & (pairs["descriptor"] == name)]
         assert card.neurons[0] == len(pairs) == len(card.best) == sum(card.layers) > 5
         assert card.sentences[1] == int((run.validation.labels[:, column] == 1).sum())
-        assert [neuron.calibration.p for neuron in card.best] == sorted(
-            neuron.calibration.p for neuron in card.best
-        )
+        assert [neuron.calibration.p for neuron in card.best] == sorted(neuron.calibration.p for neuron in card.best)
         assert card.replicates == np.mean([neuron.replicates for neuron in card.best])
         for neuron in card.best:
             row = pairs[(pairs["layer"] == neuron.layer) & (pairs["index"] == neuron.index)].iloc[0]
@@ -277,9 +268,7 @@ def test_validation_is_counted_over_its_own_exemplars(run: Run) -> None:
         labels = [int(side.labels[row, column]) for row in rows]
         count, drawn = labels.count(1), labels.count(1) + labels.count(0)
         p = hypergeom.sf(count - 1, len(known), known.sum(), drawn)
-        assert neuron.validation == cards.Bearing(
-            count, drawn, count / drawn, count / drawn / known.mean(), p
-        )
+        assert neuron.validation == cards.Bearing(count, drawn, count / drawn, count / drawn / known.mean(), p)
         shown = neuron.exemplars["validation"]
         assert [one.text for one in shown] == side.sentences["text"].iloc[rows[:5]].tolist()
         assert [one.label for one in shown] == labels[:5]
@@ -289,10 +278,7 @@ def test_only_the_neurons_asked_for_are_shown(run: Run, page: str) -> None:
     dealt = cards.cards(run, neurons=4, exemplars=5)
     assert [len(card.best) for card in dealt] == [4, 4, 4, 4]
     assert page.count('<details class="neuron"') == 16
-    assert (
-        page.count('<li class="yes">') + page.count('<li class="no">') + page.count('<li class="unknown">')
-        == 160
-    )
+    assert page.count('<li class="yes">') + page.count('<li class="no">') + page.count('<li class="unknown">') == 160
 
 
 def test_examples_are_the_strongest_of_those_that_bear_it() -> None:
@@ -322,9 +308,7 @@ def test_a_corpus_without_gold_leads_with_what_holds_up() -> None:
     page = rendered(run)
     check_links(page)
     assert words.headlines(run)[0].title.startswith("Does it hold")
-    assert (
-        "nnotated" not in page.split('<details class="plain"><summary>What the names mean')[0].split("<h1")[1]
-    )
+    assert "nnotated" not in page.split('<details class="plain"><summary>What the names mean')[0].split("<h1")[1]
     at_k = report.at_k_table(run.evaluation)
     assert at_k["series"].tolist()[0] == "descriptors found"
     assert at_k["precision"].iloc[0] == run.evaluation["sentence"]["labels"]["precision_at_1"]

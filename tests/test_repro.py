@@ -140,9 +140,7 @@ def test_other_surroundings_give_the_same_bytes(project: Path, site: Path, tmp_p
     folder = tmp_path / "a folder with blanks"
     folder.mkdir()
     clone(folder, tmp_path / "site")
-    run = shell(
-        folder, tmp_path / "site", PYTHONHASHSEED="4711", TZ="Pacific/Chatham", LC_ALL="C", PYTHONUTF8="0"
-    )
+    run = shell(folder, tmp_path / "site", PYTHONHASHSEED="4711", TZ="Pacific/Chatham", LC_ALL="C", PYTHONUTF8="0")
     run("dvc", "repro", "-q")
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
     for name in ("consistency.json", "evaluation.json"):
@@ -187,9 +185,7 @@ def test_pushed_and_pulled_elsewhere_nothing_runs(project: Path, site: Path, tmp
         ("cluster.threshold", "0.999", "descry: "),
     ],
 )
-def test_a_stage_that_cannot_go_on_says_one_line(
-    project: Path, site: Path, path: str, value: str, said: str
-) -> None:
+def test_a_stage_that_cannot_go_on_says_one_line(project: Path, site: Path, path: str, value: str, said: str) -> None:
     run = shell(project, site)
     change(project, path, value)
     try:

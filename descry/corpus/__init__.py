@@ -158,9 +158,7 @@ def _union(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tup
 
 def _check(key: str, validation: float) -> None:
     if not 0 < validation < 1:
-        raise InputError(
-            f"the share for validation is {validation}; it must lie between 0 and 1, for example 0.5"
-        )
+        raise InputError(f"the share for validation is {validation}; it must lie between 0 and 1, for example 0.5")
     if len(key.encode()) > 64:
         raise InputError(f"the key of the split takes {len(key.encode())} bytes; use at most 64")
 

@@ -192,9 +192,7 @@ def _parquet(source: str, fields: Fields) -> Iterator[Record]:
                     number += 1
                     yield f"{source}, row {number}", record
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{source}: not a readable parquet file ({_first_line(error)}); write it anew"
-        ) from None
+        raise InputError(f"{source}: not a readable parquet file ({_first_line(error)}); write it anew") from None
 
 
 def _txt(source: str, fields: Fields) -> Iterator[Record]:

@@ -1,7 +1,7 @@
 """Candidates without a language model: the terms that lie nearest to a sentence in the embedding space.
 
-docs/method.md, section 5. Half of the review's own mean is taken off a sentence first: what is left is what the
-sentence says, not which product it is about.
+docs/method.md, section 5. A share of the review's own mean is taken off a sentence first: what is left is what
+the sentence says, not which product it is about.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tqdm import tqdm
 
-from descry.embedding import TEMPLATE, Encoder, residuals, sampled, unit
+from descry.embedding import Encoder, residuals, sampled, unit
 from descry.errors import InputError
 from descry.generation import candidate_table
 
@@ -25,15 +25,16 @@ NAME = "retrieval"
 CHUNK = 2048
 """Sentences compared with the terms at once."""
 
-WITNESSES = 20
-"""Sentences that tell how strongly a corpus speaks of a term."""
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
-_EMPTY_WORDS = ENGLISH_STOP_WORDS | frozenset(
-    "did does doing don just really got get gets getting going gone went say said says make makes made making "
-    "thing things stuff lot lots quite actually probably maybe yes ever let lets put want wanted know knew "
-    "came come comes goes took take takes taken given gave like".split()
-)
+# fmt: off
+_EMPTY_WORDS = frozenset(ENGLISH_STOP_WORDS) | {
+    "actually", "came", "come", "comes", "did", "does", "doing", "don", "ever", "gave", "get", "gets", "getting",
+    "given", "goes", "going", "gone", "got", "just", "knew", "know", "let", "lets", "like", "lot", "lots", "made",
+    "make", "makes", "making", "maybe", "probably", "put", "quite", "really", "said", "say", "says", "stuff",
+    "take", "taken", "takes", "thing", "things", "took", "want", "wanted", "went", "yes",
+}
+# fmt: on
 
 
 def _content(text: str) -> list[str]:
@@ -70,14 +71,12 @@ def vocabulary(
 ) -> list[str]:
     """The terms to search: at most `words` words, then at most `pairs` word pairs.
 
-    Words are those of `known` (an encoder's whole words, most frequent first) that at least `min_reviews`
-    reviews use; where `known` has none of them, the corpus's own. Pairs are the corpus's most recurring.
+    Only what at least `min_reviews` reviews use: the words of `known` (an encoder's whole words, most frequent
+    first), then the corpus's own that it does not know, then the corpus's pairs, both most recurring first.
     """
     used, paired = recurring(texts, review_ids)
-    kept = [word for word in known if used[word] >= min_reviews]
-    if not kept:
-        kept = _frequent(used, min_reviews)
-    return kept[:words] + _frequent(paired, min_reviews)[:pairs]
+    listed = dict.fromkeys([*(word for word in known if used[word] >= min_reviews), *_frequent(used, min_reviews)])
+    return list(listed)[:words] + _frequent(paired, min_reviews)[:pairs]
 
 
 def _frequent(counts: Counter[str], least: int) -> list[str]:
@@ -100,20 +99,6 @@ def nearest(vectors: np.ndarray, terms: np.ndarray, count: int) -> tuple[np.ndar
     return found, scores
 
 
-def strengths(vectors: np.ndarray, terms: np.ndarray, witnesses: int) -> np.ndarray:
-    """Of each term, the mean inner product with its `witnesses` nearest sentences: float32 [terms].
-
-    High where some sentences are about the term, low where it is merely as near to all. As `nearest`, never all
-    sentences x terms at once.
-    """
-    best = np.full((len(terms), 0), 0, dtype=np.float32)
-    for start in range(0, len(vectors), CHUNK):
-        products = np.hstack([best, terms @ vectors[start : start + CHUNK].T])
-        best = -np.sort(-products, axis=1)[:, :witnesses]
-    means: np.ndarray = best.mean(axis=1)
-    return means
-
-
 @dataclass(frozen=True)
 class Retrieval:
     """The generator `retrieval`.
@@ -124,17 +109,16 @@ class Retrieval:
     """
 
     embedder: Encoder
-    share: float = 0.5
-    per_sentence: int = 5
-    words: int = 6000
-    terms: int = 400
-    pairs: int = 300
-    min_reviews: int = 3
-    sample: int = 20_000
-    template: str = TEMPLATE
+    share: float
+    per_sentence: int
+    words: int
+    pairs: int
+    min_reviews: int
+    sample: int
+    template: str
 
     def candidates(self, sentences: pd.DataFrame) -> pd.DataFrame:
-        """The `per_sentence` nearest terms of every sentence read. Errors: InputError where no term recurs."""
+        """The `per_sentence` nearest terms of every sentence read. Errors: InputError if no term recurs."""
         rows = sampled(sentences, self.sample)
         read = sentences.iloc[rows]
         texts, reviews = read["text"].tolist(), read["review_id"].tolist()
@@ -153,11 +137,7 @@ class Retrieval:
         vectors = residuals(self.embedder.encode(texts, "embedding sentences"), reviews, self.share)
         vectors = unit(vectors - vectors.mean(axis=0))
         points = self.embedder.encode([self.template.format(term) for term in terms], "embedding terms")
-        points = unit(points - points.mean(axis=0))
-        strength = strengths(vectors, points, WITNESSES)
-        kept = np.sort(np.argsort(-strength, kind="stable")[: self.terms])
-        terms = [terms[term] for term in kept]
-        found, scores = nearest(vectors, points[kept], self.per_sentence)
+        found, scores = nearest(vectors, unit(points - points.mean(axis=0)), self.per_sentence)
         return candidate_table(
             np.repeat(rows, found.shape[1]),
             [terms[term] for term in found.ravel()],

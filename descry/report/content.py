@@ -148,9 +148,7 @@ def descriptor_table(run: Run) -> pd.DataFrame:
     for layer in run.layers:
         here = pairs.loc[pairs["layer"] == layer, "column"]
         table[f"layer_{layer}"] = np.bincount(here, minlength=len(run.names))
-    return table.sort_values(
-        ["neurons", "sentences", "descriptor"], ascending=[False, False, True], kind="stable"
-    )
+    return table.sort_values(["neurons", "sentences", "descriptor"], ascending=[False, False, True], kind="stable")
 
 
 def block(measures: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -213,9 +211,7 @@ def measure_rows(evaluation: Mapping[str, Any], path: str) -> list[Row]:
 def sentence_blocks(evaluation: Mapping[str, Any]) -> dict[str, str]:
     """Series of the at-k plot -> dotted name of its block, leading with gold where there is gold."""
     own = "sentence.gold" if block(evaluation, "sentence.gold") else "sentence.labels"
-    oracle = (
-        {"annotated aspects as labels": "oracle.sentence"} if block(evaluation, "oracle.sentence") else {}
-    )
+    oracle = {"annotated aspects as labels": "oracle.sentence"} if block(evaluation, "oracle.sentence") else {}
     chance = {
         "chance: always the most common": f"null.most_common.{own}",
         "chance: random exemplars": f"null.random_exemplars.{own}",
@@ -230,9 +226,7 @@ def at_k_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
     rows = []
     for series, path in sentence_blocks(evaluation).items():
         measures = block(evaluation, path)
-        found = sorted(
-            int(name[len("precision_at_") :]) for name in measures if name.startswith("precision_at_")
-        )
+        found = sorted(int(name[len("precision_at_") :]) for name in measures if name.startswith("precision_at_"))
         for k in found:
             ceiling = measures.get(f"ceiling_precision_at_{k}", 1.0)
             rows.append((series, k, measures[f"precision_at_{k}"], measures[f"recall_at_{k}"], ceiling))

@@ -1,0 +1,59 @@
+"""Which pooling, exemplars and alpha? Decided on calibration alone, by its own two halves (by review).
+
+Run after `dvc repro`: python benchmarks/choice.py. Writes benchmarks/results/choice.json.
+"""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from descry import artifacts
+from descry.activations import Target, extract
+from descry.assignment import assign, gather
+from descry.corpus import side
+from descry.evaluation import Pair, consistency_measures
+from descry.nulls import adjusted, permuted_neurons
+
+KEYS = ("one", "two", "three")
+SETTINGS = list(product(("mean", "max"), (50, 100, 200, 400), (0.01, 0.05)))
+
+
+def halves(review_ids: list[str], key: str) -> np.ndarray:
+    """bool [sentences]: those of one half of the reviews."""
+    return np.array([side(review, key=key, validation=0.5) == "validation" for review in review_ids])
+
+
+def measure(values: np.ndarray, labels: np.ndarray, half: np.ndarray, k: int, alpha: float) -> dict[str, float]:
+    """Consistency of the findings of the two halves; values: [sentences, neurons]."""
+    found = []
+    for rows in (half, ~half):
+        best = np.argpartition(-values[rows], k, axis=0)[:k].T
+        found.append(assign(gather(best, labels[rows]), alpha=alpha))
+    pair = Pair(*found)
+    measures = consistency_measures(pair)
+    null = consistency_measures(permuted_neurons(pair, np.random.default_rng(0)))
+    measures["jaccard_adjusted"] = adjusted(measures["jaccard"], null["jaccard"])
+    return {name: measures[name] for name in ("jaccard_adjusted", "replication", "coverage")}
+
+
+def main() -> None:
+    sentences = artifacts.read_table(Path("data/sentences/calibration.parquet"), "sentences")
+    labels = artifacts.read_arrays(Path("data/labels/calibration.safetensors"), "labels")[0]["labels"]
+    texts, reviews = sentences["text"].tolist(), sentences["review_id"].tolist()
+    target = Target(Path("data/models/target"))
+    probes = {
+        pooling: extract(target, texts, np.arange(len(texts)), pooling=pooling, top_k=1, progress=pooling).probe
+        for pooling in ("mean", "max")
+    }
+    results = []
+    for pooling, k, alpha in SETTINGS:
+        runs = [measure(probes[pooling].astype(np.float32), labels, halves(reviews, key), k, alpha) for key in KEYS]
+        means = {name: round(float(np.mean([run[name] for run in runs])), 4) for name in runs[0]}
+        results.append({"pooling": pooling, "exemplars": k, "alpha": alpha, **means})
+        print(results[-1])
+    artifacts.write_json(Path("benchmarks/results/choice.json"), results)
+
+
+if __name__ == "__main__":
+    main()
