@@ -105,6 +105,7 @@ def voices(findings: Findings) -> np.ndarray:
 
 
 QUIET, LOUD = -1.0, 3.0
+RIDGE = 0.5
 
 
 def firing(activations: Activations, reference: Activations) -> np.ndarray:
@@ -132,16 +133,31 @@ class Pair(Generic[T]):
 def sentence_order(fired: Pair[np.ndarray], calibration: Findings) -> np.ndarray:
     """Descriptors of every sentence of validation's probe, best first: int64 [probe, descriptors].
 
-    score[x, d] = sum_n voice[n, d] * fired[x, n], each descriptor standardised on calibration's probe. Those
-    that no neuron carries come last, the more prevalent first.
+    score[x, d] = sum_n voice[n, d] * fired[x, n], each descriptor standardised on calibration's probe, then
+    freed of what it shares with the others there (`decorrelation`). Descriptors that no neuron carries come
+    last, the more prevalent first.
     """
     speaks = calibration.described
     voice = voices(calibration)[speaks]
     known, scores = fired.calibration[:, speaks] @ voice, fired.validation[:, speaks] @ voice
     spread = known.std(axis=0)
-    spoken = spread > 0
-    standard = (scores - known.mean(axis=0)) / np.where(spoken, spread, 1.0)
-    return ranking(np.where(spoken, standard, -1e9 + calibration.evidence.prevalence))
+    spoken = np.flatnonzero(spread > 0)
+    mean, spread = known[:, spoken].mean(axis=0), spread[spoken]
+    mixing = decorrelation((known[:, spoken] - mean) / spread)
+    order_by = np.tile(-1e9 + calibration.evidence.prevalence, (len(scores), 1))
+    order_by[:, spoken] = (scores[:, spoken] - mean) / spread @ mixing
+    return ranking(order_by)
+
+
+def decorrelation(scores: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
+    """(C + ridge I)^-1/2 of the correlations C of standardised scores: float64 [columns, columns], symmetric.
+
+    Descriptors that live in the same neurons rise and fall together; this leaves each what is its own. The
+    ridge keeps directions that carry little from being blown up.
+    """
+    correlations = scores.astype(np.float64).T @ scores.astype(np.float64) / max(len(scores), 1)
+    values, vectors = np.linalg.eigh(correlations)
+    return np.asarray(vectors * (np.maximum(values, 0.0) + ridge) ** -0.5 @ vectors.T)
 
 
 def neuron_measures(found: Pair[Findings], ks: Sequence[int]) -> dict[str, float]:
