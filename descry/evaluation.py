@@ -105,7 +105,7 @@ def voices(findings: Findings) -> np.ndarray:
 
 
 QUIET, LOUD = -1.0, 3.0
-RIDGE = 0.5
+RIDGE = 2.0
 
 
 def firing(activations: Activations, reference: Activations) -> np.ndarray:

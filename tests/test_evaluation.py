@@ -148,7 +148,7 @@ def test_the_vote_equals_a_loop() -> None:
 
     known = np.array([[votes(calibration, x, d) for d in range(6)] for x in range(30)])
     scores = np.array([[votes(validation, x, d) for d in range(6)] for x in range(30)])
-    correlations = np.corrcoef(known.T) + 0.5 * np.eye(6)
+    correlations = np.corrcoef(known.T) + 2.0 * np.eye(6)
     standard = (scores - known.mean(0)) / known.std(0)
     expected = np.argsort(-standard @ np.real(sqrtm(np.linalg.inv(correlations))), axis=1)
     assert found.assigned.any(0).all()
