@@ -177,9 +177,10 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str, meta: 
     """Write arrays as safetensors. kind: a key of ARRAYS; meta: what JSON can hold."""
     tensors = {name: np.ascontiguousarray(arrays[name]) for name in ARRAYS[kind]}
     _check_arrays(path, tensors, kind)
-    header = {"kind": kind, "schema": str(SCHEMA), "meta": json.dumps(meta, sort_keys=True)}
+    # One key only: safetensors writes several in an order that changes from process to process.
+    header = {"kind": kind, "schema": str(SCHEMA), "meta": meta}
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata=header)
+        save_file(tensors, partial, metadata={"descry": json.dumps(header, sort_keys=True)})
 
 
 def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> None:
@@ -199,11 +200,11 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
     """Arrays and meta that `write_arrays` wrote; dtypes, shapes and finiteness are checked."""
     with _readable(path):
         with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("descry", "{}"))
             _check_schema(path, header, kind)
             arrays = {name: file.get_tensor(name) for name in ARRAYS[kind]}
         _check_arrays(path, arrays, kind)
-        meta: dict[str, Any] = json.loads(header["meta"])
+        meta: dict[str, Any] = header["meta"]
     return arrays, meta
 
 

@@ -22,16 +22,15 @@ from descry.evaluation import (
 
 
 def random_subsets(generator: np.random.Generator, sets: int, population: int, k: int) -> np.ndarray:
-    """Independent uniform k-subsets of range(population): int32 [sets, k].
+    """Uniform k-subsets of range(population): int32 [sets, k].
 
-    Floyd's algorithm, one step for all sets at once; memory does not depend on the population.
+    Each shuffle of the population is cut into as many disjoint subsets as it holds: every one of them is uniform,
+    those of one shuffle are not independent. Cost: sets x k, whatever the population.
     """
-    chosen = np.empty((sets, k), dtype=np.int32)
-    for step, last in enumerate(range(population - k, population)):
-        draw = generator.integers(0, last + 1, size=sets, dtype=np.int32)
-        taken = (chosen[:, :step] == draw[:, None]).any(axis=1)
-        chosen[:, step] = np.where(taken, last, draw)
-    return chosen
+    each = population // k
+    shuffles = np.tile(np.arange(population, dtype=np.int32), (-(-sets // each), 1))
+    cut = generator.permuted(shuffles, axis=1)[:, : each * k]
+    return cut.reshape(-1, k)[:sets]
 
 
 def most_common(found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]) -> dict[str, Any]:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from descry import artifacts
 from descry.artifacts import Activations
 from descry.errors import InputError
+from tests.conftest import ROOT
 
 
 def some_activations() -> Activations:
@@ -58,6 +62,19 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = write_all(tmp_path / "one"), write_all(tmp_path / "two")
     for name in one:
         assert one[name].read_bytes() == two[name].read_bytes()
+
+
+def test_every_process_writes_the_same_bytes(tmp_path: Path) -> None:
+    here = write_all(tmp_path / "here")
+    for seed in ("1", "2", "3"):
+        command = (
+            "import sys; from pathlib import Path; from tests.test_artifacts import *; write_all(Path(sys.argv[1]))"
+        )
+        folder = tmp_path / seed
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", command, str(folder)], cwd=ROOT, env=environment, check=True)
+        for path in here.values():
+            assert (folder / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", sorted(READERS))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def environment(site: Path, **changes: str) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": "",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
@@ -64,6 +66,10 @@ def clone(folder: Path, site: Path) -> Shell:
             shutil.copy2(ROOT / name, folder / name)
     change(folder, "split.limit", "120")
     change(folder, "generate.words", "1500")
+    change(folder, "extract.top_k", "60")
+    change(folder, "assign.exemplars", "40")
+    change(folder, "consistency.repeats", "2")
+    change(folder, "evaluate.repeats", "2")
     run = shell(folder, site)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
         run("git", *command)
@@ -119,8 +125,8 @@ MEASURE = {"consistency", "evaluate"}
         ("label.sharpness", "5.0", {"label"}),
         ("extract.pooling", "max", EXTRACT),
         ("assign.exemplars", "20", ASSIGN | MEASURE | {"report"}),
-        ("consistency.repeats", "3", {"consistency"}),
-        ("evaluate.repeats", "3", {"evaluate"}),
+        ("consistency.repeats", "4", {"consistency"}),
+        ("evaluate.repeats", "4", {"evaluate"}),
         ("report.neurons", "3", {"report"}),
         ("runtime.batch_tokens", "512", {"generate", "cluster", "label"} | EXTRACT),
     ],
