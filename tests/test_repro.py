@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
+
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -55,8 +57,18 @@ def change(folder: Path, path: str, value: str) -> None:
     (folder / "params.yaml").write_text(text[: found.start()] + f"{line}: {value}" + text[found.end() :])
 
 
-def clone(folder: Path, site: Path) -> Shell:
-    """The project as git sees it, committed in a repository of its own, cut down to a small corpus."""
+SMALL = {
+    "split.limit": "120",
+    "generate.words": "1500",
+    "extract.top_k": "60",
+    "assign.exemplars": "40",
+    "consistency.repeats": "2",
+    "evaluate.repeats": "2",
+}
+
+
+def clone(folder: Path, site: Path, changes: dict[str, str] = SMALL) -> Shell:
+    """The project as git sees it, committed in a repository of its own, with some parameters changed."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True, capture_output=True, check=True
     )
@@ -64,12 +76,8 @@ def clone(folder: Path, site: Path) -> Shell:
         if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    change(folder, "split.limit", "120")
-    change(folder, "generate.words", "1500")
-    change(folder, "extract.top_k", "60")
-    change(folder, "assign.exemplars", "40")
-    change(folder, "consistency.repeats", "2")
-    change(folder, "evaluate.repeats", "2")
+    for path, value in changes.items():
+        change(folder, path, value)
     run = shell(folder, site)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
         run("git", *command)
@@ -187,8 +195,8 @@ def test_pushed_and_pulled_elsewhere_nothing_runs(project: Path, site: Path, tmp
         ("assign.exemplars", "150", "descry: params.yaml: assign.exemplars is 150"),
         ("assign.alpha", "7", "descry: params.yaml: assign.alpha is 7"),
         ("models.target.source", "package:nowhere", "descry: model package:nowhere"),
-        ("split.text_field", "body", "descry: data/reviews.jsonl"),
-        ("cluster.threshold", "0.999", "descry: "),
+        ("split.source", "README.md", "descry: README.md: .md is not a format"),
+        ("cluster.min_sentences", "100000", "descry: cluster: no descriptor found"),
     ],
 )
 def test_a_stage_that_cannot_go_on_says_one_line(project: Path, site: Path, path: str, value: str, said: str) -> None:
@@ -211,3 +219,23 @@ def test_a_stage_by_hand_says_how_it_is_meant_to_run(project: Path, site: Path) 
     assert done.returncode == 1
     assert "dvc repro" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(
+    not AMAZON.is_file(), reason="the real reviews are not at hand: ../shared/data/amazon_reviews.jsonl"
+)
+def test_real_reviews_are_described_in_what_shoppers_talk_about(site: Path, tmp_path: Path) -> None:
+    changes = {"split.source": str(AMAZON), "split.limit": "2000", "consistency.repeats": "2", "evaluate.repeats": "2"}
+    run = clone(tmp_path, site, changes)
+    run("dvc", "repro", "-q")
+    names = {entry["name"] for entry in json.loads((tmp_path / "data/descriptors.json").read_text())["descriptors"]}
+    assert len(names) == 60
+    assert {"book", "story", "illustrations", "characters"} & names  # the first 2,000 reviews are of books
+    evaluation = json.loads((tmp_path / "metrics/evaluation.json").read_text())
+    assert "oracle" not in evaluation  # no gold, no figure against gold
+    assert "gold" not in evaluation["sentence"]
+    consistency = json.loads((tmp_path / "metrics/consistency.json").read_text())
+    assert consistency["replication"] > 3 * consistency["replication_null"]
+    assert consistency["jaccard"] > 3 * consistency["jaccard_null"]
+    page = (tmp_path / "report/index.html").read_text()
+    assert all(name in page for name in names)
