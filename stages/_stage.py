@@ -23,7 +23,6 @@ LABELS = Path("data/labels")
 ACTIVATIONS = Path("data/activations")
 EVIDENCE = Path("data/evidence")
 ASSIGNMENTS = Path("data/assignments")
-MEASURES = Path("data/measures")
 METRICS = Path("metrics")
 REPORT = Path("report")
 
