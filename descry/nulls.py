@@ -13,7 +13,6 @@ from descry.evaluation import (
     Pair,
     Reference,
     at_k,
-    firing,
     flat,
     nested,
     prediction_measures,
@@ -84,6 +83,7 @@ def means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
 def beside_chance(
     labels: Pair[np.ndarray],
     active: Pair[Activations],
+    fired: Pair[np.ndarray],
     references: Mapping[str, Reference],
     *,
     rule: Mapping[str, Any],
@@ -94,11 +94,10 @@ def beside_chance(
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Measures of the findings under some labels, and the same measures under each null.
 
-    labels: int8 [sentences, columns] of each split; active: Activations of each split; rule: options of
-    `assign`. Returns {neuron, sentence, replication} and {null: {neuron, sentence}}.
+    labels: int8 [sentences, columns] of each split; active, fired: Activations of each split, and `firing` of
+    them; rule: options of `assign`. Returns {neuron, sentence, replication} and {null: {neuron, sentence}}.
     """
     calibration, validation = active.calibration, active.validation
-    fired = Pair(firing(calibration, calibration), firing(validation, calibration))
     found = Pair(
         assign(gather(calibration.rows[:, :exemplars], labels.calibration), **rule),
         assign(gather(validation.rows[:, :exemplars], labels.validation), **rule),

@@ -23,6 +23,9 @@ def main() -> None:
     study = partial(
         beside_chance,
         active=active,
+        fired=Pair(
+            *(evaluation.firing(split, active.calibration) for split in (active.calibration, active.validation))
+        ),
         rule=chosen.model_dump(exclude={"exemplars"}),
         exemplars=chosen.exemplars,
         ks=settings.ks,

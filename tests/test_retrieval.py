@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from descry.errors import InputError
-from descry.generation import COLUMNS, candidate_table, retrieval, union
+from descry.generation import COLUMNS, retrieval
 from descry.generation.retrieval import Retrieval, nearest, recurring, vocabulary
 
 TOPICS = ("battery", "box", "sound", "price")
@@ -107,15 +107,3 @@ def test_what_a_review_repeats_counts_for_less() -> None:
 def test_a_corpus_in_which_no_word_recurs_is_told_in_one_line() -> None:
     with pytest.raises(InputError, match=r"lower `generate\.min_reviews`"):
         generator(min_reviews=99).candidates(toy_sentences())
-
-
-def test_a_union_keeps_every_generator_in_order() -> None:
-    one = candidate_table([1, 0], ["x", "y"], [0.5, 0.4], [0, 0], "a")
-    two = candidate_table([0], ["y"], [1.0], [0], "b")
-    joined = union([one, two])
-    assert joined[["row", "candidate", "generator"]].to_numpy().tolist() == [
-        [0, "y", "a"],
-        [0, "y", "b"],
-        [1, "x", "a"],
-    ]
-    assert {name: str(kind) for name, kind in joined.dtypes.items()} == COLUMNS

@@ -32,9 +32,3 @@ def candidate_table(
         {"row": rows, "candidate": list(candidates), "score": scores, "rank": ranks, "generator": generator}
     )
     return table.astype(COLUMNS).sort_values(["row", "rank"], kind="stable", ignore_index=True)
-
-
-def union(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All the tables' rows, ordered by row, then by the tables' order, then by rank; nothing is merged."""
-    joined = pd.concat([table.astype(COLUMNS) for table in tables], ignore_index=True)
-    return joined.sort_values("row", kind="stable", ignore_index=True)

@@ -11,12 +11,10 @@ import pandas as pd
 
 from descry.clustering import Descriptor
 
-APPLIES, ABSENT, MISSING = 1, 0, -1
-
 
 @dataclass(frozen=True)
 class Labels:
-    """labels int8 [sentences, descriptors] of APPLIES, ABSENT, MISSING; scores float32 of the same shape,
+    """labels int8 [sentences, descriptors]: 1 applies, 0 does not, -1 missing; scores float32 of the same shape,
     higher where a descriptor applies more surely, finite everywhere (0 where missing)."""
 
     labels: np.ndarray
