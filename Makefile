@@ -1,11 +1,12 @@
 # make        set up, run the pipeline, show the metrics
 # make test   set up, run all tests
+# make bench-planted   known answers: benchmarks/results/planted.json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro test lint docs lock clean
+.PHONY: all setup repro test lint docs bench-planted lock clean
 
 all: repro
 
@@ -27,6 +28,9 @@ test: setup
 
 lint: setup
 	@ruff check . && ruff format --check . && mypy
+
+bench-planted: repro
+	python benchmarks/planted.py
 
 docs: setup
 	python docs/parameters.py > docs/parameters.md

@@ -15,15 +15,16 @@ from descry.errors import InputError
 
 @dataclass(frozen=True)
 class Site:
-    """The neurons of one layer: the `width` inputs of `module`."""
+    """The neurons of one layer: the last `width` inputs of `module`, which is `name` in the layer `layer_name`."""
 
     layer: int
+    layer_name: str
     name: str
     module: nn.Module
     width: int
 
 
-def _shape(module: nn.Module) -> tuple[int, int] | None:
+def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     """Inputs and outputs of a linear map, or None for any other module."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
@@ -39,7 +40,7 @@ def _stacks(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList]]:
         if (
             isinstance(module, nn.ModuleList)
             and len({type(member) for member in module}) == 1
-            and any(_shape(inner) for inner in module[0].modules())
+            and any(linear_shape(inner) for inner in module[0].modules())
         ):
             yield name, module
 
@@ -58,7 +59,7 @@ def ffn_sites(model: nn.Module) -> list[Site]:
     hidden = int(getattr(model.config, "hidden_size", 0))
     sites = []
     for number, layer in enumerate(stack):
-        maps = {name: shape for name, module in layer.named_modules() if (shape := _shape(module))}
+        maps = {name: shape for name, module in layer.named_modules() if (shape := linear_shape(module))}
         found = [name for name, (inputs, outputs) in maps.items() if outputs == hidden and inputs != hidden]
         if len(found) != 1:
             listing = ", ".join(f"{name} {a}->{b}" for name, (a, b) in maps.items())
@@ -67,5 +68,5 @@ def ffn_sites(model: nn.Module) -> list[Site]:
                 f"hidden size {hidden}, one was expected; its linear maps are: {listing}"
             )
         module = layer.get_submodule(found[0])
-        sites.append(Site(number + 1, f"{prefix}.{number}.{found[0]}", module, maps[found[0]][0]))
+        sites.append(Site(number + 1, f"{prefix}.{number}", found[0], module, maps[found[0]][0]))
     return sites

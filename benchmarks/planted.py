@@ -1,0 +1,145 @@
+"""Does the pipeline find what is there, and nothing else? Neurons with known answers: descry/planted.py.
+
+Run after `dvc repro`: python benchmarks/planted.py. Writes benchmarks/results/planted.json.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import yaml
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
+from descry import artifacts
+from descry.activations import Target, extract
+from descry.artifacts import Activations
+from descry.assignment import Findings, assign, gather
+from descry.evaluation import Pair, average_precision, flat, nested
+from descry.gold import aspect_labels, aspect_names, match
+from descry.planted import ffn_inputs, named, output_change, probe_weights, recovery, save_copy, synthetic, thresholded
+from descry.surgery import Directions
+
+LABELS = "data/labels/first/{}.safetensors"
+SEEDS = 20
+DROPPED = (0.0, 0.2, 0.5)
+LAYERS, ASPECTS, REPEATS = (2, 4, 6), 15, 5
+TELLING = 0.4
+"""Average precision of its best descriptor from which on an aspect counts for labels_first."""
+PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
+RULE = {name: value for name, value in PARAMETERS["assign"].items() if name != "exemplars"}
+EXEMPLARS = PARAMETERS["assign"]["exemplars"]
+
+
+def rounded(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(name): rounded(value) for name, value in content.items()}
+    return round(content, 4) if isinstance(content, float) else content
+
+
+def synthetic_worlds() -> dict[str, Any]:
+    """Means over the seeds, at the default noise; recall and fdr at other shares of dropped positives."""
+    means = {}
+    for dropped in DROPPED:
+        runs = [flat(recovery(synthetic(seed, dropped=dropped), EXEMPLARS, **RULE)) for seed in range(SEEDS)]
+        means[dropped] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+    noise = {share: {name: mean[name] for name in ("recall", "fdr")} for share, mean in means.items()}
+    return nested(means[0.2]) | {"alpha": RULE["alpha"], "seeds": SEEDS, "dropped": noise}
+
+
+class Split:
+    """One split's sentences, gold aspects, and the pipeline's labels."""
+
+    def __init__(self, name: str) -> None:
+        sentences = artifacts.read_table(Path(f"data/sentences/{name}.parquet"), "sentences")
+        self.texts, self.reviews = sentences["text"].tolist(), sentences["review_id"].tolist()
+        self.aspects = list(artifacts.read_table(Path(f"data/gold/{name}.parquet"), "gold")["aspects"])
+        arrays, _ = artifacts.read_arrays(Path(LABELS.format(name)), "labels")
+        self.labels, self.scores = arrays["labels"], arrays["scores"]
+
+    def activations(self, target: Target) -> Activations:
+        settings = PARAMETERS["extract"]
+        return extract(target, self.texts, np.arange(1), pooling=settings["pooling"], top_k=settings["top_k"])
+
+
+def additions(inputs: Mapping[int, np.ndarray], relevant: np.ndarray, reviews: Sequence[str]) -> dict[int, Directions]:
+    """Probes of every aspect, then as many random directions, for each layer."""
+    found = {}
+    for layer in LAYERS:
+        with threadpool_limits(1):  # on matrices this small, threads cost more than they give
+            probes = probe_weights(inputs[layer], relevant, reviews, repeats=REPEATS, seed=layer)
+        probes = probes.reshape(-1, probes.shape[-1])
+        decoys = np.random.default_rng(layer).normal(size=probes.shape)
+        found[layer] = thresholded(np.concatenate([probes, decoys]), inputs[layer])
+    return found
+
+
+def surgery(folder: Path) -> dict[str, Any]:
+    """What the pipeline says of neurons appended to a copy of the target, in `folder`."""
+    splits = Pair(Split("calibration"), Split("validation"))
+    names = aspect_names(splits.calibration.aspects, splits.validation.aspects)
+    gold = Pair(*(aspect_labels(split.aspects, names) for split in (splits.calibration, splits.validation)))
+    chosen = np.argsort(-(gold.calibration == 1).sum(axis=0), kind="stable")[:ASPECTS]
+
+    original = Target(Path("data/models/target"))
+    inputs = ffn_inputs(original, splits.calibration.texts, pooling=PARAMETERS["extract"]["pooling"])
+    relevant = gold.calibration[:, chosen] == 1
+    save_copy(original, additions(inputs, relevant, splits.calibration.reviews), folder)
+    target = Target(folder)
+    active = Pair(splits.calibration.activations(target), splits.validation.activations(target))
+
+    position = active.calibration.index - original.widths[0]
+    appended = np.isin(active.calibration.layer, LAYERS) & (position >= 0)
+    planted = np.flatnonzero(appended & (position < REPEATS * len(chosen)))
+    decoys = np.flatnonzero(appended & (position >= REPEATS * len(chosen)))
+    aspect, layer = chosen[position[planted] % len(chosen)], active.calibration.layer[planted]
+
+    def found(split: Activations, labels: np.ndarray) -> Findings:
+        return assign(gather(split.exemplars(EXEMPLARS), labels), **RULE)
+
+    def auroc(findings: Findings) -> float:
+        strength = findings.strength.max(axis=1)[np.concatenate([planted, decoys])]
+        return float(roc_auc_score(np.arange(len(strength)) < len(planted), strength))
+
+    by_gold = Pair(found(active.calibration, gold.calibration), found(active.validation, gold.validation))
+    by_labels = found(active.calibration, splits.calibration.labels)
+    best, aspect_of = match(splits.calibration.scores, gold.calibration)
+    precision = average_precision(splits.validation.scores, gold.validation == 1)[best, np.arange(len(names))]
+    told = precision[aspect] >= TELLING
+    own = aspect[:, None] == np.arange(len(names))
+    exact = best[aspect][:, None] == np.arange(len(aspect_of))
+    speaks = exact | (aspect_of == aspect[:, None])
+    return {
+        "aspects": [names[a] for a in chosen],
+        "planted": len(planted),
+        "decoys": len(decoys),
+        "gold_first": named(by_gold.calibration, planted, own),
+        "gold_first_validation": named(by_gold.validation, planted, own),
+        "gold_first_by_layer": {
+            one: named(by_gold.calibration, planted[layer == one], own[layer == one]) for one in LAYERS
+        },
+        "labels_first": named(by_labels, planted[told], speaks[told]),
+        "labels_first_exact": named(by_labels, planted[told], exact[told]),
+        "labels_first_aspects": [names[a] for a in chosen if precision[a] >= TELLING],
+        "planted_over_decoys_auroc": auroc(by_gold.calibration),
+        "planted_over_decoys_auroc_validation": auroc(by_gold.validation),
+        "decoy_rate": float(by_gold.calibration.described[decoys].mean()),
+        "neuron_rate": float(by_gold.calibration.described[position < 0].mean()),
+        "max_output_change": output_change(original, target, splits.validation.texts[:400]),
+    }
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        results = rounded({"synthetic": synthetic_worlds(), "surgery": surgery(Path(folder))})
+    artifacts.write_json(Path("benchmarks/results/planted.json"), results)
+    for world, measures in results.items():
+        print(f"\n{world}")
+        for name, value in flat(measures).items():
+            print(f"  {name:38} {', '.join(value) if isinstance(value, list) else value}")
+
+
+if __name__ == "__main__":
+    main()
