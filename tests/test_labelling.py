@@ -17,8 +17,8 @@ from descry.clustering import Descriptor, descriptors
 from descry.embedding import Embedder, unit
 from descry.generation import candidate_table
 from descry.generation.retrieval import Retrieval
-from descry.labelling import embedding
-from descry.labelling.embedding import EmbeddingLabeller, cuts, linked_means, log_posteriors, prototypes, smoothed
+from descry.labelling import cuts, embedding
+from descry.labelling.embedding import EmbeddingLabeller, linked_means, log_posteriors, prototypes, smoothed
 
 FOUND = [Descriptor("battery", ("battery", "charge"), 3), Descriptor("sound", ("sound",), 2)]
 USUAL: dict[str, Any] = {

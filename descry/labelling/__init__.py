@@ -32,3 +32,34 @@ class Labeller(Protocol):
         descriptors: Sequence[Descriptor],
     ) -> list[Labels]:
         """Labels of calibration, then of each of `others`, in the order of their rows and `descriptors`."""
+
+
+def links(candidates: pd.DataFrame, descriptors: Sequence[Descriptor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which sentence proposed which descriptor, through one of its members: rows int64 [links], columns int64
+    [links] and strengths float64 [links], 1 / (1 + rank), in the order of the candidates."""
+    column = {member: index for index, found in enumerate(descriptors) for member in found.members}
+    columns = candidates["candidate"].str.strip().str.lower().map(column)
+    kept = columns.notna().to_numpy()
+    return (
+        candidates["row"].to_numpy(dtype=np.int64)[kept],
+        columns[kept].to_numpy(dtype=np.int64),
+        1.0 / (1.0 + candidates["rank"].to_numpy(dtype=np.float64)[kept]),
+    )
+
+
+def log_shares(products: np.ndarray) -> np.ndarray:
+    """Log softmax over descriptors: float32 [n, descriptors], at most 0. `products`, the same shape, is spent."""
+    products -= products.max(axis=1, keepdims=True)
+    return np.asarray(products - np.log(np.exp(products).sum(axis=1, keepdims=True)), dtype=np.float32)
+
+
+def cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
+    """A threshold for each descriptor: so many sentences pass as it wins, times `breadth`; float32 [descriptors].
+
+    A sentence may pass several thresholds or none; one that is passed by nothing is +inf.
+    """
+    wins = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
+    passing = np.minimum(np.rint(wins * breadth).astype(np.int64), len(scores))
+    ordered = -np.sort(-scores, axis=0)
+    least = ordered[np.maximum(passing - 1, 0), np.arange(scores.shape[1])]
+    return np.where(passing > 0, least, np.inf).astype(np.float32)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from descry.clustering import Descriptor
 from descry.embedding import Encoder, residuals, sampled, unit
-from descry.labelling import Labels
+from descry.labelling import Labels, cuts, links, log_shares
 
 CHUNK = 2048
 """Sentences compared with the reference at once."""
@@ -44,16 +44,9 @@ def smoothed(
 def linked_means(vectors: np.ndarray, candidates: pd.DataFrame, descriptors: Sequence[Descriptor]) -> np.ndarray:
     """Each descriptor's mean direction over the sentences that proposed one of its members, a proposal of rank r
     weighing 1 / (1 + r): [descriptors, width], unit rows, or zeros where no sentence did."""
-    column = {member: index for index, found in enumerate(descriptors) for member in found.members}
-    columns = candidates["candidate"].str.strip().str.lower().map(column)
-    kept = columns.notna().to_numpy()
-    strength = 1.0 / (1.0 + candidates["rank"].to_numpy(dtype=np.float64)[kept])
+    rows, columns, strength = links(candidates, descriptors)
     sums = np.zeros((len(descriptors), vectors.shape[1]))
-    np.add.at(
-        sums,
-        columns[kept].to_numpy(dtype=np.int64),
-        strength[:, None] * vectors[candidates["row"].to_numpy(dtype=np.int64)[kept]],
-    )
+    np.add.at(sums, columns, strength[:, None] * vectors[rows])
     return unit(sums)
 
 
@@ -70,21 +63,7 @@ def prototypes(vectors: np.ndarray, anchors: np.ndarray, *, rounds: int, pull: f
 
 def log_posteriors(vectors: np.ndarray, found: np.ndarray, sharpness: float) -> np.ndarray:
     """Scores in competition: log softmax of `sharpness` times the cosines; float32 [n, descriptors], at most 0."""
-    products = sharpness * (vectors @ found.T)
-    products -= products.max(axis=1, keepdims=True)
-    return np.asarray(products - np.log(np.exp(products).sum(axis=1, keepdims=True)), dtype=np.float32)
-
-
-def cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
-    """A threshold for each descriptor: so many sentences pass as it wins, times `breadth`; float32 [descriptors].
-
-    A sentence may pass several thresholds or none; one that is passed by nothing is +inf.
-    """
-    wins = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
-    passing = np.minimum(np.rint(wins * breadth).astype(np.int64), len(scores))
-    ordered = -np.sort(-scores, axis=0)
-    least = ordered[np.maximum(passing - 1, 0), np.arange(scores.shape[1])]
-    return np.where(passing > 0, least, np.inf).astype(np.float32)
+    return log_shares(sharpness * (vectors @ found.T))
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ class EmbeddingLabeller:
     """The labeller `embedding`; it learns from calibration and the candidates' links, never from gold.
 
     share: as in the retrieval generator. neighbours: see `smoothed`. rounds, pull: see `prototypes`.
-    sharpness: see `log_posteriors`. breadth: see `cuts`. reference: sentences of calibration, at most, among
+    sharpness: see `log_posteriors`. breadth: see `labelling.cuts`. reference: sentences of calibration, at most, among
     which neighbours are sought and prototypes drawn.
     """
 
