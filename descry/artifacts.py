@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,41 @@ TABLES: dict[str, dict[str, str]] = {
         "composition_assigned": "bool",
         "composition_rank": "int16",
     },
+    "measures": {
+        "measure": "string",
+        "null": "string",
+        "value": "double",
+        "chance": "double",
+        "low": "double",
+        "high": "double",
+        "repeats": "int32",
+        "adjusted": "double",
+    },
+    "associations": {
+        "layer": "int16",
+        "index": "int32",
+        "descriptor": "string",
+        **{f"{m}{b}": "double" for m in ("pearson", "cosine", "auprc", "f1", "iou") for b in ("", "_low", "_high")},
+    },
+    "p_values": {"split": "string", "labels": "string", "p": "double", "share": "double"},
+    "sweeps": {
+        "sweep": "string",
+        "x": "string",
+        "rule": "string",
+        "neurons": "string",
+        "measure": "string",
+        "value": "double",
+    },
+    "aspects": {
+        "aspect": "string",
+        "descriptor": "string",
+        "average_precision": "double",
+        "chance": "double",
+        "f1": "double",
+        "prevalence": "double",
+        "sentences": "int32",
+    },
+    "confusion": {"aspect": "string", "descriptor": "string", "sentences": "int32"},
 }
 """Columns and Arrow types of every table."""
 
@@ -68,14 +103,6 @@ ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "labels": {
         "labels": ("int8", ("sentences", "descriptors")),
         "scores": ("float32", ("sentences", "descriptors")),
-    },
-    "evidence": {
-        "layer": ("int16", ("neurons",)),
-        "index": ("int32", ("neurons",)),
-        "counts": ("int32", ("neurons", "descriptors")),
-        "known": ("int32", ("neurons", "descriptors")),
-        "positives": ("int64", ("descriptors",)),
-        "population": ("int64", ("descriptors",)),
     },
     "activations": {
         "layer": ("int16", ("neurons",)),
@@ -112,6 +139,10 @@ class Activations:
     probe_rows: np.ndarray
     probe: np.ndarray
     pooling: str
+
+    def exemplars(self, k: int) -> np.ndarray:
+        """Exemplar sets: int32 [neurons, k], best first; all -1 for a neuron that never moves, which has none."""
+        return np.where(self.std[:, None] > 0, self.rows[:, :k], np.int32(-1))
 
 
 @contextmanager
@@ -185,8 +216,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str, meta: 
 
 def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> None:
     sizes: dict[str, int] = {}
-    for name, (dtype, dimensions) in ARRAYS[kind].items():
-        array = arrays[name]
+    for name, array in arrays.items():
+        dtype, dimensions = ARRAYS[kind][name]
         if array.dtype != dtype or array.ndim != len(dimensions):
             raise InputError(f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}")
         for dimension, size in zip(dimensions, array.shape, strict=True):
@@ -196,13 +227,14 @@ def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> No
             raise InputError(f"{path}: {name} holds values that are not finite; {_HEAL}")
 
 
-def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and meta that `write_arrays` wrote; dtypes, shapes and finiteness are checked."""
+def read_arrays(path: Path, kind: str, without: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays (but for those named in `without`) and meta that `write_arrays` wrote; dtypes, shapes and finiteness
+    are checked."""
     with _readable(path):
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {}).get("descry", "{}"))
             _check_schema(path, header, kind)
-            arrays = {name: file.get_tensor(name) for name in ARRAYS[kind]}
+            arrays = {name: file.get_tensor(name) for name in ARRAYS[kind] if name not in without}
         _check_arrays(path, arrays, kind)
         meta: dict[str, Any] = header["meta"]
     return arrays, meta
@@ -245,7 +277,9 @@ def write_activations(path: Path, activations: Activations) -> None:
     write_arrays(path, vars(activations), "activations", meta)
 
 
-def read_activations(path: Path) -> Activations:
-    """Read what `write_activations` wrote."""
-    arrays, meta = read_arrays(path, "activations")
+def read_activations(path: Path, *, probe: bool = True) -> Activations:
+    """Read what `write_activations` wrote; without its probe, which is most of it, the sample is empty."""
+    arrays, meta = read_arrays(path, "activations", without=() if probe else ("probe", "probe_rows"))
+    if not probe:
+        arrays |= {"probe": np.zeros((0, len(arrays["layer"])), np.float16), "probe_rows": np.zeros(0, np.int32)}
     return Activations(count=meta["count"], pooling=meta["pooling"], **arrays)

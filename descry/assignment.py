@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,17 +48,18 @@ class Evidence:
 def gather(rows: np.ndarray, labels: np.ndarray) -> Evidence:
     """Count labels over exemplar sets: one sparse matrix product.
 
-    rows: int [neurons, k], the exemplars of each neuron; labels: int8 [sentences, descriptors], 1, 0 or -1
-    (missing). A missing label is left out of every count.
+    rows: int [neurons, k], the exemplars of each neuron, -1 for none; labels: int8 [sentences, descriptors], 1, 0
+    or -1 (missing). A missing label is left out of every count.
     """
-    neurons, k = rows.shape
+    present = rows >= 0
+    sizes = present.sum(axis=1)
     membership = csr_array(
-        (np.ones(rows.size, np.float32), rows.ravel(), np.arange(neurons + 1) * k),
-        shape=(neurons, len(labels)),
+        (np.ones(sizes.sum(), np.float32), rows[present], np.concatenate([[0], np.cumsum(sizes)])),
+        shape=(len(rows), len(labels)),
     )
     counts = (membership @ (labels == 1).astype(np.float32)).astype(np.int32)
     missing = labels < 0
-    known = np.full_like(counts, k)
+    known = np.repeat(sizes[:, None], labels.shape[1], axis=1).astype(np.int32)
     if missing.any():
         known -= (membership @ missing.astype(np.float32)).astype(np.int32)
     return Evidence(counts, known, (labels == 1).sum(0), (~missing).sum(0))
@@ -72,22 +74,64 @@ def log_tail(population: int, positives: int, draws: int) -> np.ndarray:
     return np.minimum(np.logaddexp.accumulate(mass[::-1])[::-1], 0.0)
 
 
+class _Cells:
+    """The distinct (descriptor, known exemplars, count) of some evidence, and where each stands: everything that is
+    computed from the three is computed once for each."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        base = int(evidence.known.max(initial=0)) + 1
+        column = np.arange(evidence.counts.shape[1], dtype=np.int64)
+        codes, distinct = pd.factorize((((column * base) + evidence.known) * base + evidence.counts).ravel())
+        self._where = codes.reshape(evidence.counts.shape)
+        self.times = np.bincount(codes, minlength=len(distinct))
+        drawn, self._count = np.divmod(distinct, base)
+        self._column, self._known = np.divmod(drawn, base)
+
+    def look_up(self, table: Callable[[int, int, int], np.ndarray]) -> np.ndarray:
+        """table(population, positives, known)[count] of every cell: float64 [cells]."""
+        out = np.empty(len(self._count))
+        population, positives = self._evidence.population.tolist(), self._evidence.positives.tolist()
+        for column, known in np.unique(np.stack([self._column, self._known]), axis=1).T.tolist():
+            cells = np.flatnonzero((self._column == column) & (self._known == known))
+            out[cells] = table(population[column], positives[column], known)[self._count[cells]]
+        return out
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """A value of every cell where it stands: [neurons, descriptors]."""
+        return np.asarray(values[self._where])
+
+
 def log_p(evidence: Evidence) -> np.ndarray:
     """log of the chance that a random exemplar set bears each descriptor as often; float64, as `counts`."""
-    out = np.empty(evidence.counts.shape)
-    for d, (population, positives) in enumerate(zip(evidence.population, evidence.positives, strict=True)):
-        for draws in np.unique(evidence.known[:, d]):
-            here = evidence.known[:, d] == draws
-            out[here, d] = log_tail(int(population), int(positives), int(draws))[evidence.counts[here, d]]
-    return out
+    cells = _Cells(evidence)
+    return cells.spread(cells.look_up(log_tail))
 
 
-def benjamini_hochberg(log_p: np.ndarray) -> np.ndarray:
-    """q values (Benjamini and Hochberg 1995) over ALL entries, as logarithms; same shape, at most 0."""
-    distinct, where, times = np.unique(log_p, return_inverse=True, return_counts=True)
-    log_q = distinct + np.log(log_p.size) - np.log(np.cumsum(times))
-    log_q = np.minimum(np.minimum.accumulate(log_q[::-1])[::-1], 0.0)
-    return log_q[where].reshape(log_p.shape)
+def randomised_p(evidence: Evidence, generator: np.random.Generator) -> np.ndarray:
+    """p values drawn evenly between P(X > count) and P(X >= count): exactly uniform where exemplars are random,
+    which p itself, of a whole number, cannot be; float64 in [0, 1], as `counts`."""
+
+    def mass(population: int, positives: int, draws: int) -> np.ndarray:
+        return np.asarray(hypergeom.pmf(np.arange(draws + 1), population, positives, draws))
+
+    cells = _Cells(evidence)
+    upper, width = np.exp(cells.look_up(log_tail)), cells.look_up(mass)
+    drawn = cells.spread(upper) - generator.random(evidence.counts.shape) * cells.spread(width)
+    return np.asarray(np.clip(drawn, 0.0, 1.0))
+
+
+def benjamini_hochberg(log_p: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+    """q values (Benjamini and Hochberg 1995) over ALL entries, as logarithms; same shape, at most 0.
+
+    times: how often each entry counts, int, same shape; None: once.
+    """
+    order = np.argsort(log_p, axis=None)
+    ranks = np.cumsum(np.ones(log_p.size) if times is None else times.ravel()[order])
+    ordered = log_p.ravel()[order] + np.log(ranks[-1:]) - np.log(ranks)
+    log_q = np.empty(log_p.size)
+    log_q[order] = np.minimum(np.minimum.accumulate(ordered[::-1])[::-1], 0.0)
+    return log_q.reshape(log_p.shape)
 
 
 @dataclass(frozen=True)
@@ -108,6 +152,12 @@ class Findings:
         """bool [neurons]: those with at least one descriptor."""
         return np.asarray(self.assigned.any(axis=1))
 
+    def take(self, neurons: np.ndarray) -> Findings:
+        """What is said of some neurons, int [n], in that order."""
+        evidence = self.evidence
+        own = Evidence(evidence.counts[neurons], evidence.known[neurons], evidence.positives, evidence.population)
+        return Findings(own, *(a[neurons] for a in (self.log_p, self.log_q, self.strength, self.assigned)))
+
 
 def assign(
     evidence: Evidence,
@@ -124,8 +174,10 @@ def assign(
     neuron's descriptors as q does and also where q is flat. composition (the paper's rule, our reading):
     composition >= tau; ranked by composition.
     """
-    log_ps = log_p(evidence)
-    log_qs = benjamini_hochberg(log_ps)
+    cells = _Cells(evidence)
+    of_cells = cells.look_up(log_tail)
+    log_ps = cells.spread(of_cells)
+    log_qs = cells.spread(benjamini_hochberg(of_cells, cells.times))
     if rule == "composition":
         strength, assigned = evidence.composition, evidence.composition >= tau
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -130,16 +130,20 @@ class Pair(Generic[T]):
     validation: T
 
 
-def sentence_order(fired: Pair[np.ndarray], calibration: Findings) -> np.ndarray:
+def sentence_order(fired: Pair[np.ndarray], calibration: Findings, columns: np.ndarray | None = None) -> np.ndarray:
     """Descriptors of every sentence of validation's probe, best first: int64 [probe, descriptors].
+
+    columns: int [neurons], where each neuron of `calibration` stands in `fired`; None: in the same order.
 
     score[x, d] = sum_n voice[n, d] * fired[x, n], each descriptor standardised on calibration's probe, then
     freed of what it shares with the others there (`decorrelation`). Descriptors that no neuron carries come
     last, the more prevalent first.
     """
-    speaks = calibration.described
-    voice = voices(calibration)[speaks]
-    known, scores = fired.calibration[:, speaks] @ voice, fired.validation[:, speaks] @ voice
+    voice = voices(calibration)
+    if columns is not None:
+        own, voice = voice, np.zeros((fired.calibration.shape[1], voice.shape[1]), np.float32)
+        np.add.at(voice, columns, own)
+    known, scores = fired.calibration @ voice, fired.validation @ voice
     spread = known.std(axis=0)
     spoken = np.flatnonzero(spread > 0)
     mean, spread = known[:, spoken].mean(axis=0), spread[spoken]
@@ -176,7 +180,8 @@ def neuron_measures(found: Pair[Findings], ks: Sequence[int]) -> dict[str, float
 
 def consistency_measures(found: Pair[Findings]) -> dict[str, float]:
     """Agreement of the two splits' findings: `jaccard` (per neuron), `pooled_jaccard`, `top2_jaccard`,
-    `replication` and `coverage` (the share of neurons described on either split)."""
+    `replication`, `coverage` (the share of neurons described on either split), and `pairs`, the number
+    assigned on calibration."""
     calibration, validation = found.calibration, found.validation
     return {
         "jaccard": jaccard(calibration.assigned, validation.assigned),
@@ -184,41 +189,24 @@ def consistency_measures(found: Pair[Findings]) -> dict[str, float]:
         "top2_jaccard": jaccard(first_k(calibration, 2), first_k(validation, 2)),
         "replication": replication(calibration.assigned, validation.log_p),
         "coverage": float((calibration.described | validation.described).mean()),
+        "pairs": int(calibration.assigned.sum()),
     }
 
 
-def aspect_names(*gold: Iterable[Sequence[str] | None]) -> list[str]:
-    """All gold aspects, sorted; empty where the corpus has no gold."""
-    return sorted({aspect for rows in gold for aspects in rows if aspects is not None for aspect in aspects})
-
-
-def aspect_labels(gold: Collection[Sequence[str] | None], names: Sequence[str]) -> np.ndarray:
-    """Gold as labels: int8 [sentences, aspects], 1 or 0; -1 where a sentence's aspects are not known."""
-    column = {name: number for number, name in enumerate(names)}
-    labels = np.zeros((len(gold), len(names)), dtype=np.int8)
-    for row, aspects in enumerate(gold):
-        if aspects is None:
-            labels[row] = -1
-        else:
-            labels[row, [column[aspect] for aspect in aspects]] = 1
-    return labels
+def agreement(one: Findings, other: Findings) -> dict[str, float]:
+    """What of the pairs that one labeller's findings assign another's confirm, on the same sentences and neurons:
+    `survival`, the share that it assigns too; `support`, the share whose p under it is at most 0.05; and the
+    `pooled_jaccard` of the two."""
+    return {
+        "survival": float(other.assigned[one.assigned].mean()) if one.assigned.any() else 0.0,
+        "support": replication(one.assigned, other.log_p),
+        "pooled_jaccard": pooled_jaccard(one.assigned, other.assigned),
+    }
 
 
 def known_rows(labels: np.ndarray) -> np.ndarray:
     """bool [sentences]: those without a missing label."""
     return np.asarray((labels >= 0).all(axis=1))
-
-
-def match(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which descriptor speaks for which aspect, by average precision on calibration.
-
-    Returns the best descriptor of every aspect, int64 [aspects], and the best aspect of every descriptor,
-    int64 [descriptors]. gold: int8 [sentences, aspects].
-    """
-    rows = known_rows(gold)
-    precision = average_precision(scores[rows], gold[rows] == 1)
-    chance = (gold[rows] == 1).mean(axis=0)
-    return precision.argmax(axis=0), (precision - chance).argmax(axis=1)
 
 
 def aspect_order(order: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.ndarray:
@@ -239,26 +227,6 @@ def label_shares(labels: np.ndarray) -> dict[str, float]:
         "per_sentence": float((labels == 1).sum(axis=1).mean()),
         "none_share": float((labels < 1).all(axis=1).mean()),
     }
-
-
-def label_quality(scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair[np.ndarray]) -> dict[str, float]:
-    """How well the best-matching descriptor (matched on calibration) tells each gold aspect on validation."""
-    best, _ = match(scores.calibration, gold.calibration)
-    rows = known_rows(gold.validation)
-    relevant = gold.validation[rows] == 1
-    aspects = np.arange(relevant.shape[1])
-    return {
-        "mean_best_ap": float(average_precision(scores.validation[rows], relevant)[best, aspects].mean()),
-        "mean_best_f1": float(f1(labels.validation[rows] == 1, relevant)[best, aspects].mean()),
-    }
-
-
-def recovery(scores: np.ndarray, gold: np.ndarray, level: float = 0.3) -> dict[str, float]:
-    """What the vocabulary could express: the best descriptor of every aspect, matched with hindsight on all
-    sentences; `matched_share` counts the aspects with an average precision of at least `level`."""
-    rows = known_rows(gold)
-    best = average_precision(scores[rows], gold[rows] == 1).max(axis=0)
-    return {"mean_best_ap": float(best.mean()), "matched_share": float((best >= level).mean())}
 
 
 def sentence_measures(order: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
@@ -291,14 +259,45 @@ class Reference:
 
 
 def prediction_measures(
-    found: Pair[Findings], fired: Pair[np.ndarray], references: Mapping[str, Reference], ks: Sequence[int]
+    found: Pair[Findings],
+    fired: Pair[np.ndarray],
+    references: Mapping[str, Reference],
+    ks: Sequence[int],
+    columns: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """`neuron` and `sentence.<reference>` measures of findings."""
-    order = sentence_order(fired, found.calibration)
+    """`neuron` and `sentence.<reference>` measures of findings; columns: see `sentence_order`."""
+    order = sentence_order(fired, found.calibration, columns)
     return {
         "neuron": neuron_measures(found, ks),
         "sentence": {name: reference.measure(order, ks) for name, reference in references.items()},
     }
+
+
+@dataclass(frozen=True)
+class Study:
+    """Findings under some labels, and what they are measured against.
+
+    labels: int8 [sentences, columns] of both splits; references: by name; oracle: whether the labels are gold.
+    """
+
+    labels: Pair[np.ndarray]
+    references: Mapping[str, Reference]
+    oracle: bool = False
+
+    def measures(
+        self, found: Pair[Findings], columns: np.ndarray | None, fired: Pair[np.ndarray], ks: Sequence[int]
+    ) -> dict[str, Any]:
+        """prediction_measures, with `replication` where the labels are gold (else `consistency` has it), `named`."""
+        own = prediction_measures(found, fired, self.references, ks, columns)
+        if self.oracle:
+            own["replication"] = replication(found.calibration.assigned, found.validation.log_p)
+        return self.named(own)
+
+    def named(self, measures: Mapping[str, Any]) -> dict[str, Any]:
+        """Measures as they are; those of gold labels under `oracle`, where `sentence.gold` is plain `sentence`."""
+        if not self.oracle:
+            return dict(measures)
+        return {"oracle": {**measures, "sentence": measures["sentence"]["gold"]}}
 
 
 def flat(measures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -1,23 +1,22 @@
-"""Controls: what neurons that know nothing would score."""
+"""Controls: what neurons that know nothing would score, and how a score stands beside that.
+
+Each null draws findings in which one thing is lost and all else stays. Definitions: docs/method.md, section 2.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from descry.artifacts import Activations
-from descry.assignment import Evidence, Findings, assign, gather
-from descry.evaluation import (
-    Pair,
-    Reference,
-    at_k,
-    flat,
-    nested,
-    prediction_measures,
-    replication,
-)
+from descry.assignment import Findings, assign, gather, randomised_p
+from descry.evaluation import Pair, Reference, at_k, flat
+
+Draw = Callable[[np.random.Generator], Mapping[str, Any]]
+"""Measures of one random draw."""
 
 
 def random_subsets(generator: np.random.Generator, sets: int, population: int, k: int) -> np.ndarray:
@@ -32,6 +31,70 @@ def random_subsets(generator: np.random.Generator, sets: int, population: int, k
     return cut.reshape(-1, k)[:sets]
 
 
+def findings(exemplars: Pair[np.ndarray], labels: Pair[np.ndarray], rule: Mapping[str, Any]) -> Pair[Findings]:
+    """What each split says: exemplars int [neurons, k] and labels int8 [sentences, descriptors] of both; rule:
+    options of `assign`."""
+    return Pair(
+        assign(gather(exemplars.calibration, labels.calibration), **rule),
+        assign(gather(exemplars.validation, labels.validation), **rule),
+    )
+
+
+def random_exemplars(
+    exemplars: Pair[np.ndarray], labels: Pair[np.ndarray], rule: Mapping[str, Any], generator: np.random.Generator
+) -> Pair[Findings]:
+    """Findings of as many neurons whose exemplars are random subsets of each split, of the same size."""
+    (neurons, k), sizes = exemplars.calibration.shape, (len(labels.calibration), len(labels.validation))
+    drawn = Pair(*(random_subsets(generator, neurons, size, k) for size in sizes))
+    return findings(drawn, labels, rule)
+
+
+def between_reviews(reviews: Sequence[str], generator: np.random.Generator) -> np.ndarray:
+    """An order of the sentences in which whole reviews change places: int64 [sentences].
+
+    What holds within a review, and among a sentence's labels, stays; what ties them to a text is lost.
+    """
+    codes, _ = pd.factorize(np.asarray(reviews))
+    place = generator.permutation(codes.max() + 1)
+    return np.argsort(place[codes], kind="stable")
+
+
+Move = Callable[[Pair[np.ndarray]], Pair[np.ndarray]]
+"""Gives the rows of both splits, one a sentence, another order."""
+
+
+def moved(reviews: Pair[Sequence[str]], generator: np.random.Generator) -> Move:
+    """One change of places `between_reviews` for each split, for any rows of its sentences."""
+    orders = [between_reviews(ids, generator) for ids in (reviews.calibration, reviews.validation)]
+    return lambda rows: Pair(rows.calibration[orders[0]], rows.validation[orders[1]])
+
+
+def shuffled_labels(
+    exemplars: Pair[np.ndarray],
+    labels: Pair[np.ndarray],
+    reviews: Pair[Sequence[str]],
+    rule: Mapping[str, Any],
+    generator: np.random.Generator,
+) -> Pair[Findings]:
+    """Findings under labels whose rows have changed places `between_reviews`, on each split."""
+    return findings(exemplars, moved(reviews, generator)(labels), rule)
+
+
+def permuted_neurons(found: Pair[Findings], generator: np.random.Generator) -> Pair[Findings]:
+    """Findings whose neurons are paired at random across the splits: how often each descriptor is assigned and
+    how many a neuron carries stay as they are, only which neuron is which is lost."""
+    return Pair(found.calibration, found.validation.take(generator.permutation(len(found.validation.assigned))))
+
+
+def resampled(layer: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """As many neurons of every layer, drawn with replacement: int64 [neurons]. layer: int [neurons], ascending.
+
+    The bootstrap of a control whose neurons are random draws themselves.
+    """
+    starts, sizes = np.unique(layer, return_index=True, return_counts=True)[1:]
+    return np.asarray(np.repeat(starts, sizes) + generator.integers(np.repeat(sizes, sizes)))
+
+
 def most_common(found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]) -> dict[str, Any]:
     """`neuron` and `sentence.<reference>` measures of always naming the most prevalent descriptors."""
     order = np.argsort(-found.calibration.evidence.prevalence, kind="stable")[None, :]
@@ -42,79 +105,133 @@ def most_common(found: Pair[Findings], references: Mapping[str, Reference], ks: 
     }
 
 
-def random_exemplars(
-    labels: Pair[np.ndarray], neurons: int, k: int, rule: Mapping[str, Any], generator: np.random.Generator
-) -> Pair[Findings]:
-    """Findings of neurons whose exemplars are random k-subsets of each split."""
-
-    def found(split: np.ndarray) -> Findings:
-        return assign(gather(random_subsets(generator, neurons, len(split), k), split), **rule)
-
-    return Pair(found(labels.calibration), found(labels.validation))
+def _passing(found: Findings, rule: Mapping[str, Any]) -> np.ndarray:
+    """log p, ascending, of the pairs with enough lift and count for `enrichment`."""
+    enough = (found.evidence.lift >= rule["min_lift"]) & (found.evidence.counts >= rule["min_count"])
+    return np.sort(found.log_p[enough])
 
 
-def permuted_neurons(found: Pair[Findings], generator: np.random.Generator) -> Pair[Findings]:
-    """Findings whose neurons are paired at random across the splits: how often each descriptor is assigned and
-    how many a neuron carries stay as they are, only which neuron is which is lost."""
-    order = generator.permutation(len(found.validation.assigned))
-    other = found.validation
-    evidence = other.evidence
-    shuffled = Evidence(evidence.counts[order], evidence.known[order], evidence.positives, evidence.population)
-    return Pair(
-        found.calibration,
-        Findings(shuffled, other.log_p[order], other.log_q[order], other.strength[order], other.assigned[order]),
-    )
+def attained(found: Findings, shuffled: Iterable[Findings], rule: Mapping[str, Any]) -> tuple[np.ndarray, float]:
+    """How many pairs pass by chance, and the alpha for which it would be as many as alpha says.
+
+    shuffled: findings under shuffled labels, one after the other; rule: options of `assign`. Returns, for each of
+    them, its pairs beyond the threshold that the findings came to, float64: so many of the findings are false, at most
+    (Tusher, Tibshirani and Chu 2001); Benjamini-Hochberg over shuffled labels would move the threshold, here it
+    stays. And the largest q up to which the mean of that is at most the share alpha of the pairs found, as a new
+    alpha for `enrichment`; 0.0 where there is none, and for `composition`, which has no alpha.
+    """
+    if rule["rule"] == "composition":
+        return np.array([one.assigned.sum() for one in shuffled], dtype=np.float64), 0.0
+    null = [_passing(one, rule) for one in shuffled]
+    threshold = found.log_p[found.assigned].max(initial=-np.inf)
+    false = np.array([np.searchsorted(one, threshold, side="right") for one in null], dtype=np.float64)
+    log_p = _passing(found, rule)
+    by_chance = np.searchsorted(np.sort(np.concatenate(null)), log_p, side="right") / len(null)
+    right = np.flatnonzero(by_chance <= rule["alpha"] * np.arange(1, len(log_p) + 1))
+    if not len(right):
+        return false, 0.0
+    return false, float(np.exp(found.log_q[found.log_p <= log_p[right[-1]]].max()))
 
 
-def repeated(
-    measure: Callable[[np.random.Generator], Mapping[str, Any]], *, repeats: int, seed: int
-) -> dict[str, np.ndarray]:
+def repeated(measure: Draw, *, repeats: int, seed: int) -> dict[str, np.ndarray]:
     """Every value that `measure` gives over independent generators: dotted name -> float64 [repeats]."""
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(repeats)]
     runs = [flat(measure(generator)) for generator in generators]
-    return {name: np.array([run[name] for run in runs]) for name in runs[0]}
+    return {name: np.array([run[name] for run in runs], dtype=np.float64) for name in runs[0]}
 
 
-def means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean of every measure over its repeats."""
-    return {name: float(runs.mean()) for name, runs in values.items()}
+Measure = Callable[[Pair[Findings], np.ndarray | None], Mapping[str, Any]]
+"""Measures of findings, given which neuron of the activations each of theirs is (None: as they stand)."""
 
 
 def beside_chance(
-    labels: Pair[np.ndarray],
     active: Pair[Activations],
-    fired: Pair[np.ndarray],
-    references: Mapping[str, Reference],
+    controls: Mapping[str, Callable[[], Pair[Activations]]],
+    labels: Pair[np.ndarray],
+    reviews: Pair[Sequence[str]],
+    measuring: Callable[[Pair[Activations]], Measure],
     *,
     rule: Mapping[str, Any],
     exemplars: int,
-    ks: Sequence[int],
     repeats: int,
     seed: int,
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Measures of the findings under some labels, and the same measures under each null.
+) -> tuple[Pair[Findings], Mapping[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Findings under some labels, their measures, and the same measures under each null, as `repeated` gives them.
 
-    labels: int8 [sentences, columns] of each split; active, fired: Activations of each split, and `firing` of
-    them; rule: options of `assign`. Returns {neuron, sentence, replication} and {null: {neuron, sentence}}.
+    controls: what reads the activations of each model that should know less, by name; its neurons are `resampled`.
+    labels: int8 [sentences, descriptors]; reviews: of every sentence; measuring: activations -> what measures
+    findings on them; rule: options of `assign`; exemplars: in a set.
     """
-    calibration, validation = active.calibration, active.validation
-    found = Pair(
-        assign(gather(calibration.rows[:, :exemplars], labels.calibration), **rule),
-        assign(gather(validation.rows[:, :exemplars], labels.validation), **rule),
-    )
 
-    def at_random(generator: np.random.Generator) -> dict[str, Any]:
-        drawn = random_exemplars(labels, len(calibration.layer), exemplars, rule, generator)
-        return prediction_measures(drawn, fired, references, ks)
+    def said(by: Pair[Activations]) -> tuple[Pair[np.ndarray], Pair[Findings]]:
+        sets = Pair(by.calibration.exemplars(exemplars), by.validation.exemplars(exemplars))
+        return sets, findings(sets, labels, rule)
 
-    own = prediction_measures(found, fired, references, ks)
-    own["replication"] = replication(found.calibration.assigned, found.validation.log_p)
-    return own, {
-        "most_common": most_common(found, references, ks),
-        "random_exemplars": nested(means(repeated(at_random, repeats=repeats, seed=seed))),
+    def drawn(draw: Draw) -> dict[str, np.ndarray]:
+        return repeated(draw, repeats=repeats, seed=seed)
+
+    sets, found = said(active)
+    measure = measuring(active)
+    chance = {
+        "random_exemplars": drawn(lambda generator: measure(random_exemplars(sets, labels, rule, generator), None)),
+        "shuffled_labels": drawn(
+            lambda generator: measure(shuffled_labels(sets, labels, reviews, rule, generator), None)
+        ),
     }
+    for name, read in controls.items():
+        control = read()
+        chance[name] = drawn(_resampling(said(control)[1], control.calibration.layer, measuring(control)))
+    return found, measure(found, None), chance
+
+
+def _resampling(found: Pair[Findings], layer: np.ndarray, measure: Measure) -> Draw:
+    def draw(generator: np.random.Generator) -> Mapping[str, Any]:
+        neurons = resampled(layer, generator)
+        return measure(Pair(found.calibration.take(neurons), found.validation.take(neurons)), neurons)
+
+    return draw
 
 
 def adjusted(value: float, null: float) -> float:
     """How far a value lies from chance towards perfection: (value - null) / (1 - null); 0.0 where null is 1."""
     return (value - null) / (1 - null) if null < 1 else 0.0
+
+
+def beside(measures: Mapping[str, Any], chance: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Every measure beside every null that has it, one a row: measure, null, value, chance (the null's mean), low
+    and high (its 95 % interval over the repeats), repeats, adjusted (missing for counts and coverage, which are no
+    scores). A measure that no null has stands alone, its null empty, its chance missing.
+
+    measures: nested; chance: null -> what `repeated` gave.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for measure, value in flat(measures).items():
+        nulls = {null: runs[measure] for null, runs in chance.items() if measure in runs}
+        if not nulls or measure.rpartition(".")[2].startswith("ceiling_"):
+            rows.append((measure, "", float(value), np.nan, np.nan, np.nan, 0, np.nan))
+            continue
+        for null, values in nulls.items():
+            low, high = np.quantile(values, [0.025, 0.975])
+            mean = float(values.mean())
+            scored = not isinstance(value, int) and not measure.endswith("coverage")
+            distance = adjusted(value, mean) if scored else np.nan
+            rows.append((measure, null, float(value), mean, low, high, len(values), distance))
+    return pd.DataFrame(rows, columns=["measure", "null", "value", "chance", "low", "high", "repeats", "adjusted"])
+
+
+def p_values(
+    exemplars: np.ndarray, labels: np.ndarray, reviews: Sequence[str], *, repeats: int, seed: int, bins: int = 20
+) -> pd.DataFrame:
+    """Histogram of the p values of one split, made exactly uniform under chance (`randomised_p`): labels (observed,
+    or shuffled_labels: the mean of `repeats`), p (a bin's lower edge), share of the pairs in it; 1 / bins each
+    where labels and neurons have nothing to do with each other."""
+
+    def histogram(shown: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        values = randomised_p(gather(exemplars, shown), generator)
+        return np.histogram(values, bins, (0.0, 1.0))[0] / values.size
+
+    generator = np.random.default_rng(seed)
+    shuffled = [histogram(labels[between_reviews(reviews, generator)], generator) for _ in range(repeats)]
+    shares = {"observed": histogram(labels, generator), "shuffled_labels": np.mean(shuffled, axis=0)}
+    lower = np.arange(bins) / bins
+    return pd.concat([pd.DataFrame({"labels": name, "p": lower, "share": s}) for name, s in shares.items()])

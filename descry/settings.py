@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from descry.errors import InputError
 
+Labeller = Literal["embedding", "lexical"]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -124,10 +125,16 @@ class Cluster(Section):
     "The phrase that a candidate is embedded in, {} standing for the candidate."
 
 
-class Label(Section):
-    """How sentences are labelled with the vocabulary."""
+class Part(BaseModel):
+    """Some keys within a section."""
 
-    section = "label"
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class EmbeddingLabels(Part):
+    """Options of the labeller `embedding`."""
 
     share: float = Field(ge=0.0, le=1.0)
     "As generate.share."
@@ -145,6 +152,42 @@ class Label(Section):
     "Sentences of calibration among which neighbours are sought, at most: a fixed sample."
 
 
+class LexicalLabels(Part):
+    """Options of the labeller `lexical`."""
+
+    letters: int = Field(ge=2)
+    "Of a word, its first so many count (`deliv` for delivery and delivered); large for whole words."
+    min_sentences: int = Field(ge=1)
+    "A word that fewer sentences use is unknown."
+    spread: float = Field(ge=0.0, le=1.0)
+    "Share of a descriptor's words that is taken from those standing beside its own in any sentence."
+    breadth: float = Field(gt=0.0)
+    "As label.embedding.breadth."
+    reference: int = Field(ge=2)
+    "Sentences of calibration that it learns from, at most: a fixed sample."
+
+
+class Label(Section):
+    """How sentences are labelled with the vocabulary."""
+
+    section = "label"
+
+    labeller: Labeller
+    "Whose labels describe the neurons: `embedding` or `lexical` (words only)."
+    second: Labeller
+    "Another labeller, for a second opinion: which of the findings does it confirm?"
+    embedding: EmbeddingLabels
+    "Options of that labeller."
+    lexical: LexicalLabels
+    "Options of that labeller."
+
+    @model_validator(mode="after")
+    def _two(self) -> Label:
+        if self.second == self.labeller:
+            raise ValueError(f"second is {self.second!r}, as labeller; name another for a second opinion")
+        return self
+
+
 class Extract(Section):
     """What is kept of the target's activations."""
 
@@ -152,10 +195,31 @@ class Extract(Section):
 
     pooling: Literal["max", "mean", "first", "last"]
     "How a neuron's values over a sentence's own tokens become one."
+    also: list[Literal["max", "mean", "first", "last"]]
+    "Further poolings, extracted in the same pass and compared with the first in the sweeps."
     top_k: int = Field(ge=1, le=10_000)
     "Sentences kept for every neuron, strongest first; `assign.exemplars` may be at most this."
     probe: int = Field(ge=1)
     "Sentences for which every activation is kept: a fixed sample, for sentence-level measures."
+
+    @model_validator(mode="after")
+    def _different(self) -> Extract:
+        if len({self.pooling, *self.also}) <= len(self.also):
+            raise ValueError(f"also is {self.also!r}: name each pooling once, and not {self.pooling!r} again")
+        return self
+
+
+class Controls(Section):
+    """Models that should know less than the target, put through the same path."""
+
+    section = "controls"
+
+    kinds: list[Literal["untrained_target", "random_directions"]]
+    "Which: random weights; random directions in place of neurons. An empty list for none."
+    sample: int = Field(ge=2)
+    "Sentences of calibration from which the directions take their mean and spread, at most."
+    seed: int = Field(ge=0)
+    "Seed of the weights and of the directions."
 
 
 class Assign(Section):
@@ -192,6 +256,32 @@ class Consistency(Section):
     "Random repeats behind every chance value."
     seed: int = Field(ge=0)
     "Seed of those repeats."
+
+
+class Associate(Section):
+    """How strongly the assigned pairs go together on validation's sentences."""
+
+    section = "associate"
+
+    repeats: int = Field(ge=2)
+    "Bootstrap samples of reviews behind each interval."
+    seed: int = Field(ge=0)
+    "Seed of those samples."
+
+
+class Sweep(Section):
+    """Settings that are varied, one at a time, on the same activations."""
+
+    section = "sweep"
+
+    thresholds: list[Annotated[float, Field(gt=0.0, le=1.0)]] = Field(min_length=1)
+    "Shares of the exemplars that must bear a descriptor, under either rule."
+    exemplars: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    "Sizes of the exemplar set; those above extract.top_k are left out."
+    ks: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    "Ranks at which precision and recall are taken."
+    seed: int = Field(ge=0)
+    "Seed of the random exemplars that are drawn in as chance."
 
 
 class Evaluate(Section):

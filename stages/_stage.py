@@ -13,6 +13,7 @@ from descry.settings import Section, parse
 
 SPLITS = ("calibration", "validation")
 
+DATA = Path("data")
 MODELS = Path("data/models")
 SENTENCES = Path("data/sentences")
 GOLD = Path("data/gold")
@@ -21,8 +22,13 @@ CANDIDATES = Path("data/candidates.parquet")
 DESCRIPTORS = Path("data/descriptors.json")
 LABELS = Path("data/labels")
 ACTIVATIONS = Path("data/activations")
-EVIDENCE = Path("data/evidence")
+POOLINGS = Path("data/poolings")
+CONTROLS = Path("data/controls")
 ASSIGNMENTS = Path("data/assignments")
+CONSISTENCY = Path("data/consistency")
+EVALUATION = Path("data/evaluation")
+SWEEPS = Path("data/sweeps.parquet")
+ASSOCIATIONS = Path("data/associations.parquet")
 METRICS = Path("metrics")
 REPORT = Path("report")
 

@@ -14,8 +14,8 @@ RULES: tuple[Rule, ...] = ("enrichment", "composition")
 def main() -> None:
     split = sys.argv[1]
     settings = _stage.settings(Assign)
-    activations = artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors")
-    labels, named = artifacts.read_arrays(_stage.LABELS / f"{split}.safetensors", "labels")
+    activations = artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors", probe=False)
+    labels, named = artifacts.read_arrays(_stage.LABELS / "first" / f"{split}.safetensors", "labels")
     kept = activations.rows.shape[1]
     if settings.exemplars > kept:
         raise InputError(
@@ -27,16 +27,10 @@ def main() -> None:
             f"params.yaml: assign.exemplars is {settings.exemplars}, all sentences of {split}: every neuron "
             "would have the same exemplars; lower it"
         )
-    evidence = gather(activations.rows[:, : settings.exemplars], labels["labels"])
+    evidence = gather(activations.exemplars(settings.exemplars), labels["labels"])
     findings = {
         rule: assign(evidence, **settings.model_dump(exclude={"rule", "exemplars"}), rule=rule) for rule in RULES
     }
-    artifacts.write_arrays(
-        _stage.EVIDENCE / f"{split}.safetensors",
-        {"layer": activations.layer, "index": activations.index, **vars(evidence)},
-        "evidence",
-        named,
-    )
     pairs = table(findings, activations.layer, activations.index, named["descriptors"])
     artifacts.write_table(_stage.ASSIGNMENTS / f"{split}.parquet", pairs, "assignments")
     print(f"{split}: {int(findings[settings.rule].described.sum())} of {len(activations.layer)} neurons described")

@@ -1,36 +1,56 @@
 """consistency: does validation say of each neuron what calibration said, and how much of that is chance."""
 
-from dataclasses import fields
+from functools import partial
+
+import numpy as np
+import pandas as pd
 
 from descry import artifacts, nulls
-from descry.assignment import Evidence, assign
 from descry.evaluation import Pair, consistency_measures, replication
 from descry.settings import Assign, Consistency
-from stages import _stage
-
-
-def _read(split: str) -> Evidence:
-    arrays, _ = artifacts.read_arrays(_stage.EVIDENCE / f"{split}.safetensors", "evidence")
-    return Evidence(**{field.name: arrays[field.name] for field in fields(Evidence)})
+from stages import _inputs, _stage
 
 
 def main() -> None:
-    rule = _stage.settings(Assign).model_dump(exclude={"exemplars"})
-    settings = _stage.settings(Consistency)
-    found = Pair(*(assign(_read(split), **rule) for split in _stage.SPLITS))
-    measures = consistency_measures(found)
-    chance = nulls.means(
-        nulls.repeated(
-            lambda generator: consistency_measures(nulls.permuted_neurons(found, generator)),
+    chosen, settings = _stage.settings(Assign), _stage.settings(Consistency)
+    rule = chosen.model_dump(exclude={"exemplars"})
+    labels, reviews = _inputs.labels("first")[0], _inputs.reviews()
+    active = _inputs.activations(_stage.ACTIVATIONS, probe=False)
+    found, measured, chance = nulls.beside_chance(
+        active,
+        _inputs.controls(probe=False),
+        labels,
+        reviews,
+        lambda _: lambda drawn, _: consistency_measures(drawn),
+        rule=rule,
+        exemplars=chosen.exemplars,
+        repeats=settings.repeats,
+        seed=settings.seed,
+    )
+    sets = Pair(*(split.exemplars(chosen.exemplars) for split in vars(active).values()))
+    repeated = partial(nulls.repeated, repeats=settings.repeats, seed=settings.seed)
+    chance["permuted_neurons"] = repeated(
+        lambda generator: consistency_measures(nulls.permuted_neurons(found, generator))
+    )
+    chance["unassigned_pairs"] = {
+        "replication": np.array([replication(~found.calibration.assigned, found.validation.log_p)])
+    }
+    generators = np.random.default_rng(settings.seed).spawn(settings.repeats)
+    shuffled = (nulls.shuffled_labels(sets, labels, reviews, rule, generator).calibration for generator in generators)
+    chance["shuffled_labels"]["pairs"], alpha = nulls.attained(found.calibration, shuffled, rule)
+    measures = {**measured, "calibrated_alpha": alpha}
+    histograms = [
+        nulls.p_values(
+            getattr(sets, split),
+            getattr(labels, split),
+            getattr(reviews, split),
             repeats=settings.repeats,
             seed=settings.seed,
-        )
-    )
-    for name in ("jaccard", "pooled_jaccard", "top2_jaccard", "replication"):
-        measures[f"{name}_null"] = chance[name]
-        measures[f"{name}_adjusted"] = nulls.adjusted(measures[name], chance[name])
-    measures["replication_unassigned"] = replication(~found.calibration.assigned, found.validation.log_p)
-    artifacts.write_metrics(_stage.METRICS / "consistency.json", measures)
+        ).assign(split=split)
+        for split in _stage.SPLITS
+    ]
+    artifacts.write_table(_stage.CONSISTENCY / "measures.parquet", nulls.beside(measures, chance), "measures")
+    artifacts.write_table(_stage.CONSISTENCY / "p_values.parquet", pd.concat(histograms), "p_values")
 
 
 if __name__ == "__main__":

@@ -1,58 +1,90 @@
 """evaluate: what the descriptors, the labels and the neurons are worth, each beside chance."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from descry import artifacts, evaluation
-from descry.evaluation import Pair, Reference
-from descry.nulls import beside_chance
+from descry import artifacts, evaluation, nulls
+from descry.artifacts import Activations
+from descry.assignment import Findings, assign, gather
+from descry.evaluation import Pair, Reference, Study
+from descry.gold import aspect_table, confusion, label_quality, match, quality
+from descry.nulls import Measure
 from descry.settings import Assign, Evaluate
-from stages import _stage
+from stages import _inputs, _stage
 
 
 def main() -> None:
     chosen, settings = _stage.settings(Assign), _stage.settings(Evaluate)
-    active = Pair(*(artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS))
-    labelled = [artifacts.read_arrays(_stage.LABELS / f"{split}.safetensors", "labels")[0] for split in _stage.SPLITS]
-    labels, scores = (Pair(*(arrays[name] for arrays in labelled)) for name in ("labels", "scores"))
-    tables = [artifacts.read_table(_stage.GOLD / f"{split}.parquet", "gold")["aspects"] for split in _stage.SPLITS]
-    aspects = evaluation.aspect_names(*tables)
-    gold = Pair(*(evaluation.aspect_labels(table, aspects) for table in tables))
+    rule = chosen.model_dump(exclude={"exemplars"})
+    labels, scores, names = _inputs.labels("first")
+    aspects, gold = _inputs.gold()
+    reviews, active = _inputs.reviews(), _inputs.activations(_stage.ACTIVATIONS)
+    repeated = partial(nulls.repeated, repeats=settings.repeats, seed=settings.seed)
     probe = active.validation.probe_rows
-    study = partial(
-        beside_chance,
-        active=active,
-        fired=Pair(
-            *(evaluation.firing(split, active.calibration) for split in (active.calibration, active.validation))
-        ),
-        rule=chosen.model_dump(exclude={"exemplars"}),
-        exemplars=chosen.exemplars,
-        ks=settings.ks,
-        repeats=settings.repeats,
-        seed=settings.seed,
-    )
 
     references = {"labels": Reference(labels.validation[probe])}
+    studies = [Study(labels, references)]
     if aspects:
-        aspect_of = evaluation.match(scores.calibration, gold.calibration)[1]
+        aspect_of = match(scores.calibration, gold.calibration)[1]
         references["gold"] = Reference(gold.validation[probe], aspect_of)
-    measures, chance = study(labels, references=references)
-    del measures["replication"]  # metrics/consistency.json has it
-    measures["labels"] = evaluation.label_shares(np.concatenate([labels.calibration, labels.validation]))
-    measures["descriptors"] = {"count": labels.calibration.shape[1]}
+        studies.append(Study(gold, {"gold": Reference(gold.validation[probe])}, oracle=True))
+
+    second, second_scores, _ = _inputs.labels("second")
+    sets = active.calibration.exemplars(chosen.exemplars)
+    one, other = (assign(gather(sets, opinion.calibration), **rule) for opinion in (labels, second))
+
+    def confirmed(by: Findings) -> dict[str, Any]:
+        return {"second_opinion": evaluation.agreement(one, by)}
+
+    def worth(moved: nulls.Move) -> dict[str, Any]:
+        return quality(moved(scores), moved(labels), gold) | {
+            "second_opinion": label_quality(moved(second_scores), moved(second), gold)
+        }
+
+    measures: dict[str, Any] = {
+        "labels": evaluation.label_shares(np.concatenate([labels.calibration, labels.validation])),
+        "descriptors": {"count": len(names)},
+        **confirmed(other),
+    }
+    chance: dict[str, dict[str, np.ndarray]] = {
+        "permuted_neurons": repeated(lambda generator: confirmed(other.take(generator.permutation(len(sets)))))
+    }
     if aspects:
-        measures["labels"] |= evaluation.label_quality(scores, labels, gold)
-        measures["descriptors"] |= evaluation.recovery(
-            np.concatenate([scores.calibration, scores.validation]),
-            np.concatenate([gold.calibration, gold.validation]),
+        for name, block in worth(lambda rows: rows).items():
+            measures[name] |= block
+        chance["shuffled_labels"] = repeated(lambda generator: worth(nulls.moved(reviews, generator)))
+    for study in studies:
+
+        def measuring(by: Pair[Activations], study: Study = study) -> Measure:
+            fired = Pair(*(evaluation.firing(split, by.calibration) for split in vars(by).values()))
+            return partial(study.measures, fired=fired, ks=settings.ks)
+
+        found, own, runs = nulls.beside_chance(
+            active,
+            _inputs.controls(),
+            study.labels,
+            reviews,
+            measuring,
+            rule=rule,
+            exemplars=chosen.exemplars,
+            repeats=settings.repeats,
+            seed=settings.seed,
         )
-        measures["oracle"], oracle_chance = study(gold, references={"gold": Reference(gold.validation[probe])})
-        for block in (measures["oracle"], *oracle_chance.values()):
-            block["sentence"] = block["sentence"]["gold"]
-        for name, block in oracle_chance.items():
-            chance[name]["oracle"] = block
-    artifacts.write_metrics(_stage.METRICS / "evaluation.json", measures | {"null": chance})
+        common = study.named(nulls.most_common(found, study.references, settings.ks))
+        runs["most_common"] = {name: np.array([value]) for name, value in evaluation.flat(common).items()}
+        measures |= own
+        for null, values in runs.items():
+            chance.setdefault(null, {}).update(values)
+    called = (aspects, names)
+    tables = {
+        "measures": nulls.beside(measures, chance),
+        "aspects": aspect_table(called, scores, labels, gold),
+        "confusion": confusion(called, labels.validation, gold.validation),
+    }
+    for kind, table in tables.items():
+        artifacts.write_table(_stage.EVALUATION / f"{kind}.parquet", table, kind)
 
 
 if __name__ == "__main__":

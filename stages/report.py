@@ -22,7 +22,7 @@ def _model(role: str) -> tuple[str, set[str]]:
 
 def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side, np.ndarray]:
     """A split as the report needs it, and the sentences that show each descriptor best."""
-    labels, _ = artifacts.read_arrays(_stage.LABELS / f"{split}.safetensors", "labels")
+    labels, _ = artifacts.read_arrays(_stage.LABELS / "first" / f"{split}.safetensors", "labels")
     side = report.Side(
         sentences=artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences"),
         labels=labels["labels"],
@@ -33,9 +33,17 @@ def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side,
     return side, report.strongest(labels["labels"], labels["scores"], EXAMPLES)
 
 
+def _labeller(opinion: str) -> str:
+    """Who labelled."""
+    path = _stage.LABELS / opinion / "validation.safetensors"
+    return str(artifacts.read_arrays(path, "labels", without=("labels", "scores"))[1]["labeller"])
+
+
 def main() -> None:
     chosen, settings = _stage.settings(Assign), _stage.settings(Report)
-    active = [artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS]
+    active = [
+        artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors", probe=False) for split in _stage.SPLITS
+    ]
     sides = [_side(split, seen, chosen.exemplars) for split, seen in zip(_stage.SPLITS, active, strict=True)]
     target, weights = _model("target")
     run = report.Run(
@@ -45,12 +53,18 @@ def main() -> None:
         calibration=sides[0][0],
         validation=sides[1][0],
         examples=sides[0][1],
-        evaluation=artifacts.read_json(_stage.METRICS / "evaluation.json"),
-        consistency=artifacts.read_json(_stage.METRICS / "consistency.json"),
+        consistency=artifacts.read_table(_stage.CONSISTENCY / "measures.parquet", "measures"),
+        evaluation=artifacts.read_table(_stage.EVALUATION / "measures.parquet", "measures"),
+        p_values=artifacts.read_table(_stage.CONSISTENCY / "p_values.parquet", "p_values"),
+        sweeps=artifacts.read_table(_stage.SWEEPS, "sweeps"),
+        associations=artifacts.read_table(_stage.ASSOCIATIONS, "associations"),
+        aspects=artifacts.read_table(_stage.EVALUATION / "aspects.parquet", "aspects"),
+        confusion=artifacts.read_table(_stage.EVALUATION / "confusion.parquet", "confusion"),
         rule=chosen.model_dump(),
         target=target,
         pooling=active[0].pooling,
-        labeller_is_target=weights == _model("embedder")[1],
+        labellers=(_labeller("first"), _labeller("second")),
+        encoder_is_target=weights == _model("embedder")[1],
     )
     for name, content in report.build(run, **settings.model_dump()).items():
         with artifacts.replacing(_stage.REPORT / name) as partial:

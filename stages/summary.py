@@ -1,7 +1,5 @@
 """What `make` says at the end: the headline figures beside chance, and where the report lies."""
 
-from typing import Any
-
 from descry import artifacts
 from descry.evaluation import flat
 from stages import _stage
@@ -13,25 +11,27 @@ SHOWN = (
     ("  the same with gold as labels, found by two", "oracle.sentence.recall_at_2"),
     ("neurons: first descriptor confirmed", "neuron.precision_at_1"),
 )
+AGREEMENT = (
+    ("neurons: sets agree on other reviews (Jaccard)", "jaccard"),
+    ("neurons: findings replicated on other reviews", "replication"),
+)
 
 
-def _line(name: str, value: Any, chance: Any = None) -> str:
-    return f"  {name:<48}{value:>9.3f}{'' if chance is None else f'{chance:>11.3f}'}"
+def _line(name: str, *figures: float | None) -> str:
+    return f"  {name:<48}" + "".join(" " * 12 if figure is None else f"{figure:>12.3f}" for figure in figures)
 
 
 def main() -> None:
     evaluation = flat(artifacts.read_json(_stage.METRICS / "evaluation.json"))
-    consistency = artifacts.read_json(_stage.METRICS / "consistency.json")
-    print(f"\n  {'':<48}{'value':>9}{'by chance':>11}")
+    consistency = flat(artifacts.read_json(_stage.METRICS / "consistency.json"))
+    print(f"\n  {'':<48}{'value':>12}{'by chance':>12}{'random':>12}\n  {'':<72}{'directions':>12}")
     for name, key in SHOWN:
         if key in evaluation:
-            print(_line(name, evaluation[key], evaluation[f"null.most_common.{key}"]))
-    print(_line("neurons: sets agree on other reviews (Jaccard)", consistency["jaccard"], consistency["jaccard_null"]))
-    print(
-        _line(
-            "neurons: findings replicated on other reviews", consistency["replication"], consistency["replication_null"]
-        )
-    )
+            directions = evaluation.get(f"null.random_directions.{key}")
+            print(_line(name, evaluation[key], evaluation[f"null.most_common.{key}"], directions))
+    for name, key in AGREEMENT:
+        directions = consistency.get(f"null.random_directions.{key}")
+        print(_line(name, consistency[key], consistency[f"{key}_null"], directions))
     print(
         f"\n  {evaluation['neuron.described']:,} neurons described with {evaluation['descriptors.count']} descriptors"
     )

@@ -2,9 +2,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control, hypergeom
+from scipy.stats import false_discovery_control, hypergeom, kstest
 
-from descry.assignment import Evidence, assign, benjamini_hochberg, gather, log_p, log_tail, ranking, table
+from descry.assignment import (
+    Evidence,
+    assign,
+    benjamini_hochberg,
+    gather,
+    log_p,
+    log_tail,
+    randomised_p,
+    ranking,
+    table,
+)
 
 
 def random_case(seed: int, missing: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -132,3 +142,38 @@ def test_nothing_assigned_gives_an_empty_table() -> None:
     evidence = Evidence(np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50]))
     findings = {rule: assign(evidence, rule=rule) for rule in ("enrichment", "composition")}
     assert table(findings, np.ones(2, np.int16), np.arange(2, dtype=np.int32), ["x"]).empty
+
+
+def test_a_neuron_without_exemplars_counts_nothing_and_gets_nothing() -> None:
+    rows, labels = random_case(3)
+    rows[2] = -1
+    found = gather(rows, labels)
+    assert found.counts[2].tolist() == found.known[2].tolist() == [0] * 5
+    assert np.exp(log_p(found)[2]).tolist() == pytest.approx([1.0] * 5)
+    for rule in ("enrichment", "composition"):
+        assert not assign(found, rule=rule, tau=1e-9).assigned[2].any()
+    without = gather(np.delete(rows, 2, axis=0), labels)
+    np.testing.assert_array_equal(np.delete(found.counts, 2, axis=0), without.counts)
+
+
+def test_randomised_p_is_uniform_under_chance_where_p_is_not() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 4)) < [0.3, 0.1, 0.05, 0.02]).astype(np.int8)
+    labels[:7, 1] = -1
+    rows = np.stack([generator.permutation(300)[:20] for _ in range(4000)])
+    found = gather(rows, labels)
+    drawn = randomised_p(found, generator)
+    for column in drawn.T:
+        assert kstest(column, "uniform").pvalue > 1e-4
+    assert kstest(np.exp(log_p(found))[:, 3], "uniform").pvalue < 1e-9
+    assert (drawn <= np.exp(log_p(found)) + 1e-12).all()
+
+
+def test_taking_neurons_takes_all_that_is_said_of_them() -> None:
+    rows, labels = random_case(4)
+    found, order = assign(gather(rows, labels), alpha=0.9, min_lift=0.0, min_count=1), np.array([3, 3, 0])
+    taken = found.take(order)
+    for name in ("log_p", "log_q", "strength", "assigned"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(found, name)[order])
+    np.testing.assert_array_equal(taken.evidence.counts, found.evidence.counts[order])
+    np.testing.assert_array_equal(taken.evidence.lift, found.evidence.lift[order])

@@ -171,33 +171,9 @@ def test_a_dead_neuron_never_fires() -> None:
     assert (evaluation.firing(dead, dead)[:, 3] == 0).all()
 
 
-def test_gold_becomes_labels_and_unknown_gold_is_missing() -> None:
-    names = evaluation.aspect_names([["b"], None], [["a", "b"], []])
-    assert names == ["a", "b"]
-    assert evaluation.aspect_labels([["b"], None, ["a", "b"], []], names).tolist() == [
-        [0, 1],
-        [-1, -1],
-        [1, 1],
-        [0, 0],
-    ]
-    assert evaluation.aspect_names([None, None]) == []
-
-
 def test_aspects_are_ordered_by_their_best_placed_descriptor() -> None:
     order = np.array([[2, 0, 1, 3]])
     assert evaluation.aspect_order(order, np.array([1, 1, 0, 2]), 4).tolist() == [[0, 1, 2, 3]]
-
-
-def test_scores_that_are_the_gold_are_matched_and_perfect() -> None:
-    gold = (sets(6, 100, 4)).astype(np.int8)
-    scores = gold[:, [2, 0, 3, 1]].astype(np.float32)
-    best, aspect_of = evaluation.match(scores, gold)
-    assert best.tolist() == [1, 3, 0, 2]
-    assert aspect_of.tolist() == [2, 0, 3, 1]
-    labels = gold[:, [2, 0, 3, 1]]
-    quality = evaluation.label_quality(Pair(scores, scores), Pair(labels, labels), Pair(gold, gold))
-    assert quality == {"mean_best_ap": 1.0, "mean_best_f1": 1.0}
-    assert evaluation.recovery(scores, gold) == {"mean_best_ap": 1.0, "matched_share": 1.0}
 
 
 def test_sentences_with_a_missing_label_are_left_out() -> None:
@@ -209,3 +185,44 @@ def test_nested_is_the_inverse_of_flat() -> None:
     measures = {"a": {"b": 1.0, "c": {"d": 2.0}}, "e": 3.0}
     assert evaluation.flat(measures) == {"a.b": 1.0, "a.c.d": 2.0, "e": 3.0}
     assert evaluation.nested(evaluation.flat(measures)) == measures
+
+
+def test_one_labellers_findings_confirm_anothers() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 6)) < 0.2).astype(np.int8)
+    rows = np.stack([generator.choice(np.flatnonzero(labels[:, n % 6]), 15, replace=False) for n in range(60)])
+    one = assign(gather(rows, labels))
+    assert evaluation.agreement(one, one) == {"survival": 1.0, "support": 1.0, "pooled_jaccard": 1.0}
+    half = labels.copy()
+    half[:, 3:] = half[generator.permutation(300), 3:]
+    other = assign(gather(rows, half))
+    found = evaluation.agreement(one, other)
+    both, all_pairs = one.assigned & other.assigned, one.assigned | other.assigned
+    assert found["survival"] == both.sum() / one.assigned.sum()
+    assert found["pooled_jaccard"] == both.sum() / all_pairs.sum()
+    assert found["survival"] <= found["support"] < 0.7
+    nothing = assign(gather(rows[:, :1], labels))
+    assert evaluation.agreement(nothing, one)["survival"] == 0.0
+
+
+def test_measures_of_gold_labels_stand_under_oracle() -> None:
+    own = {"neuron": {"a": 1.0}, "sentence": {"gold": {"b": 2.0}}}
+    pair = Pair(np.zeros((1, 1)), np.zeros((1, 1)))
+    assert evaluation.Study(pair, {}).named(own) == own
+    assert evaluation.Study(pair, {}, oracle=True).named(own) == {
+        "oracle": {"neuron": {"a": 1.0}, "sentence": {"b": 2.0}}
+    }
+
+
+def test_a_control_is_measured_with_its_own_neurons_columns() -> None:
+    """Resampled neurons vote as the neurons that they are."""
+    generator = np.random.default_rng(1)
+    labels = (generator.random((200, 5)) < 0.25).astype(np.int8)
+    values = generator.normal(size=(200, 40)).astype(np.float32) + 2 * labels[:, np.arange(40) % 5]
+    found = assign(gather(np.argsort(-values, axis=0)[:20].T, labels))
+    fired = Pair(values, values)
+    plain = evaluation.sentence_order(fired, found)
+    neurons = generator.permutation(40)
+    np.testing.assert_array_equal(evaluation.sentence_order(fired, found.take(neurons), neurons), plain)
+    wrong = evaluation.sentence_order(fired, found.take(neurons))
+    assert (wrong != plain).mean() > 0.3

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import chisquare
 
 from descry import nulls
+from descry.artifacts import Activations
 from descry.assignment import assign, gather
 from descry.evaluation import Pair, Reference, consistency_measures
 
@@ -29,24 +30,172 @@ def test_random_subsets_are_uniform() -> None:
     assert chisquare(times).pvalue > 1e-3
 
 
+def activations(exemplars: np.ndarray) -> Activations:
+    neurons = len(exemplars)
+    return Activations(
+        count=500,
+        layer=np.sort(np.arange(neurons) % 3 + 1),
+        index=np.arange(neurons),
+        values=np.zeros(exemplars.shape, np.float32),
+        rows=exemplars.astype(np.int32),
+        mean=np.zeros(neurons, np.float32),
+        std=np.ones(neurons, np.float32),
+        maximum=np.ones(neurons, np.float32),
+        probe_rows=np.zeros(0, np.int32),
+        probe=np.zeros((0, neurons), np.float16),
+        pooling="mean",
+    )
+
+
+def knowing(split: np.ndarray, seed: int, neurons: int = 240, k: int = 12) -> np.ndarray:
+    """Exemplars of neurons that fire on one descriptor's sentences alone."""
+    generator = np.random.default_rng(seed)
+    bearing = [np.flatnonzero(column) for column in split.T]
+    return np.stack([generator.choice(bearing[n % len(bearing)], k, replace=False) for n in range(neurons)])
+
+
 def test_random_exemplars_find_no_more_than_alpha_allows() -> None:
     pair = Pair(labels(1), labels(2))
-    found = nulls.random_exemplars(pair, 2000, 50, RULE, np.random.default_rng(3))
+    sets = Pair(np.zeros((2000, 50), int), np.zeros((2000, 50), int))
+    found = nulls.random_exemplars(sets, pair, RULE, np.random.default_rng(3))
     assert found.calibration.assigned.sum() <= 3
     assert (found.calibration.log_p <= np.log(0.05)).mean() <= 0.055
 
 
-def test_permuted_neurons_keep_every_count_and_lose_the_agreement() -> None:
-    generator = np.random.default_rng(4)
+def test_reviews_change_places_whole() -> None:
+    reviews = ["a", "a", "a", "b", "c", "c", "d", "d", "d", "d"]
+    orders = [nulls.between_reviews(reviews, np.random.default_rng(seed)) for seed in range(50)]
+    for order in orders:
+        assert sorted(order) == list(range(10))
+        for start, stop in ((0, 3), (4, 6), (6, 10)):
+            at = np.flatnonzero(order == start)[0]
+            assert order[at : at + stop - start].tolist() == list(range(start, stop))
+    assert len({tuple(order) for order in orders}) > 15
+
+
+def test_shuffled_labels_keep_their_company_and_lose_their_neurons() -> None:
     split = labels(1)
-    rows = np.stack([generator.choice(np.flatnonzero(split[:, n % 8]), 12) for n in range(160)])
-    one = assign(gather(rows, split), **RULE)
+    reviews = [str(row // 5) for row in range(500)]
+    sets = Pair(knowing(split, 0), knowing(split, 1))
+    pair, ids = Pair(split, split), Pair(reviews, reviews)
+    real = nulls.findings(sets, pair, RULE)
+    found = nulls.shuffled_labels(sets, pair, ids, RULE, np.random.default_rng(2))
+    np.testing.assert_array_equal(found.calibration.evidence.positives, real.calibration.evidence.positives)
+    assert real.calibration.assigned.sum() >= 230
+    assert found.calibration.assigned.sum() <= 2
+
+
+def test_false_pairs_are_counted_at_the_threshold_of_the_findings() -> None:
+    """Where half of the neurons know and half do not, the null passes as often as p does under chance."""
+    split = labels(1)
+    generator = np.random.default_rng(5)
+    ignorant = nulls.random_subsets(generator, 4000, 500, 12)
+    sets = np.concatenate([knowing(split, 0, neurons=4000), ignorant])
+    found = assign(gather(sets, split), **RULE)
+    threshold = found.log_p[found.assigned].max()
+    shuffled = [assign(gather(sets, split[generator.permutation(500)]), **RULE) for _ in range(5)]
+    false, _ = nulls.attained(found, iter(shuffled), RULE)
+    assert false.tolist() == [(one.log_p <= threshold).sum() for one in shuffled]
+    assert 0 < np.mean(false) / found.assigned.sum() <= 0.05
+    assert found.assigned[4000:].sum() <= np.mean(false)
+    composed = assign(found.evidence, rule="composition", tau=0.2)
+    by_chance = [assign(one.evidence, rule="composition", tau=0.2) for one in shuffled]
+    counted, none = nulls.attained(composed, by_chance, RULE | {"rule": "composition"})
+    assert none == 0.0
+    assert counted.tolist() == [one.assigned.sum() for one in by_chance]
+
+
+def test_the_calibrated_alpha_attains_alpha() -> None:
+    split = labels(1)
+    generator = np.random.default_rng(6)
+    sets = np.concatenate([knowing(split, 0, neurons=600), nulls.random_subsets(generator, 3000, 500, 12)])
+    found = assign(gather(sets, split), **RULE)
+    shuffled = [assign(gather(sets, split[generator.permutation(500)]), **RULE) for _ in range(20)]
+    _, alpha = nulls.attained(found, shuffled, RULE)
+    assert alpha > RULE["alpha"]  # whole numbers make Benjamini-Hochberg careful
+    again = assign(gather(sets, split), **{**RULE, "alpha": alpha})
+    attained = nulls.attained(again, shuffled, RULE)[0].mean() / again.assigned.sum()
+    assert 0.03 < attained <= 0.05 + 1e-9
+    assert again.assigned.sum() > found.assigned.sum()
+    nothing = assign(gather(sets[600:], split), **RULE)
+    assert nulls.attained(nothing, [nothing], RULE | {"min_lift": 1e9})[1] == 0.0
+
+
+def test_p_values_are_flat_under_shuffled_labels_and_not_where_neurons_know() -> None:
+    split = labels(1)
+    reviews = [str(row // 5) for row in range(500)]
+    sets = np.concatenate([knowing(split, 0), nulls.random_subsets(np.random.default_rng(1), 200, 500, 12)])
+    found = nulls.p_values(sets, split, reviews, repeats=40, seed=0)
+    shares = {name: part["share"].to_numpy() for name, part in found.groupby("labels")}
+    assert shares["shuffled_labels"].sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(shares["shuffled_labels"], 0.05, atol=0.006)
+    assert shares["observed"][0] > 0.1
+
+
+def test_permuted_neurons_keep_every_count_and_lose_the_agreement() -> None:
+    split = labels(1)
+    one = assign(gather(knowing(split, 4, neurons=160), split), **RULE)
     assert consistency_measures(Pair(one, one))["jaccard"] == 1.0
-    shuffled = nulls.permuted_neurons(Pair(one, one), generator)
+    shuffled = nulls.permuted_neurons(Pair(one, one), np.random.default_rng(4))
     np.testing.assert_array_equal(np.sort(shuffled.validation.assigned.sum(1)), np.sort(one.assigned.sum(1)))
     np.testing.assert_array_equal(shuffled.validation.assigned.sum(0), one.assigned.sum(0))
     np.testing.assert_allclose(shuffled.validation.evidence.lift.sum(), one.evidence.lift.sum())
     assert consistency_measures(shuffled)["jaccard"] < 0.35
+
+
+def test_neurons_are_resampled_within_their_layers() -> None:
+    layer = np.repeat([1, 2, 5], [30, 10, 60])
+    generator = np.random.default_rng(0)
+    draws = np.stack([nulls.resampled(layer, generator) for _ in range(400)])
+    assert (layer[draws] == layer).all()
+    times = np.bincount(draws.ravel(), minlength=100)
+    assert chisquare(times[:30]).pvalue > 1e-3
+    assert chisquare(times[40:]).pvalue > 1e-3
+    assert len(set(draws[0].tolist())) < 100
+
+
+def test_what_knows_stands_above_every_null_and_a_control_that_knows_as_much_does_not() -> None:
+    split = labels(1)
+    pair, reviews = Pair(split, split), Pair(*([str(row // 5) for row in range(500)] for _ in range(2)))
+    knows = Pair(activations(knowing(split, 0)), activations(knowing(split, 1)))
+    random = nulls.random_subsets(np.random.default_rng(2), 480, 500, 12)
+    knows_not = Pair(activations(random[:240]), activations(random[240:]))
+    found, measures, chance = nulls.beside_chance(
+        knows,
+        {"ignorant": lambda: knows_not, "twin": lambda: knows},
+        pair,
+        reviews,
+        lambda _: lambda drawn, _: {"jaccard": consistency_measures(drawn)["jaccard"]},
+        rule=RULE,
+        exemplars=12,
+        repeats=6,
+        seed=0,
+    )
+    assert measures == {"jaccard": consistency_measures(found)["jaccard"]}
+    assert set(chance) == {"random_exemplars", "shuffled_labels", "ignorant", "twin"}
+    assert all(runs["jaccard"].shape == (6,) for runs in chance.values())
+    for null in ("random_exemplars", "shuffled_labels", "ignorant"):
+        assert chance[null]["jaccard"].max() < 0.2 < measures["jaccard"]
+    assert chance["twin"]["jaccard"].mean() == pytest.approx(measures["jaccard"], abs=0.05)
+
+
+def test_a_table_beside_chance() -> None:
+    measures = {"a": {"score": 0.6, "ceiling_score": 1.0, "coverage": 0.5}, "found": 40, "alone": 0.3}
+    runs = np.linspace(0.0, 0.4, 21)
+    chance = {
+        "one": {"a.score": runs, "a.ceiling_score": runs, "a.coverage": runs, "found": runs * 10},
+        "two": {"a.score": np.array([0.6])},
+    }
+    table = nulls.beside(measures, chance).set_index(["measure", "null"])
+    row = table.loc["a.score", "one"]
+    assert (row["value"], row["repeats"]) == (0.6, 21)
+    assert row[["chance", "low", "high", "adjusted"]].tolist() == pytest.approx([0.2, 0.01, 0.39, 0.5])
+    assert table.loc["a.score", "two"]["adjusted"] == 0.0
+    assert np.isnan(table.loc["a.coverage", "one"]["adjusted"])
+    assert np.isnan(table.loc["found", "one"]["adjusted"])
+    assert table.loc["found", "one"]["chance"] == pytest.approx(2.0)
+    assert table.loc["alone", ""]["repeats"] == 0
+    assert ("a.ceiling_score", "one") not in table.index
 
 
 def test_most_common_names_the_same_for_all() -> None:
@@ -65,7 +214,7 @@ def test_repeats_are_independent_and_the_same_every_time() -> None:
     once, again = (nulls.repeated(measure, repeats=5, seed=9) for _ in range(2))
     assert once["a.b"].tolist() == again["a.b"].tolist()
     assert len(set(once["a.b"].tolist())) == 5
-    assert nulls.means(once) == {"a.b": pytest.approx(once["a.b"].mean())}
+    assert once["a.b"].dtype == np.float64
     assert nulls.repeated(measure, repeats=5, seed=8)["a.b"].tolist() != once["a.b"].tolist()
 
 

@@ -1,12 +1,17 @@
-"""What the README says is what was measured."""
+"""What the README and docs/method.md say is what was measured."""
 
 import json
 import re
 
+import pytest
+
+from descry import artifacts
 from descry.evaluation import flat
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+METHOD = (ROOT / "docs" / "method.md").read_text()
+SWEEPS = ROOT / "data" / "sweeps.parquet"
 
 
 def metrics() -> dict[str, float]:
@@ -17,14 +22,59 @@ def metrics() -> dict[str, float]:
     return found
 
 
-def test_the_figures_are_those_of_the_committed_run() -> None:
-    rows = re.findall(r"^\|[^|]+\| `([^`]+)` \| ([\d.,]+) \| ([\d.]*) ?\|$", README, re.MULTILINE)
-    assert len(rows) == 10
+CHANCE = {
+    "jaccard": "jaccard_null",
+    "replication": "replication_null",
+    "second_opinion.survival": "null.permuted_neurons.second_opinion.survival",
+    "descriptors.mean_best_ap": "null.shuffled_labels.descriptors.mean_best_ap",
+    "neuron.described": "null.shuffled_labels.neuron.described",
+}
+"""What stands for chance where it is not always naming the most common descriptors."""
+
+
+def shown(key: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{round(value):,}" if key == "neuron.described" else f"{value:.3f}"
+
+
+def check_table(text: str, rows: int) -> None:
+    """Every row `| words | measure | value | chance | random directions |` of a document."""
+    found = re.findall(r"^\|[^|]+\| `([^`]+)` \| ([\d.,]+) \| ([\d.,]*) ?\| ([\d.,]*) ?\|", text, re.MULTILINE)
+    assert len(found) == rows
     measured = metrics()
-    for key, value, chance in rows:
-        assert value == (f"{measured[key]:,}" if isinstance(measured[key], int) else f"{measured[key]:.3f}"), key
-        null = measured.get(f"null.most_common.{key}", measured.get(f"{key}_null"))
-        assert chance == ("" if null is None else f"{null:.3f}"), key
+    for key, *figures in found:
+        chance = measured.get(CHANCE.get(key, f"null.most_common.{key}"))
+        directions = measured.get(f"null.random_directions.{key}")
+        assert figures == [shown(key, value) for value in (measured[key], chance, directions)], key
+
+
+def test_the_figures_are_those_of_the_committed_run() -> None:
+    check_table(README, 12)
+    check_table(METHOD, 7)
+
+
+@pytest.mark.skipif(not SWEEPS.is_file(), reason="the sweeps are not at hand: run `dvc repro` or `dvc pull`")
+def test_the_papers_rule_is_shown_as_measured() -> None:
+    rows = re.findall(r"^\|[^|]+\| `([^`]+)` \|.*\| ([\d.]+) \| ([\d.]+ %|–) \|$", METHOD, re.MULTILINE)
+    table = artifacts.read_table(SWEEPS, "sweeps")
+    table = table[(table["sweep"] == "threshold") & (table["rule"] == "composition") & (table["x"] == "0.1")]
+    measured = table[table["neurons"] == "target"].set_index("measure")["value"]
+    assert len(rows) == 7
+    for key, value, _ in rows:
+        assert value == f"{measured[key]:.3f}", key
+
+
+def test_the_planted_neurons_are_as_the_benchmark_found_them() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "planted.json").read_text())
+    said = README[README.index("**Known answers.**") :]
+    surgery, synthetic = found["surgery"], found["synthetic"]
+    assert f"{surgery['planted']} neurons planted" in said
+    assert f"the probes of {len(surgery['aspects'])} aspects are all named" in said
+    assert surgery["gold_first"] == surgery["gold_first_validation"] == 1.0
+    assert surgery["max_output_change"] == 0.0
+    assert f"{100 * synthetic['recall']:.1f} % of the planted pairs" in said
+    assert f"{100 * synthetic['fdr']:.1f} % of\nwhat is found is false" in said
 
 
 def test_the_two_commands_and_what_it_links_to_exist() -> None:

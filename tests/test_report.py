@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import hypergeom
 
 from descry import report
+from descry.artifacts import TABLES
 from descry.assignment import assign, gather, table
-from descry.report import Run, Side, cards, content, words
+from descry.report import Run, Side, cards, headlines, quality, series, words, yardsticks
+from descry.report.figures import CONTROLS, NULLS, Level, blocks, compared, figures
 from descry.report.page import PLOTS
+from tests.conftest import ROOT
 
 RULE = {"rule": "enrichment", "alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.3}
 EXEMPLARS = 12
@@ -56,25 +58,92 @@ def a_side(labels: np.ndarray, names: list[str], seed: int) -> Side:
     )
 
 
-def measures(gold: bool) -> dict[str, Any]:
-    """An evaluation with every number different, as the `evaluate` stage writes it."""
+AT_K = [f"{name}_at_{k}" for name in ("precision", "recall") for k in (1, 2)]
+EVERYWHERE = ("random_exemplars", "shuffled_labels", *CONTROLS)
+"""Nulls of every measure that neurons take part in."""
+
+
+def beside(names: dict[str, tuple[str, ...]]) -> pd.DataFrame:
+    """The table of some measures, each with its nulls, every number different."""
     numbers = iter(range(100, 1000))
+    rows = []
+    for name, nulls in names.items():
+        counts = name.rpartition(".")[2] in ("described", "pairs", "count")
+        value = float(next(numbers) // 10 if counts else next(numbers) / 1000)
+        for null in nulls or ("",):
+            chance = next(numbers) / 1000 if null else np.nan
+            adjusted = np.nan if counts or not null else (value - chance) / (1 - chance)
+            rows.append((name, null, value, chance, chance - 0.004, chance + 0.004, 20 * bool(null), adjusted))
+    return pd.DataFrame(rows, columns=list(TABLES["measures"]))
 
-    def at_k() -> dict[str, float]:
-        names = [f"{name}_at_{k}" for name in ("precision", "recall", "ceiling_precision") for k in (1, 2)]
-        return {name: next(numbers) / 1000 for name in names}
 
-    def found() -> dict[str, Any]:
-        sentence = {"labels": at_k()} | ({"gold": at_k()} if gold else {})
-        return {"neuron": {"precision_at_1": next(numbers) / 1000, "described": 41}, "sentence": sentence}
+def consistency() -> pd.DataFrame:
+    """As the `consistency` stage writes it."""
+    chance = ("permuted_neurons", *EVERYWHERE)
+    more = {"replication": (*chance, "unassigned_pairs"), "calibrated_alpha": ()}
+    return beside(dict.fromkeys(("jaccard", "coverage", "pairs"), chance) | more)
 
-    out = found() | {"labels": {"missing_share": 0.00004}, "descriptors": {"count": 4}}
-    null = {"most_common": found(), "random_exemplars": found()}
+
+def evaluation(gold: bool) -> pd.DataFrame:
+    """As the `evaluate` stage writes it."""
+    names: dict[str, tuple[str, ...]] = {"labels.missing_share": (), "descriptors.count": ()}
+    names |= {f"neuron.{name}": (*EVERYWHERE, "most_common") for name in AT_K}
+    names |= dict.fromkeys(("neuron.described", "neuron.coverage"), EVERYWHERE)
+    names |= dict.fromkeys(("second_opinion.survival", "second_opinion.support"), ("permuted_neurons",))
+    blocks = ["sentence.labels"] + ["sentence.gold", "oracle.sentence"] * gold
+    names |= {f"{block}.{name}": (*EVERYWHERE, "most_common") for block in blocks for name in AT_K}
+    names |= {f"{block}.ceiling_precision_at_{k}": () for block in blocks for k in (1, 2)}
     if gold:
-        out["oracle"] = {"sentence": at_k(), "replication": next(numbers) / 1000}
-        for block in null.values():
-            block["oracle"] = {"sentence": at_k()}
-    return out | {"null": null}
+        names |= {"labels.mean_best_ap": ("shuffled_labels",), "second_opinion.mean_best_ap": ()}
+        names["oracle.replication"] = EVERYWHERE
+    return beside(names)
+
+
+def sweeps(gold: bool) -> pd.DataFrame:
+    """As the `sweep` stage writes it; no neuron is described where the threshold is above a half."""
+    sentence = f"sentence.{'gold' if gold else 'labels'}"
+    measures = (f"{sentence}.precision_at_1", f"{sentence}.recall_at_2", "neuron.precision_at_1", "neuron.described")
+    settings = {"threshold": ["0.1", "0.5", "0.9"], "exemplars": ["5", "10", "200"], "pooling": ["mean", "max"]}
+    rows = []
+    for rule in ("enrichment", "composition"):
+        for sweep, values in settings.items():
+            for number, x in enumerate(values):
+                for whose in ("target", "random_exemplars", "most_common"):
+                    level = 0.0 if x == "0.9" else 0.5 - 0.1 * number
+                    rows += [
+                        (sweep, x, rule, whose, name, level if whose == "target" else 0.01)
+                        for name in measures
+                        if (whose, name) != ("most_common", "neuron.described")
+                    ]
+        for whose in ("target", *CONTROLS):
+            rows += [("layer", str(layer), rule, whose, "neuron.described", 0.1 * layer) for layer in (1, 2, 3)]
+    return pd.DataFrame(rows, columns=list(TABLES["sweeps"]))
+
+
+def p_values() -> pd.DataFrame:
+    kinds = [(split, labels) for split in ("calibration", "validation") for labels in ("observed", "shuffled_labels")]
+    rows = [(*kind, p / 4, 0.1 + 0.1 * number) for kind in kinds for number, p in enumerate(range(4))]
+    return pd.DataFrame(rows, columns=list(TABLES["p_values"]))
+
+
+def associations(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Every pair's strength, the stronger the later."""
+    out = pairs.loc[pairs["enrichment_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
+    for number, column in enumerate(list(TABLES["associations"])[3:]):
+        out[column] = np.linspace(-0.3, 0.9, len(out)) + number / 1000
+    return out
+
+
+def aspects(names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """An aspect more than descriptors, the last two of the same descriptor; and the confusion of all."""
+    gold = [f"aspect <{number}>" for number in range(len(names) + 1)]
+    rows = [(name, [*names, names[-1]][n], 0.9 - n / 10, 0.05, 0.3, 0.02, 90 - n) for n, name in enumerate(gold)]
+    numbers = iter(range(1000))
+    pairs = [(aspect, name, next(numbers)) for aspect in [*gold, ""] for name in [*names, ""]]
+    return (
+        pd.DataFrame(rows, columns=list(TABLES["aspects"])),
+        pd.DataFrame(pairs, columns=list(TABLES["confusion"])),
+    )
 
 
 def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15) -> Run:
@@ -87,6 +156,7 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15) -> Ru
         labels[: len(HOSTILE)] = int(positives > 0)
         sides.append(a_side(labels, names, seed))
     calibration, validation = sides
+    matched, confused = aspects(names)
     scores = np.linspace(1, 0, calibration.labels.size).reshape(calibration.labels.shape, order="F")
     return Run(
         layer=np.repeat([1, 2, 3], 20),
@@ -95,17 +165,18 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15) -> Ru
         calibration=calibration,
         validation=validation,
         examples=report.strongest(calibration.labels, scores, 3),
-        evaluation=measures(gold),
-        consistency={
-            "jaccard": 0.311,
-            "jaccard_null": 0.022,
-            "replication": 0.777,
-            "replication_null": 0.111,
-        },
+        consistency=consistency(),
+        evaluation=evaluation(gold),
+        p_values=p_values(),
+        sweeps=sweeps(gold),
+        associations=associations(calibration.pairs),
+        aspects=matched if gold else matched.head(0),
+        confusion=confused if gold else confused.head(0),
         rule=RULE | {"exemplars": EXEMPLARS},
         target="a/model",
         pooling="mean",
-        labeller_is_target=True,
+        labellers=("embedding", "lexical"),
+        encoder_is_target=True,
     )
 
 
@@ -129,9 +200,15 @@ def page(files: dict[str, bytes]) -> str:
 
 def rendered(run: Run, neurons: int = 2) -> str:
     """The page without the time that drawing takes."""
-    tables = {"layers": report.layer_table(run)}
     nothing = dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20))
-    return report.render(run, tables, nothing, neurons=neurons, exemplars=2)
+    return report.render(run, series.tables(run), nothing, neurons=neurons, exemplars=2)
+
+
+def without(run: Run, *nulls: str) -> Run:
+    """A run in which some nulls or controls were not drawn."""
+    kept = {name: getattr(run, name) for name in ("consistency", "evaluation")}
+    swept = run.sweeps[~run.sweeps["neurons"].isin(nulls)]
+    return replace(run, sweeps=swept, **{name: frame[~frame["null"].isin(nulls)] for name, frame in kept.items()})
 
 
 class Reader(HTMLParser):
@@ -171,7 +248,7 @@ def test_what_comes_from_the_data_is_text(page: str) -> None:
     assert [tag for tag, _ in read.elements].count("script") == 1
     assert {tag for tag, attributes in read.elements if "onerror" in attributes or "onmouseover" in attributes} == set()
     assert all(attributes.get("src", "data:") != "x" for _, attributes in read.elements)
-    for text in (*HOSTILE, "<b>noise</b>", "a <b>"):
+    for text in (*HOSTILE, "<b>noise</b>", "a <b>", "aspect <0>"):
         assert text in read.text
     assert page.count("</style>") == 1
 
@@ -197,48 +274,107 @@ def test_the_same_run_gives_the_same_bytes(files: dict[str, bytes]) -> None:
 
 def test_pictures_carry_no_software_and_no_date(files: dict[str, bytes]) -> None:
     pictures = {name: content for name, content in files.items() if name.endswith(".png")}
-    assert sorted(pictures) == ["at_k.png", "descriptors.png", "layers.png", "map.png"]
+    assert {name.removesuffix(".png") for name in pictures} == set(PLOTS)
     for picture in pictures.values():
         assert picture.startswith(b"\x89PNG")
         assert b"Software" not in picture
         assert b"tEXt" not in picture
 
 
-def test_headline_figures_are_those_of_the_evaluation(run: Run) -> None:
-    groups = words.headlines(run)
-    evaluation = run.evaluation
-    first = groups[0].figures[0]
-    assert first.value == evaluation["sentence"]["gold"]["precision_at_1"]
-    assert first.chances == {
-        "always the most common": evaluation["null"]["most_common"]["sentence"]["gold"]["precision_at_1"],
-        "random exemplars": evaluation["null"]["random_exemplars"]["sentence"]["gold"]["precision_at_1"],
-    }
+def test_headline_figures_are_those_of_the_tables(run: Run) -> None:
+    groups = headlines.headlines(run)
+    assert [len(group.figures) for group in groups] == [4, 4, 2, 3]
+    first, key = groups[0].figures[0], "sentence.gold.precision_at_1"
+    rows = run.evaluation[run.evaluation["measure"] == key].set_index("null")
+    assert first.value == rows["value"].iloc[0]
+    assert {name: level.mean for name, level in (first.chances | first.yardsticks).items()} == dict(rows["chance"])
+    assert set(first.yardsticks) == set(CONTROLS)
+    assert first.chance == rows["chance"].drop(list(CONTROLS)).max()
     values = [figure.value for group in groups for figure in group.figures]
-    assert evaluation["oracle"]["sentence"]["recall_at_2"] in values
-    assert run.consistency["jaccard"] in values
-    assert 41 / 60 in values
-    assert len(groups) == 3
+    for name in ("oracle.sentence.recall_at_2", "jaccard", "second_opinion.survival"):
+        assert run.figures[name].value in values
+    described = run.figures["neuron.described"]
+    assert described.value / 60 in values
+    chances = next(figure.chances for group in groups for figure in group.figures if figure.title.startswith("Neurons"))
+    assert chances["random_exemplars"].mean == described.levels["random_exemplars"].mean / 60
 
 
 def test_every_measure_stands_on_the_page_beside_its_nulls(run: Run, page: str) -> None:
-    rows = re.findall(r"<code>([\w.]+)</code></th>((?:<td>[^<]*</td>)+)", page)
-    shown = {name: re.findall(r"<td>([^<]*)</td>", cells) for name, cells in rows}
-    evaluation = run.evaluation
-    null = evaluation["null"]
-    gold = evaluation["sentence"]["gold"]
-    assert shown["sentence.gold.precision_at_2"] == [
-        f"{value:.3f}"
-        for value in (
-            gold["precision_at_2"],
-            null["most_common"]["sentence"]["gold"]["precision_at_2"],
-            null["random_exemplars"]["sentence"]["gold"]["precision_at_2"],
-            gold["ceiling_precision_at_2"],
-        )
-    ]
-    assert shown["oracle.sentence.recall_at_1"][1] == f"{null['most_common']['oracle']['sentence']['recall_at_1']:.3f}"
-    assert shown["neuron.described"] == ["41", "41", "41", "–"]
-    assert shown["labels.missing_share"][0] == "4e-05"
-    assert shown["jaccard"] == ["0.311", "0.022", "–"]
+    shown_tables = re.findall(r'<table class="measures">(.*?)</table>', page[page.index('id="measures"') :], re.DOTALL)
+    assert len(shown_tables) == len(list(blocks(run.figures)))
+    found = 0
+    for markup in shown_tables:
+        columns = re.findall(r'<th scope="col">([^<]*)</th>', markup)
+        for name, cells in re.findall(r"<code>([\w.]+)</code></th>((?:<td>.*?</td>)+)", markup):
+            shown = dict(zip(columns[1:], re.findall(r"<td>(.*?)</td>", cells), strict=True))
+            own = run.figures[name]
+            assert shown["value"] == f"<b>{words.measure(own.value, own.counts)}</b>"
+            for null, (called, _) in (NULLS | CONTROLS).items():
+                if called in shown:
+                    level = own.levels.get(null)
+                    assert shown[called].partition("<")[0] == words.measure(level and level.mean, own.counts)
+                    assert ("[" in shown[called]) == (level is not None and not own.counts)
+                else:
+                    assert null not in own.levels
+            assert shown["adjusted"] == words.measure(own.adjusted)
+            found += 1
+    assert found == len(run.figures) > 25
+
+
+def test_the_table_of_measures_is_read_as_written() -> None:
+    found = figures(evaluation(gold=True))
+    assert not [name for name in found if "ceiling" in name]
+    row = found["sentence.gold.precision_at_2"]
+    table = evaluation(gold=True).set_index(["measure", "null"])
+    assert row.ceiling == table.loc[("sentence.gold.ceiling_precision_at_2", ""), "value"]
+    assert row.adjusted == table.loc[("sentence.gold.precision_at_2", "most_common"), "adjusted"]
+    assert found["neuron.described"].adjusted is None
+    assert found["descriptors.count"].levels == {}
+
+
+def test_a_comparison_needs_more_than_chance() -> None:
+    level = Level(0.5, 0.4, 0.56)
+    assert [compared(value, level) for value in (0.5, 0.55, 0.58, 0.6, 0.4, 0.37, 0.35)] == [0, 0, 0, 1, 0, 0, -1]
+
+
+def with_yardstick(run: Run, sentences: float, neurons: float) -> Run:
+    """A run whose random directions lie so far below its neurons."""
+    frames = {}
+    for name in ("consistency", "evaluation"):
+        frame = getattr(run, name).copy()
+        here, off = frame["null"] == "random_directions", sentences if name == "evaluation" else neurons
+        frame.loc[here, "chance"] = frame.loc[here, "value"] - off * (1 if name == "evaluation" else frame["value"])
+        frame.loc[here, "low"], frame.loc[here, "high"] = frame["chance"] - 0.01, frame["chance"] + 0.01
+        frames[name] = frame
+    return replace(run, **frames)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "neurons", "said"),
+    [(0.0, 0.2, "About sentences, the neurons together are level"), (0.1, 0.2, "are ahead of"), (-0.1, 0.2, "behind")],
+)
+def test_neurons_are_told_from_random_directions_by_the_figures(
+    run: Run, sentences: float, neurons: float, said: str
+) -> None:
+    other = with_yardstick(run, sentences, neurons)
+    rows = yardsticks.yardsticks(other)
+    told = yardsticks.directions(rows)
+    assert said in told.partition("One by one")[0]
+    assert ("any directions" in told) == (sentences == 0)
+    assert {row.verdict for row in rows if row.title.startswith("Neurons: same")} == {"neurons more"}
+    assert f"{run.figures['jaccard'].value:.3f} against" in told
+    assert told in Reader(rendered(other)).text
+
+
+def test_the_attained_error_is_chance_over_the_pairs_found(run: Run) -> None:
+    pairs = run.figures["pairs"]
+    error = pairs.levels["shuffled_labels"].mean / pairs.value
+    said = headlines.attained_error(run)
+    assert f"an attained error of {words.percent(error)}" in said
+    assert ("within the 5 %" in said) == (error <= 0.05)
+    assert f"An alpha of {run.figures['calibrated_alpha'].value:.3f} would attain 5 %" in said
+    assert "alpha" not in headlines.attained_error(replace(run, rule=run.rule | {"rule": "composition"}))
+    assert headlines.attained_error(without(run, "shuffled_labels")) == ""
 
 
 def test_cards_say_what_the_tables_say(run: Run) -> None:
@@ -257,6 +393,11 @@ def test_cards_say_what_the_tables_say(run: Run) -> None:
             assert (own.count, own.known, neuron.q) == (row["count"], row["known"], row["q"])
             assert (own.composition, own.lift) == pytest.approx((row["composition"], row["lift"]))
             assert own.p == pytest.approx(row["p"], rel=1e-6)
+        strength = run.associations[run.associations["descriptor"] == name]
+        assert card.correlation == strength["pearson"].median()
+        for neuron in card.best:
+            row = strength[(strength["layer"] == neuron.layer) & (strength["index"] == neuron.index)].iloc[0]
+            assert neuron.strengths["auprc"] == (row["auprc"], row["auprc_low"], row["auprc_high"])
 
 
 def test_validation_is_counted_over_its_own_exemplars(run: Run) -> None:
@@ -288,39 +429,98 @@ def test_examples_are_the_strongest_of_those_that_bear_it() -> None:
 
 
 def test_plot_tables(run: Run) -> None:
-    layers = report.layer_table(run)
+    layers = series.layer_table(run)
     pairs = run.validation.pairs[run.validation.pairs["enrichment_assigned"]]
-    here = layers[(layers["layer"] == 2) & (layers["split"] == "validation")].iloc[0]
+    here = layers[layers["layer"] == 2].iloc[0]
     described = pairs[pairs["layer"] == 2]["index"].nunique()
-    assert (here["described"], here["share"], here["neurons"]) == (described, described / 20, 20)
+    assert (here["described_on_validation"], here["validation"], here["neurons"]) == (described, described / 20, 20)
+    assert here["untrained_target"] == 0.2
+    assert here["random_exemplars"] == run.figures["neuron.described"].levels["random_exemplars"].mean / 60
     found = report.descriptor_table(run)
     assert (found[["layer_1", "layer_2", "layer_3"]].sum(axis=1) == found["neurons"]).all()
     assert found["neurons"].is_monotonic_decreasing
-    at_k = report.at_k_table(run.evaluation)
-    assert at_k["series"].nunique() == 4
-    own = at_k[(at_k["series"] == "descriptors found") & (at_k["k"] == 2)].iloc[0]
-    assert own["precision"] == run.evaluation["sentence"]["gold"]["precision_at_2"]
-    assert own["ceiling"] == run.evaluation["sentence"]["gold"]["ceiling_precision_at_2"]
+    own = series.at_k_table(run).set_index("k").loc[2]
+    gold, oracle = run.figures["sentence.gold.precision_at_2"], run.figures["oracle.sentence.precision_at_2"]
+    assert own["precision"] == gold.value
+    assert own["precision_random_directions"] == gold.levels["random_directions"].mean
+    assert own["precision_oracle"] == oracle.value
+    assert own["ceiling"] == gold.ceiling
+
+
+def test_a_swept_setting_runs_in_order_and_stops_where_no_neuron_is_described(run: Run) -> None:
+    threshold, exemplars = series.sweep_table(run, "threshold"), series.sweep_table(run, "exemplars")
+    assert threshold["threshold"].tolist() == [0.1, 0.5, 0.9]
+    assert exemplars["exemplars"].tolist() == [5, 10, 200]
+    assert threshold["neuron_described_enrichment"].tolist() == [0.5, 0.4, 0]
+    assert threshold["neuron_precision_at_1_composition"].isna().tolist() == [False, False, True]
+    assert threshold["sentence_precision_at_1_composition"].tolist() == [0.5, 0.4, 0]
+    assert (threshold["sentence_recall_at_2_enrichment_most_common"] == 0.01).all()
+
+
+def test_histograms_of_p_stand_beside_a_flat_line(run: Run) -> None:
+    table = series.p_value_table(run)
+    assert table["p"].tolist() == [0, 0.25, 0.5, 0.75]
+    assert table["validation_observed"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert (table["uniform"] == 0.25).all()
+
+
+def test_poolings_are_compared_where_there_are_several(run: Run, files: dict[str, bytes]) -> None:
+    assert files["pooling.csv"].decode().splitlines()[1].startswith("mean,")
+    assert "pooling" not in series.tables(replace(run, sweeps=run.sweeps[run.sweeps["x"] != "max"]))
+
+
+def test_the_plots_of_dvc_find_their_columns(files: dict[str, bytes]) -> None:
+    drawn = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    for plot in drawn:
+        if isinstance(plot, str):
+            assert plot.removeprefix("report/") in files
+        else:
+            (shown,) = plot.values()
+            for path, columns in shown["y"].items():
+                header = files[path.removeprefix("report/")].decode().splitlines()[0].split(",")
+                assert {shown["x"], *columns} <= set(header)
+
+
+def test_label_quality_says_what_the_tables_say(run: Run, page: str) -> None:
+    matched = quality.aspects(run.aspects, dict.fromkeys(NAMES, "x"))
+    assert [aspect.precision for aspect in matched] == run.aspects["average_precision"].tolist()
+    confused = quality.confusion(run.confusion, matched[:3])
+    assert confused is not None
+    assert confused.columns == NAMES[:3]
+    rare = run.confusion["aspect"].isin(["aspect <3>", "aspect <4>"])
+    total = run.confusion["sentences"][~rare].sum()
+    assert sum(cell.sentences for _, cells in confused.rows for cell in cells) == total
+    name, cells = confused.rows[1]
+    row = run.confusion[run.confusion["aspect"] == name].set_index("descriptor")["sentences"]
+    assert [cell.sentences for cell in cells] == [*row[NAMES[:3]], row[NAMES[3]], row[""]]
+    assert [cell.best for cell in cells] == [False, True, False, False, False]
+    assert sum(cell.share for cell in cells) == pytest.approx(1)
+    assert confused.rows[-1][0] == ""
+    assert page.count('<table class="confusion">') == page.count('<table class="aspects">') == 1
 
 
 def test_a_corpus_without_gold_leads_with_what_holds_up() -> None:
     run = a_run(["battery", "noise"], gold=False)
     page = rendered(run)
     check_links(page)
-    assert words.headlines(run)[0].title.startswith("Does it hold")
+    assert headlines.headlines(run)[0].title.startswith("Does it hold")
     assert "nnotated" not in page.split('<details class="plain"><summary>What the names mean')[0].split("<h1")[1]
-    at_k = report.at_k_table(run.evaluation)
-    assert at_k["series"].tolist()[0] == "descriptors found"
-    assert at_k["precision"].iloc[0] == run.evaluation["sentence"]["labels"]["precision_at_1"]
+    assert 'id="labels"' not in page
+    at_k = series.at_k_table(run)
+    assert at_k["precision"].iloc[0] == run.figures["sentence.labels.precision_at_1"].value
+    assert at_k["precision_oracle"].isna().all()
 
 
 def test_no_described_neuron_and_a_single_descriptor() -> None:
-    run = replace(a_run(["battery"], positives=0.0), evaluation=measures(gold=False))
+    run = without(a_run(["battery"], gold=False, positives=0.0), *CONTROLS)
+    run = replace(run, sweeps=run.sweeps[run.sweeps["x"] != "max"])
     files = report.build(run, neurons=2, exemplars=2)
     page = files["index.html"].decode()
     check_links(page)
     assert "No neuron carries it" in page
-    assert files["layers.csv"].decode().splitlines()[1] == "1,20,0,0,calibration"
+    assert not [name for name in files if name.startswith("pooling")]
+    assert 'id="plot-pooling"' not in page
+    assert files["layers.csv"].decode().splitlines()[1].startswith("1,20,0,0,0,0,")
     assert files["descriptors.csv"].decode().splitlines()[1] == "battery,0,0,0,0,0,0"
     one = a_run(["battery"])
     assert check_links(rendered(one)).text.count("with\n  1 descriptor found") == 1
@@ -333,17 +533,39 @@ def test_the_composition_rule_shows_its_own_pairs(run: Run) -> None:
     assert "30 % of those sentences" in rendered(other)
 
 
-def test_flattering_labels_are_called_so(run: Run) -> None:
-    assert "flatter" in words.headlines(run)[-1].note
-    assert "flatter" not in words.headlines(replace(run, labeller_is_target=False))[-1].note
+def test_it_is_said_where_the_labels_come_from(run: Run) -> None:
+    assert "flatter" in headlines.headlines(run)[-1].note
+    assert "flatter" not in headlines.headlines(replace(run, encoder_is_target=False))[-1].note
+    words_only = headlines.headlines(replace(run, labellers=("lexical", "embedding")))
+    assert "from words alone" in words_only[-1].note
+    assert not [group.title for group in words_only if "flatter" in group.note or "caution below" in group.note]
+    second = {group.title: group for group in headlines.headlines(run)}["A second opinion"]
+    assert "from words alone" in second.note
+    assert "lower bound" in second.figures[0].sentence
 
 
 def test_a_missing_null_is_not_invented(run: Run) -> None:
-    evaluation = copy.deepcopy(dict(run.evaluation))
-    evaluation["null"] = {}
-    groups = words.headlines(replace(run, evaluation=evaluation))
-    assert groups[0].figures[0].chance is None
-    assert content.measure_rows(evaluation, "neuron")[0].most_common is None
+    bare = without(run, *NULLS, *CONTROLS)
+    rare = replace(bare, consistency=bare.consistency.head(0), evaluation=run.evaluation[run.evaluation["null"] == ""])
+    assert rendered(rare)
+    some = without(run, "most_common", "random_exemplars", "shuffled_labels")
+    assert headlines.headlines(some)[0].figures[0].chance is None
+    assert series.at_k_table(some)["precision_most_common"].isna().all()
+    assert series.layer_table(some)["random_exemplars"].isna().all()
+
+
+def test_without_controls_no_yardstick_is_drawn(run: Run) -> None:
+    plain = without(run, *CONTROLS)
+    page = rendered(plain)
+    check_links(page)
+    page = page.split("</style>")[1]
+    for mark in ("yardstick", "andom directions", "ntrained model", 'class="ring', "not chance"):
+        assert mark not in page, mark
+    assert yardsticks.yardsticks(plain) == []
+    assert series.layer_table(plain)["random_directions"].isna().all()
+    one = without(run, "random_directions")
+    assert yardsticks.directions(yardsticks.yardsticks(one)) == ""
+    assert "ntrained model" in rendered(one)
 
 
 def test_addresses_differ_and_are_ascii() -> None:
@@ -375,3 +597,13 @@ def test_percent(share: float, shown: str) -> None:
 )
 def test_chance(p: float, shown: str) -> None:
     assert words.chance(p) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.314, "0.31"), (-0.2, "−0.20"), (-0.001, "0.00"), (1.0, "1.00")])
+def test_signed(value: float, shown: str) -> None:
+    assert words.signed(value) == shown
+
+
+def test_an_interval_that_looks_like_its_mean_is_left_out() -> None:
+    assert words.interval(0.1234, 0.1334, words.measure) == "[0.123, 0.133]"
+    assert words.interval(0.1001, 0.1002, words.measure) == ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from descry import artifacts
 from tests.conftest import ROOT
 
 AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
@@ -64,6 +65,9 @@ SMALL = {
     "assign.exemplars": "40",
     "consistency.repeats": "2",
     "evaluate.repeats": "2",
+    "associate.repeats": "10",
+    "sweep.thresholds": "[0.1, 0.2]",
+    "sweep.exemplars": "[10, 40]",
 }
 
 
@@ -112,6 +116,37 @@ def test_the_run_leaves_all_it_promises(project: Path, site: Path) -> None:
     assert run("git", "status", "--porcelain").stdout == ""
 
 
+def check_p_values(folder: Path) -> None:
+    """Flat under shuffled labels, and not in truth."""
+    table = artifacts.read_table(folder / "data/consistency/p_values.parquet", "p_values")
+    for (_, labels), part in table.groupby(["split", "labels"]):
+        shares = part["share"].to_numpy()
+        assert shares.sum() == pytest.approx(1.0)
+        if labels == "shuffled_labels":
+            assert shares.min() > 0.04
+            assert shares.max() < 0.06
+        else:
+            assert shares[0] > 0.07
+
+
+def test_every_figure_stands_beside_chance(project: Path) -> None:
+    check_p_values(project)
+    for stage, nulls in (("consistency", {"permuted_neurons"}), ("evaluation", {"most_common"})):
+        table = artifacts.read_table(project / "data" / stage / "measures.parquet", "measures")
+        everyone = nulls | {"random_exemplars", "shuffled_labels", "untrained_target", "random_directions"}
+        for measure in ("jaccard", "replication") if stage == "consistency" else ("sentence.gold.recall_at_2",):
+            rows = table[table["measure"] == measure]
+            assert set(rows["null"]) >= everyone
+            assert (rows["low"] <= rows["chance"]).all()
+            assert (rows["chance"] <= rows["high"]).all()
+        alone = set(table.loc[table["null"] == "", "measure"].str.rpartition(".")[2])
+        assert all(name in ALONE or name.startswith("ceiling_") for name in alone)
+
+
+ALONE = {"missing_share", "per_sentence", "none_share", "count", "calibrated_alpha"}
+"""What says how much there is, not how good it is."""
+
+
 def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> None:
     run = shell(project, site)
     assert "Data and pipelines are up to date." in run("dvc", "repro").stdout
@@ -120,7 +155,7 @@ def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> Non
 
 BOTH = ("calibration", "validation")
 EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
-MEASURE = {"consistency", "evaluate"}
+LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "sweep"}
 
 
 @pytest.mark.parametrize(
@@ -130,13 +165,16 @@ MEASURE = {"consistency", "evaluate"}
         ("split.key", "other", {"split"}),
         ("generate.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
-        ("label.sharpness", "5.0", {"label"}),
-        ("extract.pooling", "max", EXTRACT),
+        ("label.embedding.sharpness", "5.0", LABEL),
+        ("extract.also", "[last]", EXTRACT | {"controls"}),
+        ("controls.seed", "1", {"controls"}),
         ("assign.exemplars", "20", ASSIGN | MEASURE | {"report"}),
         ("consistency.repeats", "4", {"consistency"}),
         ("evaluate.repeats", "4", {"evaluate"}),
+        ("associate.repeats", "4", {"associate"}),
+        ("sweep.ks", "[1]", {"sweep"}),
         ("report.neurons", "3", {"report"}),
-        ("runtime.batch_tokens", "512", {"generate", "cluster", "label"} | EXTRACT),
+        ("runtime.batch_tokens", "512", {"generate", "cluster", "controls"} | LABEL | EXTRACT),
     ],
 )
 def test_a_parameter_touches_just_its_stages(
@@ -165,7 +203,7 @@ def test_an_experiment_reruns_no_model_and_shows_its_difference(project: Path, s
     run = shell(project, site)
     done = run("dvc", "exp", "run", "-S", "assign.exemplars=20")
     assert "Running stage 'assign@calibration'" in done.stdout
-    for stage in ("models", "split", "generate", "cluster", "label", "extract@calibration"):
+    for stage in ("models", "split", "generate", "cluster", "label@first", "extract@calibration", "controls"):
         assert f"Running stage '{stage}'" not in done.stdout
     assert "metrics/evaluation.json" in json.loads(run("dvc", "metrics", "diff", "--json").stdout)
     parameters = json.loads(run("dvc", "params", "diff", "--json").stdout)["params.yaml"]
@@ -225,7 +263,15 @@ def test_a_stage_by_hand_says_how_it_is_meant_to_run(project: Path, site: Path) 
     not AMAZON.is_file(), reason="the real reviews are not at hand: ../shared/data/amazon_reviews.jsonl"
 )
 def test_real_reviews_are_described_in_what_shoppers_talk_about(site: Path, tmp_path: Path) -> None:
-    changes = {"split.source": str(AMAZON), "split.limit": "2000", "consistency.repeats": "2", "evaluate.repeats": "2"}
+    changes = {
+        "split.source": str(AMAZON),
+        "split.limit": "2000",
+        "extract.also": "[]",
+        "controls.kinds": "[]",
+        "consistency.repeats": "5",
+        "evaluate.repeats": "2",
+        "associate.repeats": "10",
+    }
     run = clone(tmp_path, site, changes)
     run("dvc", "repro", "-q")
     names = {entry["name"] for entry in json.loads((tmp_path / "data/descriptors.json").read_text())["descriptors"]}
@@ -237,5 +283,8 @@ def test_real_reviews_are_described_in_what_shoppers_talk_about(site: Path, tmp_
     consistency = json.loads((tmp_path / "metrics/consistency.json").read_text())
     assert consistency["replication"] > 3 * consistency["replication_null"]
     assert consistency["jaccard"] > 3 * consistency["jaccard_null"]
+    assert "random_directions" not in consistency["null"]  # switched off
+    assert 0 < consistency["attained_error"] <= 0.05  # alpha, though reviews and labels come in clusters
+    check_p_values(tmp_path)
     page = (tmp_path / "report/index.html").read_text()
     assert all(name in page for name in names)

@@ -1,20 +1,11 @@
 """A finished run to look at: one self-contained page, a few plots, and the tables behind them."""
 
-from descry.report.content import Run, Side, at_k_table, descriptor_table, layer_table, strongest
+from descry.report.content import Run, Side, descriptor_table, strongest
 from descry.report.page import render
 from descry.report.plots import plots
+from descry.report.series import tables
 
-__all__ = [
-    "Run",
-    "Side",
-    "at_k_table",
-    "build",
-    "descriptor_table",
-    "layer_table",
-    "plots",
-    "render",
-    "strongest",
-]
+__all__ = ["Run", "Side", "build", "descriptor_table", "plots", "render", "strongest", "tables"]
 
 
 def build(run: Run, *, neurons: int, exemplars: int) -> dict[str, bytes]:
@@ -22,15 +13,10 @@ def build(run: Run, *, neurons: int, exemplars: int) -> dict[str, bytes]:
 
     neurons: how many are shown for each descriptor; exemplars: sentences shown for each of those and split.
     """
-    tables = {
-        "layers": layer_table(run),
-        "at_k": at_k_table(run.evaluation),
-        "descriptors": descriptor_table(run),
-    }
-    pictures = plots(run, tables)
-    page = render(run, tables, pictures, neurons=neurons, exemplars=exemplars)
+    behind = tables(run) | {"descriptors": descriptor_table(run)}
+    pictures = plots(run, behind)
+    page = render(run, behind, pictures, neurons=neurons, exemplars=exemplars)
     files = {"index.html": page.encode()} | {f"{name}.png": picture for name, picture in pictures.items()}
-    for name, table in tables.items():
-        content = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-        files[f"{name}.csv"] = content.encode()
+    for name, table in behind.items():
+        files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
     return files

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,8 @@ from descry.report.content import Run, Side, descriptor_table
 
 REPLICATES = 0.05
 """A pair of calibration replicates where its p on validation is at most this."""
+ASSOCIATIONS = {"pearson": "correlation", "auprc": "AUPRC", "cosine": "cosine", "f1": "F1", "iou": "IoU"}
+"""How strongly a pair goes together, and what that is called."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,23 @@ class Exemplar:
     label: int
 
 
+class Strength(NamedTuple):
+    """How strongly a neuron and a descriptor go together on validation, and the 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class NeuronCard:
-    """A neuron as one of a descriptor's best; others: (name, anchor) of its further descriptors."""
+    """A neuron as one of a descriptor's best; strengths: by the names of ASSOCIATIONS, empty where unknown; others:
+    (name, anchor) of its further descriptors."""
 
     layer: int
     index: int
     q: float
+    strengths: Mapping[str, Strength]
     calibration: Bearing
     validation: Bearing
     exemplars: Mapping[str, Sequence[Exemplar]]
@@ -65,7 +79,8 @@ class NeuronCard:
 
 @dataclass(frozen=True)
 class DescriptorCard:
-    """A descriptor with its counts (calibration, validation) and best neurons; layers: neurons in each."""
+    """A descriptor with its counts (calibration, validation) and best neurons; layers: neurons in each;
+    replicates, correlation: the share found again and the median over all its neurons, None without any."""
 
     name: str
     anchor: str
@@ -74,6 +89,7 @@ class DescriptorCard:
     prevalence: tuple[float, float]
     neurons: tuple[int, int]
     replicates: float | None
+    correlation: float | None
     layers: Sequence[int]
     examples: Sequence[str]
     best: Sequence[NeuronCard]
@@ -112,6 +128,11 @@ def _exemplars(side: Side, neuron: int, column: int, count: int) -> list[Exempla
     return [Exemplar(str(t), str(m or ""), float(v), int(b)) for t, m, v, b in zip(*columns, strict=True)]
 
 
+def _strengths(pair: Mapping[Any, Any]) -> dict[str, Strength]:
+    found = {m: Strength(*(float(pair[f"{m}{bound}"]) for bound in ("", "_low", "_high"))) for m in ASSOCIATIONS}
+    return {measure: strength for measure, strength in found.items() if not math.isnan(strength.value)}
+
+
 def _ordered(pairs: pd.DataFrame) -> pd.DataFrame:
     """A descriptor's pairs, best first."""
     keys = ["p", "composition", "layer", "index"]
@@ -134,7 +155,7 @@ class _Deck:
         mine = self.column[start:stop]
         return [(self.run.names[c], self.addresses[c]) for c in mine[mine != column]]
 
-    def neuron_card(self, pair: Mapping[str, float], column: int, own: Bearing, other: Bearing) -> NeuronCard:
+    def neuron_card(self, pair: Mapping[Any, Any], column: int, own: Bearing, other: Bearing) -> NeuronCard:
         run, neuron = self.run, int(pair["neuron"])
         first = neuron not in self.seen
         self.seen.add(neuron)
@@ -144,6 +165,7 @@ class _Deck:
             layer=int(pair["layer"]),
             index=int(pair["index"]),
             q=float(pair["q"]),
+            strengths=_strengths(pair),
             calibration=own,
             validation=other,
             exemplars=shown,
@@ -157,7 +179,8 @@ class _Deck:
         neurons = best["neuron"].to_numpy()
         again = bearings(run.validation, neurons, column)
         own = bearings(run.calibration, neurons[: self.neurons], column)
-        records = best.head(self.neurons)[["neuron", "layer", "index", "q"]].to_dict("records")
+        records = best.head(self.neurons).to_dict("records")
+        correlation = float(best["pearson"].median())
         layers = np.bincount(np.searchsorted(run.layers, best["layer"]), minlength=len(run.layers))
         rows = run.examples[column]
         return DescriptorCard(
@@ -168,10 +191,11 @@ class _Deck:
             prevalence=(float(run.calibration.prevalence[column]), float(run.validation.prevalence[column])),
             neurons=(len(best), int(self.again[column])),
             replicates=float(np.mean([b.p <= REPLICATES for b in again])) if again else None,
+            correlation=None if math.isnan(correlation) else correlation,
             layers=[int(number) for number in layers],
             examples=run.calibration.sentences["text"].iloc[rows[rows >= 0]].tolist(),
             best=[
-                self.neuron_card({str(k): float(v) for k, v in record.items()}, column, mine, theirs)
+                self.neuron_card(record, column, mine, theirs)
                 for record, mine, theirs in zip(records, own, again, strict=False)
             ],
         )
@@ -183,7 +207,8 @@ def cards(run: Run, *, neurons: int, exemplars: int) -> list[DescriptorCard]:
     neurons: how many of them; exemplars: how many sentences of each split for each of those.
     """
     deck = _Deck(run, neurons, exemplars)
-    pairs = dict(tuple(run.found.calibration.groupby("column")))
-    nothing = run.found.calibration.head(0)
+    found = run.found.calibration.merge(run.associations, on=["layer", "index", "descriptor"], how="left")
+    pairs = dict(tuple(found.groupby("column")))
+    nothing = found.head(0)
     columns = [int(column) for column in descriptor_table(run).index]
     return [deck.descriptor_card(column, pairs.get(column, nothing)) for column in columns]

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from descry.report.figures import Measure, figures
+
 
 @dataclass(frozen=True)
 class Side:
@@ -55,9 +57,10 @@ class Run:
 
     layer, index: int [neurons], in order of layer, then index; descriptors: {name, members} in the order of
     the labels' columns; examples: int [descriptors, n], rows of calibration that show each, -1 for none;
-    evaluation, consistency: the metrics; rule: the options of `assign`, with `rule` and `exemplars`; target:
-    the model's name; pooling: of a neuron's values over a sentence; labeller_is_target: whether the labels
-    come from the target's own weights.
+    consistency, evaluation (measures), p_values, sweeps, associations, aspects, confusion: tables as
+    descry.artifacts has them; rule: the options of `assign`, with `rule` and `exemplars`; target: the model's
+    name; pooling: of a neuron's values over a sentence; labellers: whose labels describe the neurons, and the
+    second opinion; encoder_is_target: whether the encoder's weights are the target's.
     """
 
     layer: np.ndarray
@@ -66,12 +69,29 @@ class Run:
     calibration: Side
     validation: Side
     examples: np.ndarray
-    evaluation: Mapping[str, Any]
-    consistency: Mapping[str, Any]
+    consistency: pd.DataFrame
+    evaluation: pd.DataFrame
+    p_values: pd.DataFrame
+    sweeps: pd.DataFrame
+    associations: pd.DataFrame
+    aspects: pd.DataFrame
+    confusion: pd.DataFrame
     rule: Mapping[str, Any]
     target: str
     pooling: str
-    labeller_is_target: bool
+    labellers: tuple[str, str]
+    encoder_is_target: bool
+
+    @cached_property
+    def figures(self) -> dict[str, Measure]:
+        """Every measure, by its dotted name."""
+        return figures(pd.concat([self.consistency, self.evaluation]))
+
+    @property
+    def reference(self) -> str:
+        """What sentences are measured against: gold aspects where there are any, the labels otherwise."""
+        gold = any(name.startswith("sentence.gold.") for name in self.figures)
+        return "sentence.gold" if gold else "sentence.labels"
 
     @cached_property
     def names(self) -> list[str]:
@@ -111,26 +131,6 @@ def strongest(labels: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     return out
 
 
-def layer_table(run: Run) -> pd.DataFrame:
-    """Described neurons of each layer: layer, neurons, described, share (of the layer), split."""
-    size = pd.Series(run.layer).value_counts().reindex(run.layers)
-    parts = []
-    for split, pairs in zip(run.found._fields, run.found, strict=True):
-        described = pairs.drop_duplicates("neuron")["layer"].value_counts().reindex(run.layers, fill_value=0)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "layer": run.layers,
-                    "neurons": size.to_numpy(),
-                    "described": described.to_numpy(),
-                    "share": described.to_numpy() / size.to_numpy(),
-                    "split": split,
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
 def descriptor_table(run: Run) -> pd.DataFrame:
     """Descriptors on calibration, those of most neurons first; the index is the labels' column.
 
@@ -149,85 +149,3 @@ def descriptor_table(run: Run) -> pd.DataFrame:
         here = pairs.loc[pairs["layer"] == layer, "column"]
         table[f"layer_{layer}"] = np.bincount(here, minlength=len(run.names))
     return table.sort_values(["neurons", "sentences", "descriptor"], ascending=[False, False, True], kind="stable")
-
-
-def block(measures: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """What lies under a dotted name; empty where nothing does."""
-    here: Any = measures
-    for part in path.split("."):
-        here = here.get(part, {}) if isinstance(here, Mapping) else {}
-    return here if isinstance(here, Mapping) else {}
-
-
-MEASURES = {
-    "oracle": "Annotated aspects in place of the labels (oracle)",
-    "sentence.gold": "Descriptors found, on sentences, against annotated aspects",
-    "descriptors": "The vocabulary",
-    "labels": "The labels",
-    "neuron": "A neuron's descriptors on calibration, against validation",
-    "sentence.labels": "Descriptors found, on sentences, against the pipeline's own labels",
-}
-"""Blocks of the evaluation in the order of the page, and what they are called there."""
-
-NULLS = ("most_common", "random_exemplars")
-"""The controls that stand beside every measure."""
-
-
-def _flat(measures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    out: dict[str, float] = {}
-    for name, value in measures.items():
-        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return out
-
-
-class Row(NamedTuple):
-    """A measure, its value, what the two nulls give, and the highest value possible; None where unknown."""
-
-    name: str
-    value: float
-    most_common: float | None
-    random_exemplars: float | None
-    ceiling: float | None
-
-    @property
-    def counts(self) -> bool:
-        """Whether it counts something."""
-        return isinstance(self.value, int)
-
-
-def measure_rows(evaluation: Mapping[str, Any], path: str) -> list[Row]:
-    """Every measure of a block under its dotted name; ceilings stand beside what they bound."""
-    own = _flat(block(evaluation, path))
-    common, random = (_flat(block(evaluation, f"null.{null}.{path}")) for null in NULLS)
-    rows = []
-    for name, value in own.items():
-        *above, last = name.split(".")
-        if not last.startswith("ceiling_"):
-            ceiling = own.get(".".join([*above, f"ceiling_{last}"]))
-            rows.append(Row(f"{path}.{name}", value, common.get(name), random.get(name), ceiling))
-    return rows
-
-
-def sentence_blocks(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    """Series of the at-k plot -> dotted name of its block, leading with gold where there is gold."""
-    own = "sentence.gold" if block(evaluation, "sentence.gold") else "sentence.labels"
-    oracle = {"annotated aspects as labels": "oracle.sentence"} if block(evaluation, "oracle.sentence") else {}
-    chance = {
-        "chance: always the most common": f"null.most_common.{own}",
-        "chance: random exemplars": f"null.random_exemplars.{own}",
-    }
-    series = oracle | {"descriptors found": own} | chance
-    return {name: path for name, path in series.items() if block(evaluation, path)}
-
-
-def at_k_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    """Sentence precision and recall of the k best descriptors: series, k, precision, recall, ceiling (the
-    highest precision that any order can reach)."""
-    rows = []
-    for series, path in sentence_blocks(evaluation).items():
-        measures = block(evaluation, path)
-        found = sorted(int(name[len("precision_at_") :]) for name in measures if name.startswith("precision_at_"))
-        for k in found:
-            ceiling = measures.get(f"ceiling_precision_at_{k}", 1.0)
-            rows.append((series, k, measures[f"precision_at_{k}"], measures[f"recall_at_{k}"], ceiling))
-    return pd.DataFrame(rows, columns=["series", "k", "precision", "recall", "ceiling"])

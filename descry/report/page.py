@@ -13,21 +13,36 @@ import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from descry.report import words
-from descry.report.cards import REPLICATES, cards
-from descry.report.content import MEASURES, Run, measure_rows
+from descry.report import quality, words
+from descry.report.cards import ASSOCIATIONS, REPLICATES, cards
+from descry.report.content import Run
+from descry.report.figures import CONTROLS, NULLS, Level, blocks
+from descry.report.headlines import headlines
+from descry.report.yardsticks import directions, yardsticks
 
 PLOTS = {
     "layers": "How many neurons of each layer have a description, beside what random exemplars would give.",
     "at_k": "How often an unseen sentence's first guesses are right, and how much they find, beside chance.",
     "descriptors": "The descriptors that most neurons carry, and how many sentences bear them.",
     "map": "Which descriptors live in which layers; those nearest the input come first.",
+    "threshold": "The same measures as the least composition rises: the share of a neuron's sentences that must bear "
+    "the descriptor. Under enrichment it comes on top of that rule. A curve ends where no neuron is described; "
+    "sentences then get the most common. Marks of chance are filled under enrichment, open under composition.",
+    "exemplars": "The same measures for fewer and more sentences a neuron.",
+    "p_values": "How unlikely each pair of a neuron and a descriptor is. Without any tie between them the bars would "
+    "all reach the dotted line; a bar on the left are pairs too frequent for chance, on the right too rare.",
+    "pooling": "The same measures for each way of pooling a sentence's tokens; red marks: chance.",
 }
-"""The plots of the page in order, each with its caption."""
+"""The plots of the page in order, each with its caption; those that were not drawn are left out."""
 
 
 def _text(name: str) -> str:
     return files("descry.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _bounds(level: Level, count: bool = False) -> str:
+    """The interval of a level, where it is one."""
+    return words.interval(level.low, level.high, lambda bound: words.measure(bound, count))
 
 
 def _environment() -> Environment:
@@ -44,6 +59,8 @@ def _environment() -> Environment:
         "chance": words.chance,
         "times": words.times,
         "measure": words.measure,
+        "signed": words.signed,
+        "bounds": _bounds,
     }
     return environment
 
@@ -68,13 +85,10 @@ def _picture(name: str, caption: str, png: bytes) -> tuple[str, str, str, int, i
     return name, caption, base64.b64encode(png).decode(), width, height
 
 
-def _by_layer(layers: pd.DataFrame) -> list[dict[str, Any]]:
-    splits = {str(split): part for split, part in layers.groupby("split")}
-    rows = splits["calibration"][["layer", "neurons"]].to_dict("records")
-    for name, part in splits.items():
-        for row, described, share in zip(rows, part["described"], part["share"], strict=True):
-            row[name] = (described, share)
-    return [{str(key): value for key, value in row.items()} for row in rows]
+def _had(run: Run, names: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Those of NULLS or CONTROLS that stand beside any measure."""
+    drawn = {null for measure in run.figures.values() for null in measure.levels}
+    return {name: text for name, text in names.items() if name in drawn}
 
 
 def render(
@@ -92,6 +106,8 @@ def render(
     script = _text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     dealt = cards(run, neurons=neurons, exemplars=exemplars)
+    compared = yardsticks(run)
+    matched = quality.aspects(run.aspects, {card.name: card.anchor for card in dealt})
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -100,14 +116,20 @@ def render(
             script=Markup(script),
             script_hash=digest,
             run=_overview(run),
-            groups=words.headlines(run),
-            plots=[_picture(name, caption, pictures[name]) for name, caption in PLOTS.items()],
-            layers=_by_layer(tables["layers"]),
+            groups=headlines(run),
+            compared=compared,
+            directions=directions(compared),
+            plots=[_picture(name, caption, pictures[name]) for name, caption in PLOTS.items() if name in pictures],
+            layers=tables["layers"].to_dict("records"),
             layer_numbers=run.layers,
             cards=dealt,
             shown=neurons,
-            level=REPLICATES,
-            measures=[(title, measure_rows(run.evaluation, path)) for path, title in MEASURES.items()],
-            consistency=run.consistency,
+            replicates=REPLICATES,
+            associations=ASSOCIATIONS,
+            aspects=matched,
+            confusion=quality.confusion(run.confusion, matched),
+            blocks=list(blocks(run.figures)),
+            nulls=_had(run, NULLS),
+            controls=_had(run, CONTROLS),
         )
     )

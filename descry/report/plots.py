@@ -2,125 +2,102 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from descry.report.content import Run, block
+from descry.report import curves
+from descry.report.content import Run
+from descry.report.drawing import (
+    BLUE,
+    CHANCE,
+    CONTROLS,
+    GREEN,
+    ORANGE,
+    PERCENT,
+    RED,
+    blank,
+    legend,
+    png,
+    shorter,
+    styled,
+)
+from descry.report.series import AT_K
 from descry.report.words import percent
 
-WIDTH = 8.0
-DPI = 150
-BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
-STYLE: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "legend.frameon": False,
-}
 BARS, MAPPED = 30, 40
 """At most this many descriptors in the bar chart and in the map."""
+SPLITS = {"calibration": {"color": BLUE, "marker": "o"}, "validation": {"color": ORANGE, "marker": "s"}}
 
 
-def _png(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
-
-
-def _figure(height: float) -> Figure:
-    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
-
-
-def _shorter(name: str, longest: int = 28) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
-
-
-def described(layers: pd.DataFrame, chance: float | None) -> Figure:
-    """Share of each layer's neurons with a descriptor, on both splits; chance: the same share under random
-    exemplars, None where unknown."""
-    figure = _figure(4.0)
+def described(layers: pd.DataFrame) -> Figure:
+    """Share of each layer's neurons with a descriptor: the target's on both splits, the controls', and what random
+    exemplars give."""
+    figure = blank(4.2)
     axes = figure.subplots()
-    numbers = layers["layer"].unique()
-    places = np.arange(len(numbers))
-    for shift, split, colour in ((-0.2, "calibration", BLUE), (0.2, "validation", ORANGE)):
-        part = layers[layers["split"] == split]
-        bars = axes.bar(places + shift, part["share"], 0.38, color=colour, label=split)
-        if len(numbers) <= 12:
-            axes.bar_label(bars, [f"{n:,}" for n in part["described"]], fontsize=8, padding=2)
-    if chance is not None:
+    places = np.arange(len(layers))
+    looks: dict[str, dict[str, Any]] = SPLITS | CONTROLS
+    for name, look in looks.items():
+        if layers[name].notna().any():
+            label = f"the target, {name}" if name in SPLITS else f"{look['label']}, calibration"
+            axes.plot(places, layers[name], **(look | {"label": label}), clip_on=False, zorder=3)
+    chance = float(layers["random_exemplars"].iloc[0])
+    if not np.isnan(chance):
         label = f"chance: random exemplars ({percent(chance)})"
         axes.axhline(chance, color=RED, linestyle="--", linewidth=2, clip_on=False, zorder=5, label=label)
     axes.set_title("Neurons with at least one descriptor, by layer")
     axes.set_xlabel("layer (1 = nearest the input)")
     axes.set_ylabel("share of the layer's neurons")
-    axes.set_xticks(places, [str(number) for number in numbers])
-    axes.set_ylim(0, max(float(layers["share"].max()) * 1.15, chance or 0, 0.01))
+    axes.set_xticks(places, [str(number) for number in layers["layer"]])
+    axes.set_ylim(0, max(float(layers[[*looks, "random_exemplars"]].max().max()) * 1.05, 0.01))
     axes.grid(axis="x", visible=False)
     axes.yaxis.set_major_formatter(PERCENT)
-    figure.legend(loc="outside lower center", ncols=3)
+    legend(figure, axes, 2)
     return figure
 
 
-MARKS = {
-    "annotated aspects as labels": (GREEN, "s", "-"),
-    "descriptors found": (BLUE, "o", "-"),
-    "chance: always the most common": (RED, "^", "--"),
-    "chance: random exemplars": (GREY, "v", ":"),
+MARKS: dict[str, dict[str, Any]] = {
+    "oracle": {"color": GREEN, "marker": "s"},
+    "": {"color": BLUE, "marker": "o"},
+    **CONTROLS,
+    **CHANCE,
 }
 
 
 def at_k(table: pd.DataFrame, reference: str) -> Figure:
-    """Precision and recall of an unseen sentence's k best descriptors beside chance and ceiling."""
-    figure = _figure(4.2)
+    """Precision and recall of an unseen sentence's k best descriptors beside yardsticks, chance and ceiling."""
+    figure = blank(4.9)
     panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
-    ks = sorted(table["k"].unique())
-    places = {k: place for place, k in enumerate(ks)}
-    for series, part in table.groupby("series", sort=False):
-        colour, marker, line = MARKS[str(series)]
-        at = part["k"].map(places)
-        for panel, name in zip(panels, ("precision", "recall"), strict=True):
-            label = str(series) if name == "precision" else None
-            panel.plot(at, part[name], color=colour, marker=marker, linestyle=line, label=label)
-    own = table[table["series"] == "descriptors found"]
-    at = own["k"].map(places)
-    panels[0].plot(at, own["ceiling"], color="black", linewidth=1, marker="_", label="ceiling")
+    at = np.arange(len(table))
+    for panel, name in zip(panels, ("precision", "recall"), strict=True):
+        for series, look in MARKS.items():
+            values = table[f"{name}_{series}" if series else name]
+            if values.notna().any():
+                panel.plot(at, values, **(look | {"label": AT_K[series]}))
+    panels[0].plot(at, table["ceiling"], color="black", linewidth=1, marker="_", label="ceiling")
     titles = ("Precision: guesses that are right", "Recall: what they find")
     for panel, title in zip(panels, titles, strict=True):
         panel.set_title(title)
         panel.set_xlabel("k, guesses a sentence")
-        panel.set_xticks(range(len(ks)), [str(k) for k in ks])
+        panel.set_xticks(at, [str(k) for k in table["k"]])
         panel.set_ylim(0, 1.03)
         panel.margins(x=0.08)
         panel.yaxis.set_major_formatter(PERCENT)
     panels[0].set_ylabel(f"against {reference}")
-    figure.legend(loc="outside lower center", ncols=2)
+    legend(figure, panels[0], 2)
     return figure
 
 
 def descriptors(table: pd.DataFrame) -> Figure:
     """Neurons and sentences of the descriptors that most neurons carry, on calibration."""
     part = table.head(BARS).iloc[::-1]
-    figure = _figure(1.5 + 0.22 * len(part))
+    figure = blank(1.5 + 0.22 * len(part))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     places = np.arange(len(part))
     for axes, column, colour, title in (
@@ -138,7 +115,7 @@ def descriptors(table: pd.DataFrame) -> Figure:
             prevalence = part["prevalence"].tolist()
             shares = [f"{n:,} ({100 * p:.1f} %)" for n, p in zip(part[column], prevalence, strict=True)]
         axes.bar_label(bars, shares, fontsize=8, padding=3)
-    left.set_yticks(places, [_shorter(str(name)) for name in part["descriptor"]])
+    left.set_yticks(places, [shorter(str(name)) for name in part["descriptor"]])
     more = len(table) - len(part)
     figure.supxlabel(f"calibration; {more} more descriptors not shown" if more else "calibration", fontsize=9)
     return figure
@@ -152,7 +129,7 @@ def depth(table: pd.DataFrame, layers: Sequence[int], sizes: np.ndarray) -> Figu
     middle = (counts * np.arange(len(layers))).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
     order = np.lexsort((part["descriptor"].to_numpy(), np.where(counts.sum(axis=1) > 0, middle, np.inf)))
     shares = (counts / sizes)[order]
-    figure = _figure(1.8 + 0.2 * len(part))
+    figure = blank(1.8 + 0.2 * len(part))
     axes = figure.subplots()
     scale = PowerNorm(0.5, vmin=0, vmax=max(float(shares.max(initial=0)), 1e-3))
     picture = axes.pcolormesh(shares, cmap="Blues", norm=scale, edgecolors="white", linewidth=0.5)
@@ -165,7 +142,7 @@ def depth(table: pd.DataFrame, layers: Sequence[int], sizes: np.ndarray) -> Figu
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks(np.arange(len(layers)) + 0.5, [str(layer) for layer in layers])
-    axes.set_yticks(np.arange(len(part)) + 0.5, [_shorter(str(part["descriptor"].iloc[i])) for i in order])
+    axes.set_yticks(np.arange(len(part)) + 0.5, [shorter(str(part["descriptor"].iloc[i])) for i in order])
     axes.tick_params(length=0)
     axes.set_xlabel("layer (1 = nearest the input)")
     some = f" ({MAPPED} of {len(table)})" if len(table) > MAPPED else ""
@@ -176,18 +153,24 @@ def depth(table: pd.DataFrame, layers: Sequence[int], sizes: np.ndarray) -> Figu
 
 
 def plots(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
-    """Every picture: name -> PNG, WIDTH x DPI pixels wide. tables: those of content."""
-    layers, found = tables["layers"], tables["descriptors"]
-    sizes = layers[layers["split"] == "calibration"]["neurons"].to_numpy()
-    by_chance = block(run.evaluation, "null.random_exemplars.neuron").get("described")
-    reference = "annotated aspects" if block(run.evaluation, "sentence.gold") else "the pipeline's own labels"
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
+    """Every picture: name -> PNG. tables: those of tables, and `descriptors`."""
+    found, layers = tables["descriptors"], tables["layers"]
+    reference = "annotated aspects" if run.reference == "sentence.gold" else "the pipeline's own labels"
+    rule = run.rule["rule"]
+    tau = run.rule["tau"] if rule == "composition" else None
+    composition = "composition: its sentences that bear it, at least"
+    with styled():
         drawn = {
-            "layers": described(layers, None if by_chance is None else by_chance / len(run.layer)),
+            "layers": described(layers),
             "at_k": at_k(tables["at_k"], reference),
             "descriptors": descriptors(found),
-            "map": depth(found, run.layers, sizes),
+            "map": depth(found, run.layers, layers["neurons"].to_numpy()),
+            "p_values": curves.p_values(tables["p_values"]),
+            "threshold": curves.swept(tables["threshold"], "threshold", composition, reference, tau, log=False),
+            "exemplars": curves.swept(
+                tables["exemplars"], "exemplars", "sentences of a neuron", reference, run.rule["exemplars"], log=True
+            ),
         }
-        return {name: _png(figure) for name, figure in drawn.items()}
+        if "pooling" in tables:
+            drawn["pooling"] = curves.pooling(tables["pooling"], rule)
+        return {name: png(figure) for name, figure in drawn.items()}

@@ -1,0 +1,323 @@
+"""The headline figures: a value, what chance gives, what other neurons give, and a sentence about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+from descry.report.content import Run
+from descry.report.figures import CONTROLS, NULLS, Level
+from descry.report.words import interval, measure, percent, whole
+
+NAMES = {name: called for name, (called, _) in (NULLS | CONTROLS).items()}
+NAMES |= {"most_common": "always the most common", "definition": "by definition"}
+DEFINITION = {"definition": Level(0.05, 0.05, 0.05)}
+"""What p <= 0.05 gives where there is nothing to find."""
+
+
+class Beside(NamedTuple):
+    """Levels that look alike: how they are shown, whose they are, and their intervals."""
+
+    shown: str
+    names: str
+    intervals: str
+
+
+class Other(NamedTuple):
+    """What a control gives: its name, what it is called, how it is shown, its interval, what it is a share of."""
+
+    name: str
+    called: str
+    shown: str
+    interval: str
+    basis: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A figure in [0, 1], a sentence about it, what chance gives and what the controls give, by name.
+
+    detail: what the value is a share of; bases: the same of the controls.
+    """
+
+    title: str
+    sentence: str
+    value: float
+    chances: Mapping[str, Level]
+    yardsticks: Mapping[str, Level] = field(default_factory=dict)
+    detail: str = ""
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chance(self) -> float | None:
+        """The highest of the chance values."""
+        return max((level.mean for level in self.chances.values()), default=None)
+
+    @property
+    def beside(self) -> list[Beside]:
+        """The chance values as they are shown, the highest first, each with its names; those that look alike
+        together."""
+        alike: dict[str, list[str]] = {}
+        for name, level in self.chances.items():
+            alike.setdefault(percent(level.mean), []).append(name)
+        highest = sorted(alike.items(), key=lambda group: -max(self.chances[name].mean for name in group[1]))
+        return [
+            Beside(shown, ", ".join(NAMES[name] for name in names), "; ".join(map(self._interval, names)))
+            for shown, names in highest
+        ]
+
+    def _interval(self, name: str) -> str:
+        level = self.chances[name]
+        return f"{NAMES[name]}: {measure(level.mean)} {interval(level.low, level.high, measure)}".rstrip()
+
+    @property
+    def others(self) -> list[Other]:
+        """What the controls give as it is shown."""
+        return [self._other(name, level) for name, level in self.yardsticks.items()]
+
+    def _other(self, name: str, level: Level) -> Other:
+        bounds = interval(level.low, level.high, percent).replace(" %", "")
+        return Other(name, NAMES[name], percent(level.mean), bounds, self.bases.get(name, ""))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Headline figures that belong together."""
+
+    title: str
+    note: str
+    figures: list[Headline]
+    remark: str = ""
+
+
+def _headline(
+    run: Run, key: str, title: str, sentence: str, known: Mapping[str, Level] = MappingProxyType({})
+) -> list[Headline]:
+    """The headline of a measure, in a list that is empty where it was not measured. known: further chance levels."""
+    found = run.figures.get(key)
+    if found is None:
+        return []
+    return [Headline(title, sentence, found.value, {**known, **found.among(NULLS)}, found.among(CONTROLS))]
+
+
+def _based(run: Run, headlines: list[Headline], key: str, form: str) -> list[Headline]:
+    """Headlines that say what they are shares of: key, the measure that tells; form: with {} for it."""
+    basis = run.figures.get(key)
+    if basis is None:
+        return headlines
+    show = whole if basis.counts else percent
+    bases = {name: form.format(show(level.mean)) for name, level in basis.among(CONTROLS).items()}
+    detail = form.format(show(basis.value))
+    return [replace(one, detail=detail, bases=bases) for one in headlines]
+
+
+def _gold(run: Run) -> Group:
+    return Group(
+        "Against what the sentences really speak of",
+        "The corpus comes with annotated aspects, which are used for measuring alone: these are the figures "
+        "to trust. “Annotated aspects” takes them in place of the pipeline's labels, which tells what the "
+        "neurons know apart from how good the labels are.",
+        [
+            *_headline(
+                run,
+                "sentence.gold.precision_at_1",
+                "First guess: descriptors found",
+                "Of an unseen sentence, the aspect that its active neurons name first is right this often.",
+            ),
+            *_headline(
+                run,
+                "sentence.gold.recall_at_2",
+                "Two guesses: descriptors found",
+                "Of an unseen sentence's aspects, the neurons' first two guesses find this share.",
+            ),
+            *_headline(
+                run,
+                "oracle.sentence.precision_at_1",
+                "First guess: annotated aspects",
+                "The same with annotated aspects as descriptors: what neurons know, were all labels right.",
+            ),
+            *_headline(
+                run,
+                "oracle.sentence.recall_at_2",
+                "Two guesses: annotated aspects",
+                "With right labels, the first two guesses find this share of an unseen sentence's aspects.",
+            ),
+        ],
+    )
+
+
+def _described(run: Run) -> list[Headline]:
+    found, size = run.figures.get("neuron.described"), len(run.layer)
+    if found is None:
+        return []
+    chances, yardsticks = (
+        {name: level.over(size) for name, level in found.among(names).items()} for names in (NULLS, CONTROLS)
+    )
+    sentence = "This share of all neurons has at least one descriptor."
+    detail = f"{whole(found.value)} of {whole(size)}"
+    return [Headline("Neurons with a description", sentence, found.value / size, chances, yardsticks, detail)]
+
+
+def attained_error(run: Run) -> str:
+    """How many of the pairs found chance explains, in words; empty where that is unknown."""
+    pairs = run.figures.get("pairs")
+    if pairs is None or not pairs.value or "shuffled_labels" not in pairs.levels:
+        return ""
+    level = pairs.levels["shuffled_labels"]
+    error, bounds = level.mean / pairs.value, interval(level.low, level.high, whole)
+    said = (
+        f"Significance: {whole(pairs.value)} neuron-descriptor pairs pass on calibration; when whole reviews change "
+        f"places among the labels, {whole(level.mean)} {bounds} pass the same threshold, an attained error of "
+        f"{percent(error)}".replace("  ", " ")
+    )
+    if run.rule["rule"] == "composition":
+        return f"{said}."
+    alpha, calibrated = run.rule["alpha"], run.figures.get("calibrated_alpha")
+    said += f", {'within' if error <= alpha else 'more than'} the {percent(alpha)} asked for (alpha)."
+    if calibrated is None or not calibrated.value:
+        return said
+    return f"{said} An alpha of {measure(calibrated.value)} would attain {percent(alpha)}."
+
+
+def _stability(run: Run) -> Group:
+    note = "Everything is found on calibration and looked for again on validation, other reviews altogether."
+    if _circular(run):
+        note += " The labels on both are the pipeline's own, so the caution below holds here too."
+    return Group(
+        "Does it hold on reviews it has not seen",
+        note,
+        [
+            *_described(run),
+            *_based(
+                run,
+                _headline(
+                    run,
+                    "replication",
+                    "Found again on other reviews",
+                    "Of the neuron-descriptor pairs found on calibration, this share shows on validation too.",
+                    DEFINITION,
+                ),
+                "pairs",
+                "of {} pairs",
+            ),
+            *_based(
+                run,
+                _headline(
+                    run,
+                    "oracle.replication",
+                    "Found again, annotated aspects",
+                    "The same share with the annotated aspects in place of the labels.",
+                    DEFINITION,
+                ),
+                "oracle.neuron.described",
+                "pairs of {} neurons",
+            ),
+            *_based(
+                run,
+                _headline(
+                    run,
+                    "jaccard",
+                    "Same set of descriptors (Jaccard)",
+                    "How much of a neuron's set of descriptors the two halves share. Sets differ mostly because "
+                    "a threshold cuts differently on each half; whether the findings themselves return, "
+                    "“found again” says.",
+                ),
+                "coverage",
+                "over {} of the neurons",
+            ),
+        ],
+        attained_error(run),
+    )
+
+
+def _circular(run: Run) -> bool:
+    """Whether the labels come out of the network that they describe."""
+    return run.encoder_is_target and run.labellers[0] != "lexical"
+
+
+def _origin(run: Run) -> str:
+    if run.labellers[0] == "lexical":
+        return (
+            "These labels come from words alone: no network reads the sentences that are labelled. The vocabulary, and "
+            "the candidates that its words are learnt from, an encoder proposed. They are an opinion, not the truth."
+        )
+    if run.encoder_is_target:
+        return (
+            "The encoder behind these labels is the target model itself, so these figures flatter: labels and "
+            "neurons come out of the same network."
+        )
+    return "The labels are another model's opinion, not the truth."
+
+
+def _own(run: Run) -> Group:
+    return Group(
+        "Against the pipeline's own labels",
+        _origin(run),
+        [
+            *_based(
+                run,
+                _headline(
+                    run,
+                    "neuron.precision_at_1",
+                    "A neuron's first descriptor",
+                    "Of the neurons described on both halves, this share has it confirmed on validation. Few neurons, "
+                    "with few descriptors each, are easily right: mind of how many it speaks.",
+                ),
+                "neuron.coverage",
+                "of {} of the neurons",
+            ),
+            *_headline(
+                run,
+                "sentence.labels.precision_at_1",
+                "First guess: own labels",
+                "What an unseen sentence's active neurons name first is among its labels this often.",
+            ),
+            *_headline(
+                run,
+                "sentence.labels.recall_at_2",
+                "Two guesses: own labels",
+                "Of an unseen sentence's labels, the neurons' first two guesses find this share.",
+            ),
+        ],
+    )
+
+
+def _second(run: Run) -> Group:
+    if run.labellers[1] == "lexical":
+        who = "from words alone: no network reads them (though one proposed the vocabulary and its examples)"
+    else:
+        who = f"by another labeller ({run.labellers[1]})"
+    one, other = (run.figures.get(f"{which}.mean_best_ap") for which in ("labels", "second_opinion"))
+    weaker = one is not None and other is not None and other.value < one.value
+    bound = "It is a lower bound: a finding can be right and yet be missed by the other labeller"
+    if weaker and one is not None and other is not None:
+        bound += f", the weaker of the two (average precision {measure(other.value)} against {measure(one.value)})"
+    return Group(
+        "A second opinion",
+        f"The same sentences, labelled a second time {who}. Do the neurons say the same under both? Chance: neurons "
+        "paired at random between the two.",
+        [
+            *_headline(
+                run,
+                "second_opinion.survival",
+                "Found under both labellers",
+                f"Of the neuron-descriptor pairs found, the other labeller's labels give this share as well. {bound}.",
+            ),
+            *_headline(
+                run,
+                "second_opinion.support",
+                "Supported by the second",
+                "This share of the pairs shows under the other labeller's labels too (p ≤ 0.05), whether or not it "
+                "would pass there among all pairs.",
+                DEFINITION,
+            ),
+        ],
+    )
+
+
+def headlines(run: Run) -> list[Group]:
+    """The headline figures, those against gold first; groups without a figure are left out."""
+    groups = (_gold(run), _stability(run), _second(run), _own(run))
+    return [group for group in groups if group.figures]
