@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from descry.artifacts import Activations
+from descry.devices import usable
 from descry.errors import InputError
 from descry.exemplars import Moments, Probe, TopK
 from descry.neurons import Site, ffn_sites
@@ -80,7 +81,9 @@ class Target:
     """A model whose neurons are read: tokenizer, weights, sites."""
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> None:
-        """folder: a local model folder with safetensors weights. Errors: InputError where it cannot load."""
+        """folder: a local model folder with safetensors weights. Errors: InputError where it cannot load or the device
+        is not there."""
+        self.device = usable(device)
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -88,7 +91,6 @@ class Target:
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{folder}: the target model does not load: {reason}") from error
-        self.device = torch.device(device)
         self.model: Any = model.eval().to(self.device)
         self.sites: list[Site] = ffn_sites(self.model)
 

@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 from transformers.utils import logging
 
+from descry.devices import usable
 from descry.errors import InputError
 
 BATCH_CHARACTERS = 4096
@@ -115,7 +116,7 @@ class Embedder:
         try:
             self._model = SentenceTransformer(
                 str(folder),
-                device=device,
+                device=str(usable(device)),
                 local_files_only=True,
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},

@@ -143,7 +143,11 @@ def sentence_order(fired: Pair[np.ndarray], calibration: Findings, columns: np.n
     if columns is not None:
         own, voice = voice, np.zeros((fired.calibration.shape[1], voice.shape[1]), np.float32)
         np.add.at(voice, columns, own)
-    known, scores = fired.calibration @ voice, fired.validation @ voice
+    speaks = np.flatnonzero(voice.any(axis=1))
+    if 2 * len(speaks) > len(voice):  # then a product with zeros is cheaper than a copy without
+        known, scores = fired.calibration @ voice, fired.validation @ voice
+    else:
+        known, scores = fired.calibration[:, speaks] @ voice[speaks], fired.validation[:, speaks] @ voice[speaks]
     spread = known.std(axis=0)
     spoken = np.flatnonzero(spread > 0)
     mean, spread = known[:, spoken].mean(axis=0), spread[spoken]

@@ -111,6 +111,13 @@ def test_a_folder_that_is_no_model_ends_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there_ends_in_one_line(tiny_bert: Path) -> None:
+    with pytest.raises(InputError, match=r"runtime\.device is cuda, .*try cpu") as caught:
+        Target(tiny_bert, device="cuda")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("tokens", [1, 7, 30, 1000])
 def test_batches_hold_every_row_once_within_the_budget(tokens: int) -> None:
     lengths = np.random.default_rng(0).integers(1, 30, size=101).tolist()
