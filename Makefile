@@ -1,12 +1,14 @@
 # make        set up, run the pipeline, show the metrics
 # make test   set up, run all tests
+# make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
 # make bench-planted   known answers: benchmarks/results/planted.json
+# make bench-llm   what language models cost: benchmarks/results/llm.json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro test lint docs bench-planted lock clean
+.PHONY: all setup repro preset test lint docs bench-planted bench-llm lock clean
 
 all: repro
 
@@ -23,6 +25,9 @@ repro: setup
 	@dvc repro
 	@python -m stages.summary
 
+preset: setup
+	@python -m stages.preset $(NAME)
+
 test: setup
 	@python -m pytest
 
@@ -31,6 +36,9 @@ lint: setup
 
 bench-planted: repro
 	python benchmarks/planted.py
+
+bench-llm: repro
+	python benchmarks/llm.py
 
 docs: setup
 	python docs/parameters.py > docs/parameters.md

@@ -18,13 +18,13 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from descry.artifacts import Activations
-from descry.devices import usable
+from descry.batching import token_batches
+from descry.devices import DTYPES, usable
 from descry.errors import InputError
 from descry.exemplars import Moments, Probe, TopK
 from descry.neurons import Site, ffn_sites
 
 SHARD = 4096
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def _max(values: Tensor, own: Tensor) -> Tensor:
@@ -54,19 +54,6 @@ POOLINGS: dict[str, See] = {
     "last": _last,
 }
 """How a neuron's values over a sentence's own tokens become one, by name: each gives [batch, width]."""
-
-
-def token_batches(lengths: Sequence[int], tokens: int) -> list[np.ndarray]:
-    """Positions in batches of similar length: each padded batch holds at most `tokens` tokens (at least one
-    sentence). Shortest first; equal lengths stay in order."""
-    order = np.argsort(np.asarray(lengths), kind="stable")
-    batches: list[np.ndarray] = []
-    start = 0
-    for stop in range(1, len(order) + 1):
-        if stop == len(order) or (stop + 1 - start) * lengths[order[stop]] > tokens:
-            batches.append(order[start:stop])
-            start = stop
-    return batches
 
 
 def probe_sample(ids: Sequence[str], size: int, key: str) -> np.ndarray:

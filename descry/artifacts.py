@@ -45,6 +45,14 @@ TABLES: dict[str, dict[str, str]] = {
         "rank": "int16",
         "generator": "string",
     },
+    "answers": {"row": "int32", "generator": "string", "answer": "string"},
+    "agreement": {
+        "descriptor": "string",
+        "f1": "double",
+        "chance": "double",
+        "positives": "int32",
+        "sentences": "int32",
+    },
     "assignments": {
         "layer": "int16",
         "index": "int32",
@@ -192,8 +200,10 @@ def write_table(path: Path, frame: pd.DataFrame, kind: str) -> None:
         pq.write_table(table.replace_schema_metadata(_arrow_schema(kind).metadata), partial)
 
 
-def read_table(path: Path, kind: str) -> pd.DataFrame:
-    """Read a table that `write_table` wrote; its schema is checked."""
+def read_table(path: Path, kind: str, *, optional: bool = False) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; its schema is checked. optional: one that is not there is empty."""
+    if optional and not path.exists():
+        return pd.DataFrame(_arrow_schema(kind).empty_table().to_pandas())
     with _readable(path):
         table = pq.read_table(path)
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from descry.activations import Target, token_batches
+from descry.activations import Target
+from descry.batching import token_batches
 from descry.neurons import ffn_sites
 from descry.surgery import Directions, append, matrix, up_maps
 

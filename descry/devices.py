@@ -1,4 +1,4 @@
-"""Where models run."""
+"""Where models run, and in which arithmetic."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import torch
 
 from descry.errors import InputError
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-def usable(name: str) -> torch.device:
-    """The device of that name (`cpu`, `cuda`, `cuda:N`, `mps`). Errors: InputError where this machine has none."""
+
+def usable(name: str, key: str = "runtime.device") -> torch.device:
+    """The device of that name (`cpu`, `cuda`, `cuda:N`, `mps`), which params.yaml gives under `key`. Errors:
+    InputError where this machine has none."""
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(
-            f"params.yaml: runtime.device is {name}, which cannot be used here ({reason}); try cpu"
-        ) from None
+        raise InputError(f"params.yaml: {key} is {name}, which cannot be used here ({reason}); try cpu") from None

@@ -59,12 +59,16 @@ def residuals(vectors: np.ndarray, review_ids: Sequence[str], share: float) -> n
     return np.asarray(vectors - share * means[review], dtype=np.float32)
 
 
-def sampled(sentences: pd.DataFrame, sample: int) -> np.ndarray:
-    """Rows of at most `sample` sentences, ascending: all, or those whose (review, text) hash lowest."""
+def sampled(sentences: pd.DataFrame, sample: int, seed: int = 0) -> np.ndarray:
+    """Rows of at most `sample` sentences, ascending: all, or those whose (review, text) hash lowest.
+
+    Another seed, another sample. Sentences that join change few of the sample.
+    """
     if len(sentences) <= sample:
         return np.arange(len(sentences))
+    keyed = str(seed).encode() if seed else b""
     keys = [
-        hashlib.blake2b(f"{review}\0{text}".encode(), digest_size=8).digest()
+        hashlib.blake2b(f"{review}\0{text}".encode(), digest_size=8, key=keyed).digest()
         for review, text in zip(sentences["review_id"], sentences["text"], strict=True)
     ]
     return np.sort(np.array(sorted(range(len(keys)), key=lambda row: (keys[row], row))[:sample]))

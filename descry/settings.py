@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from descry.errors import InputError
 
-Labeller = Literal["embedding", "lexical"]
+Labeller = Literal["embedding", "lexical", "list", "each", "distil"]
+PROMPTED = ("list", "each", "distil")
+"""The labellers that ask a language model."""
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+_DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
+_NAME = r"^[a-z][a-z0-9_-]*$"
+_VARIABLE = r"[A-Z][A-Z0-9_]*"
 
 
 class Section(BaseModel):
@@ -23,10 +29,16 @@ class Section(BaseModel):
     section: ClassVar[str]
 
 
-class ModelSource(BaseModel):
-    """Where one model comes from."""
+class Part(BaseModel):
+    """Some keys within a section."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class ModelSource(Part):
+    """Where one model comes from."""
 
     source: str = Field(min_length=1)
     "`package:NAME` (an installed package), a local folder, or a Hub id `owner/name`."
@@ -36,15 +48,103 @@ class ModelSource(BaseModel):
     "What model.safetensors must hash to; empty for no check."
 
 
-class Models(Section):
-    """Which models take part."""
+class TargetModel(ModelSource, Section):
+    """The model whose neurons are described."""
 
-    section = "models"
+    section = "models.target"
 
-    target: ModelSource
-    "The model whose neurons are described."
-    embedder: ModelSource
-    "The sentence encoder behind the embedded generator, clustering and labeller."
+
+class EmbedderModel(ModelSource, Section):
+    """The sentence encoder behind the embedded generator, clustering and labeller."""
+
+    section = "models.embedder"
+
+
+class LlmWeights(Section):
+    """Weights of the language models that `llms` runs on this machine, by the same names; {} for none."""
+
+    section = "models.llms"
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, Field(pattern=_NAME)], ModelSource] = Field(init=False)
+
+    @property
+    def entries(self) -> dict[str, ModelSource]:
+        """The sources by name."""
+        return dict(self.__pydantic_extra__)
+
+
+class LocalLlm(Part):
+    """A language model that runs on this machine; its weights stand in `models.llms` under the same name."""
+
+    client: Literal["transformers"]
+    "This kind."
+    device: str = Field(default="cpu", pattern=_DEVICE)
+    "`cpu`, `cuda`, `cuda:N` or `mps`."
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    "Its arithmetic."
+    batch_tokens: int = Field(default=4096, ge=1)
+    "A batch holds at most this many tokens, padding and the longest answers included."
+    temperature: float = Field(default=0.0, ge=0.0)
+    "0 for the most probable answer (greedy); above, answers are drawn."
+    seed: int = Field(default=0, ge=0)
+    "Seed of the drawing."
+    wrap: str = Field(default="{prompt}", pattern=r"\{prompt\}")
+    "What a prompt is put into where the model has no chat template; {prompt} stands for it."
+    chat: dict[str, Any] = Field(default_factory=dict)
+    "What the model's chat template is given besides, for example enable_thinking: false."
+
+
+class ServerLlm(Part):
+    """A language model behind an OpenAI-compatible server, hosted or on one's own machine."""
+
+    client: Literal["openai"]
+    "This kind."
+    base_url: str
+    "The server's address, such as http://localhost:8000/v1."
+    model: str = Field(min_length=1)
+    "What the server calls the model."
+    revision: str = ""
+    "Any text that tells one build of the model from another; part of every answer's key in the cache."
+    key: str = ""
+    "The environment variable that holds the server's key; empty for a server that asks for none."
+    temperature: float | None = Field(default=0.0, ge=0.0)
+    "0 for the most probable answer (greedy); null leaves it to the server."
+    seed: int | None = None
+    "Sent to the server where it is not null."
+    extra: dict[str, Any] = Field(default_factory=dict)
+    "Further fields of every request, for example max_completion_tokens or chat_template_kwargs."
+
+    @field_validator("key")
+    @classmethod
+    def _no_key_itself(cls, key: str) -> str:
+        if key and not re.fullmatch(_VARIABLE, key):
+            raise ValueError(
+                "not the name of an environment variable, which is what belongs here, never the key itself"
+            )
+        return key
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s@?#]+", url):
+            raise ValueError("not an address such as http://localhost:8000/v1; a name and password never belong here")
+        return url
+
+
+Llm = Annotated[LocalLlm | ServerLlm, Field(discriminator="client")]
+
+
+class Llms(Section):
+    """Language models that propose descriptors or label sentences, by name; the default needs none."""
+
+    section = "llms"
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, Field(pattern=_NAME)], Llm] = Field(init=False)
+
+    @property
+    def entries(self) -> dict[str, LocalLlm | ServerLlm]:
+        """The models by name."""
+        return dict(self.__pydantic_extra__)
 
 
 class Split(Section):
@@ -77,7 +177,7 @@ class Runtime(Section):
 
     section = "runtime"
 
-    device: str = Field(pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    device: str = Field(pattern=_DEVICE)
     "`cpu`, `cuda`, `cuda:N` or `mps`."
     dtype: Literal["float32", "bfloat16"]
     "Arithmetic of the target model."
@@ -85,25 +185,76 @@ class Runtime(Section):
     "A batch holds at most this many tokens, padding included; 1,024 suits a CPU, more a GPU."
 
 
-class Generate(Section):
-    """How candidate descriptors are proposed for calibration's sentences."""
+class Asking(Section):
+    """How language models are asked; shared by every stage that asks one."""
 
-    section = "generate"
+    section = "runtime"
+
+    concurrency: int = Field(ge=1, le=1024)
+    "Requests that a server answers at the same time."
+    timeout: float = Field(gt=0.0)
+    "Seconds that one answer of a server may take."
+    retries: int = Field(ge=0, le=100)
+    "Further tries of a request that was throttled, cut off, timed out or answered with nonsense."
+    answers: str = Field(min_length=1)
+    "Folder of the answer cache: nothing in it is ever asked again. One folder may serve many projects."
+
+
+class RetrievalCandidates(Part):
+    """Options of the generator `retrieval`."""
 
     share: float = Field(ge=0.0, le=1.0)
     "Share of its review's mean embedding that is taken off a sentence: less product, more aspect."
-    per_sentence: int = Field(ge=1, le=100)
-    "Candidates of a sentence."
     words: int = Field(ge=1)
     "Words of the vocabulary that is searched, at most."
     pairs: int = Field(ge=0)
     "Recurring word pairs that join it, at most."
     min_reviews: int = Field(ge=1)
     "Reviews that must use a term for it to be searched."
-    sample: int = Field(ge=2)
-    "Sentences that are read, at most: a fixed sample of calibration."
     template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
     "The phrase that a term is embedded in, {} standing for the term."
+
+
+class PromptedCandidates(Part):
+    """Options of the generators that are language models."""
+
+    sentence: str
+    "The sentence of the prompt's one example; empty: drawn from calibration, its answer from `retrieval`."
+    answer: str
+    "The example's answer: phrases with commas between them."
+    words: int = Field(ge=1, le=20)
+    "A phrase of more words is rambling and no candidate."
+    max_tokens: int = Field(ge=1)
+    "Longest answer, in tokens."
+
+    @model_validator(mode="after")
+    def _whole(self) -> PromptedCandidates:
+        if bool(self.sentence.strip()) != bool(self.answer.strip()):
+            raise ValueError("the example has a sentence or an answer but not both; give both, or neither")
+        return self
+
+
+class Generate(Section):
+    """How candidate descriptors are proposed for calibration's sentences."""
+
+    section = "generate"
+
+    generators: list[Annotated[str, Field(pattern=_NAME)]] = Field(min_length=1)
+    "Who proposes: `retrieval` (no language model) and names of `llms`; the union is taken."
+    per_sentence: int = Field(ge=1, le=100)
+    "Candidates of a sentence, at most, from each."
+    sample: int = Field(ge=2)
+    "Sentences that are read, at most: a fixed sample of calibration."
+    retrieval: RetrievalCandidates
+    "Options of that generator."
+    prompted: PromptedCandidates
+    "Options of the others."
+
+    @model_validator(mode="after")
+    def _different(self) -> Generate:
+        if len(set(self.generators)) < len(self.generators):
+            raise ValueError(f"generators is {self.generators!r}: name each once")
+        return self
 
 
 class Cluster(Section):
@@ -123,14 +274,6 @@ class Cluster(Section):
     "Copies of candidates laid down for community detection, about: cost grows with its square."
     template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
     "The phrase that a candidate is embedded in, {} standing for the candidate."
-
-
-class Part(BaseModel):
-    """Some keys within a section."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class EmbeddingLabels(Part):
@@ -167,24 +310,56 @@ class LexicalLabels(Part):
     "Sentences of calibration that it learns from, at most: a fixed sample."
 
 
+class PromptedLabels(Part):
+    """Options of the labellers `list`, `each` and `distil`, which ask a language model."""
+
+    llm: str = Field(pattern=r"^([a-z][a-z0-9_-]*)?$")
+    "Its name in `llms`."
+    max_tokens: int = Field(ge=1)
+    "`list`: longest answer, in tokens."
+    threshold: Share
+    "`each`: a descriptor applies from this probability of yes, against no."
+
+
+class DistilledLabels(Part):
+    """Options of the labeller `distil`."""
+
+    teacher: Literal["list", "each"]
+    "How the language model labels the sample."
+    sample: int = Field(ge=20)
+    "Sentences of calibration that it labels, at most; the cost does not grow with the corpus."
+    seed: int = Field(ge=0)
+    "Seed of the sample."
+
+
 class Label(Section):
     """How sentences are labelled with the vocabulary."""
 
     section = "label"
 
     labeller: Labeller
-    "Whose labels describe the neurons: `embedding` or `lexical` (words only)."
+    """Whose labels describe the neurons: `embedding`, `lexical` (words only), or a language model: `list` (one
+    prompt a sentence), `each` (one a sentence and descriptor), `distil` (a sample, and a linear model learns)."""
     second: Labeller
     "Another labeller, for a second opinion: which of the findings does it confirm?"
+    max_missing: float = Field(ge=0.0, le=1.0)
+    "Share of the labels that may be missing because an answer could not be read; above, the stage fails."
     embedding: EmbeddingLabels
     "Options of that labeller."
     lexical: LexicalLabels
+    "Options of that labeller."
+    prompted: PromptedLabels
+    "Options of `list`, `each` and `distil`."
+    distil: DistilledLabels
     "Options of that labeller."
 
     @model_validator(mode="after")
     def _two(self) -> Label:
         if self.second == self.labeller:
             raise ValueError(f"second is {self.second!r}, as labeller; name another for a second opinion")
+        asking = [name for name in (self.labeller, self.second) if name in PROMPTED]
+        if asking and not self.prompted.llm:
+            raise ValueError(f"{asking[0]!r} asks a language model: name it in label.prompted.llm")
         return self
 
 
@@ -337,18 +512,28 @@ def parse_edits(text: str, file: str) -> Edits:
 
 
 def parse(section: type[S], values: Mapping[str, Any]) -> S:
-    """A validated section out of all of params.yaml. Errors: InputError, one line a fault."""
+    """A validated section out of all of params.yaml. Errors: InputError, one line a fault.
+
+    Several models may share a section; each takes its own keys, and any refuses a key that none of them knows.
+    """
     name = section.section
-    if not isinstance(values.get(name), Mapping):
+    given: Any = values
+    for key in name.split("."):
+        given = given.get(key) if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping):
         raise InputError(f"params.yaml: section `{name}` is not there or not a mapping")
+    others = {key for other in Section.__subclasses__() if other.section == name for key in other.model_fields}
+    own = {key: value for key, value in given.items() if key in section.model_fields or key not in others}
     try:
-        return section.model_validate(dict(values[name]))
+        return section.model_validate(own)
     except ValidationError as error:
         faults = [f"{_key(name, fault['loc'])} {_said(fault)}" for fault in error.errors()]
         raise InputError("params.yaml: " + "; ".join(faults)) from None
 
 
 def _key(section: str, location: tuple[int | str, ...]) -> str:
+    if section == Llms.section:  # pydantic puts the client between a model and its key
+        location = location[:1] + location[2:]
     return ".".join([section, *map(str, location)])
 
 
@@ -357,6 +542,8 @@ def _said(fault: Any) -> str:
         return "is not a known key"
     if fault["type"] == "missing":
         return "is missing"
+    if fault["type"].startswith("union_tag"):
+        return "needs a client, transformers or openai"
     message = fault["msg"].removeprefix("Value error, ")
     return (
         f"is {fault['input']!r}: {message[0].lower() + message[1:]}"

@@ -9,29 +9,37 @@ from descry.settings import Section
 def document() -> str:
     """Every key of params.yaml with its bounds and meaning, out of descry/settings.py."""
     lines = ["# Parameters", "", "Made by `make docs` from descry/settings.py.", ""]
+    sections: dict[str, list[type[Section]]] = {}
     for section in Section.__subclasses__():
-        lines += [
-            f"## {section.section}",
-            "",
-            section.__doc__ or "",
-            "",
-            "| key | values | meaning |",
-            "| --- | --- | --- |",
-        ]
-        schema = section.model_json_schema()
-        for key, rule in schema["properties"].items():
-            lines.append(_row(f"{section.section}.{key}", rule, schema))
-            inner = schema.get("$defs", {}).get(rule.get("$ref", "").rpartition("/")[2], {})
-            lines += [
-                _row(f"{section.section}.{key}.{name}", part, schema)
-                for name, part in inner.get("properties", {}).items()
-            ]
-        lines.append("")
+        sections.setdefault(section.section, []).append(section)
+    for name, parts in sections.items():
+        lines += [f"## {name}", ""]
+        for part in parts:
+            lines += [part.__doc__ or "", ""]
+            lines += [*_table(name, part.model_json_schema()), ""]
     return "\n".join(lines)
 
 
-def _row(key: str, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    text = rule.get("description", "").replace("|", "\\|")
+def _table(section: str, schema: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for key, rule in schema["properties"].items():
+        rows.append(_row(f"{section}.{key}", rule))
+        rows += _rows(f"{section}.{key}", schema.get("$defs", {}).get(rule.get("$ref", "").rpartition("/")[2], {}))
+    if schema["additionalProperties"]:
+        for kind in schema["$defs"].values():
+            rows += [f"| `{section}.NAME` | see below | {kind['description']} |", *_rows(f"{section}.NAME", kind)]
+    return ["| key | values | meaning |", "| --- | --- | --- |", *rows]
+
+
+def _rows(prefix: str, schema: Mapping[str, Any]) -> list[str]:
+    return [_row(f"{prefix}.{name}", rule) for name, rule in schema.get("properties", {}).items()]
+
+
+def _row(key: str, rule: Mapping[str, Any]) -> str:
+    text = " ".join(rule.get("description", "").replace("|", "\\|").split())
+    if "default" in rule:
+        shown = {"": '""', None: "null"}.get(rule["default"], rule["default"]) if rule["default"] != {} else "{}"
+        text += f" May be left out: `{shown}`."
     return f"| `{key}` | {_values(rule).replace('|', chr(92) + '|')} | {text} |"
 
 
@@ -41,11 +49,13 @@ def _values(rule: Mapping[str, Any]) -> str:
         return "see below"
     if "anyOf" in rule:
         return " or ".join(_values(option) for option in rule["anyOf"])
+    if "const" in rule:
+        return f"`{rule['const']}`"
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
     if rule["type"] == "array":
         return f"list of: {_values(rule['items'])}"
-    names = {"string": "text", "integer": "whole number", "number": "number", "null": "`null`"}
+    names = {"object": "mapping", "string": "text", "integer": "whole number", "number": "number", "null": "`null`"}
     bounds = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
     said = [f"{word} {rule[bound]:g}" for bound, word in bounds.items() if bound in rule]
     pattern = [f"matching `{rule['pattern']}`"] if "pattern" in rule else []

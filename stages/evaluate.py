@@ -55,6 +55,12 @@ def main() -> None:
         for name, block in worth(lambda rows: rows).items():
             measures[name] |= block
         chance["shuffled_labels"] = repeated(lambda generator: worth(nulls.moved(reviews, generator)))
+    for name, opinion in (("labels", "first"), ("second_opinion", "second")):
+        agreed = artifacts.read_table(_stage.LABELS / opinion / "agreement.parquet", "agreement", optional=True)
+        given = agreed[agreed["positives"] > 0]
+        if len(given):
+            measures[name]["agreement"] = given["f1"].mean()
+            chance.setdefault("shuffled_labels", {})[f"{name}.agreement"] = given[["chance"]].mean().to_numpy()
     for study in studies:
 
         def measuring(by: Pair[Activations], study: Study = study) -> Measure:

@@ -19,6 +19,7 @@ BESIDE_CHANCE = (
     "neuron.precision_at_2",
     "neuron.recall_at_2",
     "neuron.described",
+    "labels.agreement",
     "labels.mean_best_ap",
     "descriptors.mean_best_ap",
     "second_opinion.survival",

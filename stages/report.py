@@ -60,6 +60,7 @@ def main() -> None:
         associations=artifacts.read_table(_stage.ASSOCIATIONS, "associations"),
         aspects=artifacts.read_table(_stage.EVALUATION / "aspects.parquet", "aspects"),
         confusion=artifacts.read_table(_stage.EVALUATION / "confusion.parquet", "confusion"),
+        agreement=artifacts.read_table(_stage.LABELS / "first" / "agreement.parquet", "agreement", optional=True),
         rule=chosen.model_dump(),
         target=target,
         pooling=active[0].pooling,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from descry.activations import POOLINGS, Target, extract, probe_sample, token_batches
+from descry.activations import POOLINGS, Target, extract, probe_sample
+from descry.batching import token_batches
 from descry.errors import InputError
 
 TEXTS = [

@@ -142,7 +142,7 @@ def described(model: Path) -> str:
     generator = Retrieval(
         embedder, share=0.5, per_sentence=3, words=6000, pairs=10, min_reviews=2, sample=99, template=template
     )
-    candidates = generator.candidates(table)
+    candidates = generator.propose(table).candidates
     found = descriptors(
         candidates,
         embedder,

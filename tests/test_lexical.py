@@ -19,8 +19,8 @@ from descry.clustering import Descriptor
 from descry.corpus import read_reviews, sentence_table
 from descry.errors import InputError
 from descry.generation import candidate_table
-from descry.labelling import Labels, lexical
-from descry.labelling.lexical import LOWEST, LexicalLabeller, folds, word_weights
+from descry.labelling import LOWEST, Labels, folds, lexical
+from descry.labelling.lexical import LexicalLabeller, word_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 USUAL = LexicalLabeller(letters=50, min_sentences=2, spread=0.5, breadth=1.0, reference=1000)

@@ -146,7 +146,15 @@ def aspects(names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15) -> Run:
+def agreement(names: list[str]) -> pd.DataFrame:
+    """Agreement with a language model that gave the last descriptor to no sentence."""
+    positives = np.arange(len(names))[::-1]
+    return pd.DataFrame(
+        {"descriptor": names, "f1": 0.625 * (positives > 0), "chance": 0.125, "positives": positives, "sentences": 977}
+    )
+
+
+def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15, taught: bool = False) -> Run:
     """A run with planted neurons; positives: prevalence of every descriptor."""
     sides = []
     for seed in (1, 2):
@@ -172,6 +180,7 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15) -> Ru
         associations=associations(calibration.pairs),
         aspects=matched if gold else matched.head(0),
         confusion=confused if gold else confused.head(0),
+        agreement=agreement(names) if taught else agreement(names).head(0),
         rule=RULE | {"exemplars": EXEMPLARS},
         target="a/model",
         pooling="mean",
@@ -607,3 +616,14 @@ def test_signed(value: float, shown: str) -> None:
 def test_an_interval_that_looks_like_its_mean_is_left_out() -> None:
     assert words.interval(0.1234, 0.1334, words.measure) == "[0.123, 0.133]"
     assert words.interval(0.1001, 0.1002, words.measure) == ""
+
+
+def test_a_distilled_labellers_agreement_is_shown_beside_chance(run: Run) -> None:
+    assert 'id="agreement"' not in report.build(run, neurons=2, exemplars=2)["index.html"].decode()
+    page = report.build(replace(a_run(NAMES, taught=True), labellers=("distil", "lexical")), neurons=2, exemplars=2)
+    text = page["index.html"].decode()
+    shown = text[text.index('id="agreement"') : text.index('id="measures"')]
+    assert "<b>0.625</b>" in shown
+    assert "977" in shown
+    assert "&lt;b&gt;noise&lt;/b&gt;" in shown
+    assert "A language model labelled a sample" in text

@@ -47,20 +47,19 @@ def shell(folder: Path, site: Path, **changes: str) -> Shell:
 
 def change(folder: Path, path: str, value: str) -> None:
     """Set one key of params.yaml, in place."""
-    section, *keys = path.split(".")
     text = (folder / "params.yaml").read_text()
-    start = text.index(f"\n{section}:")
-    for depth, key in enumerate(keys, 1):
+    start = end = 0
+    for depth, key in enumerate(path.split(".")):
         found = re.compile(rf"^{'  ' * depth}{key}:.*$", re.MULTILINE).search(text, start)
         assert found, path
-        start = found.start()
-    line = found.group().split(":")[0]
-    (folder / "params.yaml").write_text(text[: found.start()] + f"{line}: {value}" + text[found.end() :])
+        start, end = found.span()
+    line = text[start:end].split(":")[0]
+    (folder / "params.yaml").write_text(f"{text[:start]}{line}: {value}{text[end:]}")
 
 
 SMALL = {
     "split.limit": "120",
-    "generate.words": "1500",
+    "generate.retrieval.words": "1500",
     "extract.top_k": "60",
     "assign.exemplars": "40",
     "consistency.repeats": "2",
@@ -161,9 +160,11 @@ LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "
 @pytest.mark.parametrize(
     ("path", "value", "stages"),
     [
-        ("models.target.revision", "x", {"models"}),
+        ("models.target.revision", "x", {"models@target"}),
+        ("models.llms", "{x: {source: y}}", {"models@llms"}),
+        ("llms", "{x: {client: openai, base_url: http://localhost, model: y}}", {"generate"} | LABEL),
         ("split.key", "other", {"split"}),
-        ("generate.words", "1400", {"generate"}),
+        ("generate.retrieval.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
         ("label.embedding.sharpness", "5.0", LABEL),
         ("extract.also", "[last]", EXTRACT | {"controls"}),
@@ -175,6 +176,7 @@ LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "
         ("sweep.ks", "[1]", {"sweep"}),
         ("report.neurons", "3", {"report"}),
         ("runtime.batch_tokens", "512", {"generate", "cluster", "controls"} | LABEL | EXTRACT),
+        ("runtime.concurrency", "2", {"generate"} | LABEL),
     ],
 )
 def test_a_parameter_touches_just_its_stages(
@@ -203,7 +205,7 @@ def test_an_experiment_reruns_no_model_and_shows_its_difference(project: Path, s
     run = shell(project, site)
     done = run("dvc", "exp", "run", "-S", "assign.exemplars=20")
     assert "Running stage 'assign@calibration'" in done.stdout
-    for stage in ("models", "split", "generate", "cluster", "label@first", "extract@calibration", "controls"):
+    for stage in ("models@target", "split", "generate", "cluster", "label@first", "extract@calibration", "controls"):
         assert f"Running stage '{stage}'" not in done.stdout
     assert "metrics/evaluation.json" in json.loads(run("dvc", "metrics", "diff", "--json").stdout)
     parameters = json.loads(run("dvc", "params", "diff", "--json").stdout)["params.yaml"]

@@ -76,7 +76,7 @@ def test_the_vocabulary_takes_known_words_first_then_the_corpus_own_then_pairs()
 
 def test_each_sentence_is_given_the_term_that_it_is_about() -> None:
     sentences = toy_sentences()
-    table = generator(per_sentence=2, pairs=0).candidates(sentences)
+    table = generator(per_sentence=2, pairs=0).propose(sentences).candidates
     assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
     assert table["row"].tolist() == [row for row in range(len(sentences)) for _ in range(2)]
     assert table["rank"].tolist() == [0, 1] * len(sentences)
@@ -87,7 +87,7 @@ def test_each_sentence_is_given_the_term_that_it_is_about() -> None:
 
 def test_the_sample_bounds_the_rows() -> None:
     sentences = toy_sentences()
-    sample = generator(sample=10).candidates(sentences)
+    sample = generator(sample=10).propose(sentences).candidates
     assert sample["row"].nunique() == 10
     assert sample["row"].max() < len(sentences)
 
@@ -97,7 +97,7 @@ def test_what_a_review_repeats_counts_for_less() -> None:
     rows = own + [(f"b{row}", " ".join(TOPICS[1:])) for row in range(9)]
     sentences = pd.DataFrame(rows, columns=["review_id", "text"])
     first = {
-        share: generator(share=share, per_sentence=1, pairs=0, min_reviews=1).candidates(sentences)["candidate"]
+        share: generator(share=share, per_sentence=1, pairs=0, min_reviews=1).propose(sentences).candidates["candidate"]
         for share in (0.0, 1.0)
     }
     assert first[0.0].iloc[:3].tolist() == ["battery", "battery", "battery"]
@@ -106,4 +106,4 @@ def test_what_a_review_repeats_counts_for_less() -> None:
 
 def test_a_corpus_in_which_no_word_recurs_is_told_in_one_line() -> None:
     with pytest.raises(InputError, match=r"lower `generate\.min_reviews`"):
-        generator(min_reviews=99).candidates(toy_sentences())
+        generator(min_reviews=99).propose(toy_sentences())

@@ -9,24 +9,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.settings import Section, parse
+from descry.settings import Llms, Section, parse
 from tests.conftest import ROOT
 
 VALUES = load_yaml(str(ROOT / "params.yaml"))
-SECTIONS = {cls.section: cls for cls in Section.__subclasses__()}
+SECTIONS = Section.__subclasses__()
+KEYED = [section for section in SECTIONS if section.model_fields]
+
+
+def within(values: Any, name: str) -> Any:
+    for key in name.split("."):
+        values = values[key]
+    return values
 
 
 def fault(path: str, value: Any) -> str:
     """The error of params.yaml with one key changed."""
     values = copy.deepcopy(VALUES)
-    section, *keys, last = path.split(".")
-    here = values[section]
-    for key in keys:
-        here = here[key]
-    here[last] = value
-    with pytest.raises(InputError) as caught:
-        parse(SECTIONS[section], values)
-    return str(caught.value)
+    name, _, last = path.rpartition(".")
+    if name:
+        within(values, name)[last] = value
+    else:
+        values[last] = value
+    said = {said for section in SECTIONS if (said := refused(section, values))}
+    assert len(said) == 1, said
+    return said.pop()
+
+
+def refused(section: type[Section], values: Any) -> str:
+    try:
+        parse(section, values)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+SERVER = {"client": "openai", "base_url": "http://localhost:8000/v1", "model": "m"}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +70,23 @@ def fault(path: str, value: Any) -> str:
         ("evaluate.ks", [0], "evaluate.ks.0 is 0"),
         ("runtime.device", "gpu", "runtime.device is 'gpu'"),
         ("runtime.dtype", "int8", "runtime.dtype is 'int8'"),
+        ("runtime.concurrency", 0, "runtime.concurrency is 0"),
+        ("runtime.timeout", -1.0, "runtime.timeout is -1.0"),
+        ("runtime.answers", "", "runtime.answers is ''"),
+        ("generate.generators", [], "generate.generators is []"),
+        ("generate.generators", ["a", "a"], "name each once"),
+        ("generate.generators", ["A B"], "generate.generators.0 is 'A B'"),
+        ("generate.prompted.sentence", "", "give both, or neither"),
+        ("label.labeller", "list", "'list' asks a language model: name it in label.prompted.llm"),
+        ("label.second", "distil", "'distil' asks a language model"),
+        ("label.max_missing", 1.5, "label.max_missing is 1.5"),
+        ("label.distil.teacher", "embedding", "label.distil.teacher is 'embedding'"),
+        ("models.llms", {"q": {}}, "models.llms.q.source is missing"),
+        ("models.llms", {"q q": {"source": "a/b"}}, "models.llms.q q is 'q q'"),
+        ("llms", {"q": {}}, "llms.q needs a client, transformers or openai"),
+        ("llms", {"q": SERVER | {"temprature": 1}}, "llms.q.temprature is not a known key"),
+        ("llms", {"q": SERVER | {"base_url": "localhost:8000"}}, "llms.q.base_url : not an address"),
+        ("llms", {"q": {"client": "transformers", "dtype": "int8"}}, "llms.q.dtype is 'int8'"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(path: str, value: Any, said: str) -> None:
@@ -61,35 +96,54 @@ def test_a_wrong_value_is_named_in_one_line(path: str, value: Any, said: str) ->
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("section", sorted(SECTIONS))
-def test_every_key_is_needed_and_none_is_guessed(section: str) -> None:
-    for key in VALUES[section]:
-        values = {section: {k: v for k, v in VALUES[section].items() if k != key}}
-        with pytest.raises(InputError, match=rf"{section}\.{key} is missing"):
-            parse(SECTIONS[section], values)
-    for absent in ({}, {section: None}, {section: [1]}):
+@pytest.mark.parametrize("secret", ["sk-proj-SECRET", "openai_api_key", "SECRET KEY"])
+def test_a_key_in_the_place_of_its_variable_is_refused_and_not_repeated(secret: str) -> None:
+    message = fault("llms", {"q": SERVER | {"key": secret}})
+    assert message.startswith("params.yaml: llms.q.key : not the name of an environment variable")
+    assert secret not in message
+    assert secret not in fault("llms", {"q": {"client": "other", "key": secret}})
+    assert "hunter2" not in fault("llms", {"q": SERVER | {"base_url": "http://me:hunter2@host/v1"}})
+
+
+@pytest.mark.parametrize("section", KEYED)
+def test_every_key_is_needed_and_none_is_guessed(section: type[Section]) -> None:
+    for key, rule in section.model_fields.items():
+        values = copy.deepcopy(VALUES)
+        del within(values, section.section)[key]
+        assert (f"{section.section}.{key} is missing" in refused(section, values)) == rule.is_required()
+    for absent in ({}, {section.section.partition(".")[0]: None}, {section.section.partition(".")[0]: [1]}):
         with pytest.raises(InputError, match="not there or not a mapping"):
-            parse(SECTIONS[section], absent)
+            parse(section, absent)
 
 
-@pytest.mark.parametrize("section", sorted(SECTIONS))
-def test_settings_cannot_change(section: str) -> None:
-    settings = parse(SECTIONS[section], VALUES)
+@pytest.mark.parametrize("section", KEYED)
+def test_settings_cannot_change(section: type[Section]) -> None:
+    settings = parse(section, VALUES)
     with pytest.raises(ValueError, match="frozen"):
-        setattr(settings, next(iter(VALUES[section])), None)
+        setattr(settings, next(iter(section.model_fields)), None)
 
 
-@given(st.sampled_from(sorted(SECTIONS)), st.data())
-def test_whatever_stands_there_gives_a_section_or_one_line(section: str, data: st.DataObject) -> None:
+@given(st.sampled_from(KEYED), st.data())
+def test_whatever_stands_there_gives_a_section_or_one_line(section: type[Section], data: st.DataObject) -> None:
     values = copy.deepcopy(VALUES)
-    key = data.draw(st.sampled_from(sorted(values[section])))
-    values[section][key] = data.draw(
+    here = within(values, section.section)
+    key = data.draw(st.sampled_from(sorted(section.model_fields)))
+    here[key] = data.draw(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=3)
     )
-    try:
-        parse(SECTIONS[section], values)
-    except InputError as error:
-        assert "\n" not in str(error).replace(repr(values[section][key]), "")  # noqa: PT017
+    assert "\n" not in refused(section, values).replace(repr(here[key]), "")
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(max_size=8), inner)))
+def test_whatever_stands_for_a_language_model_gives_a_section_or_one_line(value: Any) -> None:
+    for name in ("q", "client"):
+        for model in (value, SERVER | {"extra": value}, {"client": value}):
+            refused_in_one_line(Llms, {"llms": {name: model}})
+
+
+def refused_in_one_line(section: type[Section], values: Any) -> None:
+    message = refused(section, values)
+    assert message == "" or message.startswith("params.yaml: ")
 
 
 def test_the_documentation_of_parameters_is_up_to_date() -> None:

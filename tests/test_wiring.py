@@ -14,7 +14,9 @@ from tests.conftest import ROOT
 # They hold paths and checks and can refuse an input, but never change a result.
 NO_RESULT = {"descry/__init__.py", "descry/errors.py", "descry/settings.py", "stages/_stage.py", "stages/__init__.py"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-SECTIONS = {cls.section: cls for cls in settings.Section.__subclasses__()}
+ROLES = STAGES["models"]["matrix"]["role"]
+SECTIONS = settings.Section.__subclasses__()
+SECTION_NAMES = {section.section for section in SECTIONS}
 
 
 def module_file(name: str) -> str | None:
@@ -62,8 +64,11 @@ def test_a_stage_declares_the_code_that_it_runs(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_declares_the_parameters_that_it_reads(stage: str) -> None:
     source = (ROOT / "stages" / f"{stage}.py").read_text()
-    read = {getattr(settings, name).section for name in re.findall(r"_stage\.settings\((\w+)\)", source)}
-    assert read == set(STAGES[stage].get("params", []))
+    read = [getattr(settings, name) for name in re.findall(r"_stage\.settings\((\w+)\)", source)]
+    declared = {param.replace("${item.role}", role) for param in STAGES[stage].get("params", []) for role in ROLES}
+    wholes, keys = {p for p in declared if p in SECTION_NAMES}, {p for p in declared if p not in SECTION_NAMES}
+    assert {cls.section for cls in read} == wholes | {key.rpartition(".")[0] for key in keys}
+    assert keys == {f"{c.section}.{key}" for c in read if c.section not in wholes for key in c.model_fields}
 
 
 def test_no_stage_reads_parameters_behind_dvcs_back() -> None:
@@ -95,8 +100,9 @@ def test_both_yaml_dialects_read_params_alike() -> None:
 
 def test_params_yaml_has_every_section_and_each_is_valid() -> None:
     values = load_yaml(str(ROOT / "params.yaml"))
-    assert set(values) == set(SECTIONS)
-    for section in SECTIONS.values():
+    assert set(values) == {name.partition(".")[0] for name in SECTION_NAMES}
+    assert set(values["models"]) == set(ROLES)
+    for section in SECTIONS:
         settings.parse(section, values)
-    stages_of = {name for stage in STAGES.values() for name in stage.get("params", [])}
-    assert stages_of == set(SECTIONS)
+    asked = {name.partition(".")[0] for stage in STAGES.values() for name in stage.get("params", [])}
+    assert asked == set(values)

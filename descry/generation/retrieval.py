@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from descry.embedding import Encoder, residuals, sampled, unit
 from descry.errors import InputError
-from descry.generation import candidate_table
+from descry.generation import Proposals, candidate_table
 
 NAME = "retrieval"
 CHUNK = 2048
@@ -117,7 +117,7 @@ class Retrieval:
     sample: int
     template: str
 
-    def candidates(self, sentences: pd.DataFrame) -> pd.DataFrame:
+    def propose(self, sentences: pd.DataFrame) -> Proposals:
         """The `per_sentence` nearest terms of every sentence read. Errors: InputError if no term recurs."""
         rows = sampled(sentences, self.sample)
         read = sentences.iloc[rows]
@@ -138,10 +138,11 @@ class Retrieval:
         vectors = unit(vectors - vectors.mean(axis=0))
         points = self.embedder.encode([self.template.format(term) for term in terms], "embedding terms")
         found, scores = nearest(vectors, unit(points - points.mean(axis=0)), self.per_sentence)
-        return candidate_table(
+        table = candidate_table(
             np.repeat(rows, found.shape[1]),
             [terms[term] for term in found.ravel()],
             scores.ravel(),
             np.tile(np.arange(found.shape[1]), len(rows)),
             NAME,
         )
+        return Proposals(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +11,9 @@ import numpy as np
 import pandas as pd
 
 from descry.clustering import Descriptor
+
+LOWEST = -1e4
+"""Score of a descriptor that nothing speaks for; no log share and no log odds come near it."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,13 @@ def cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
     ordered = -np.sort(-scores, axis=0)
     least = ordered[np.maximum(passing - 1, 0), np.arange(scores.shape[1])]
     return np.where(passing > 0, least, np.inf).astype(np.float32)
+
+
+def folds(review_ids: Sequence[str] | np.ndarray, count: int) -> np.ndarray:
+    """The fold of each sentence, int64 [sentences], 0 to count - 1: by the rank of its review's hash, so that
+    folds hold equally many reviews and the order of rows does not matter."""
+    names, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
+    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
+    fold = np.empty(len(names), dtype=np.int64)
+    fold[sorted(range(len(names)), key=digests.__getitem__)] = np.arange(len(names)) % count
+    return fold[review]

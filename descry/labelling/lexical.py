@@ -5,7 +5,6 @@ What is learnt from, the candidates' links, may come from an encoder; no encoder
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from descry.clustering import Descriptor
 from descry.embedding import sampled, unit
 from descry.errors import InputError
-from descry.labelling import Labels, cuts, links, log_shares
+from descry.labelling import LOWEST, Labels, cuts, folds, links, log_shares
 
 FOLDS = 5
 """Calibration is scored in so many folds of reviews."""
@@ -29,18 +28,6 @@ ROUNDS = 2
 """Steps from words to sentences and back; see `word_weights`."""
 CHUNK = 8192
 """Sentences scored at once."""
-LOWEST = -1e4
-"""Score of a descriptor that no sentence proposed; no log share comes near it."""
-
-
-def folds(review_ids: Sequence[str] | np.ndarray, count: int) -> np.ndarray:
-    """The fold of each sentence, int64 [sentences], 0 to count - 1: by the rank of its review's hash, so that
-    folds hold equally many reviews and the order of rows does not matter."""
-    names, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
-    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
-    fold = np.empty(len(names), dtype=np.int64)
-    fold[sorted(range(len(names)), key=digests.__getitem__)] = np.arange(len(names)) % count
-    return fold[review]
 
 
 def word_weights(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix, spread: float) -> np.ndarray:

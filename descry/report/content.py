@@ -60,7 +60,8 @@ class Run:
     consistency, evaluation (measures), p_values, sweeps, associations, aspects, confusion: tables as
     descry.artifacts has them; rule: the options of `assign`, with `rule` and `exemplars`; target: the model's
     name; pooling: of a neuron's values over a sentence; labellers: whose labels describe the neurons, and the
-    second opinion; encoder_is_target: whether the encoder's weights are the target's.
+    second opinion; agreement: of the first with the language model that taught it, empty where none did;
+    encoder_is_target: whether the encoder's weights are the target's.
     """
 
     layer: np.ndarray
@@ -76,6 +77,7 @@ class Run:
     associations: pd.DataFrame
     aspects: pd.DataFrame
     confusion: pd.DataFrame
+    agreement: pd.DataFrame
     rule: Mapping[str, Any]
     target: str
     pooling: str

@@ -234,7 +234,7 @@ def _stability(run: Run) -> Group:
 
 def _circular(run: Run) -> bool:
     """Whether the labels come out of the network that they describe."""
-    return run.encoder_is_target and run.labellers[0] != "lexical"
+    return run.encoder_is_target and run.labellers[0] in ("embedding", "distil")
 
 
 def _origin(run: Run) -> str:
@@ -243,7 +243,13 @@ def _origin(run: Run) -> str:
             "These labels come from words alone: no network reads the sentences that are labelled. The vocabulary, and "
             "the candidates that its words are learnt from, an encoder proposed. They are an opinion, not the truth."
         )
-    if run.encoder_is_target:
+    if run.labellers[0] == "distil":
+        shared = ", and that encoder is the target model itself, which flatters" if run.encoder_is_target else ""
+        return (
+            "A language model labelled a sample; a linear model on an encoder's embeddings learnt from it and labelled "
+            f"the rest{shared}. They are an opinion, not the truth."
+        )
+    if _circular(run):
         return (
             "The encoder behind these labels is the target model itself, so these figures flatter: labels and "
             "neurons come out of the same network."

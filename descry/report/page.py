@@ -128,6 +128,7 @@ def render(
             associations=ASSOCIATIONS,
             aspects=matched,
             confusion=quality.confusion(run.confusion, matched),
+            agreement=run.agreement.sort_values("positives", ascending=False, kind="stable").to_dict("records"),
             blocks=list(blocks(run.figures)),
             nulls=_had(run, NULLS),
             controls=_had(run, CONTROLS),

@@ -1,0 +1,171 @@
+"""A language model on this machine: sequence-to-sequence, causal, or a chat model through its own template."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
+
+from descry.batching import token_batches
+from descry.devices import DTYPES, usable
+from descry.errors import InputError
+from descry.llm.client import Answer, Failure, Request
+
+
+class LocalModel:
+    """A model of a local folder with safetensors weights; batched, one batch at a time, greedy unless
+    temperature > 0.
+
+    name: what the model is called here. revision: says which weights these are; a part of every answer's key.
+    batch_tokens: tokens of a batch, padding and the longest answers included. wrap: what a prompt is put into
+    ({prompt} stands for it) where the tokenizer has no chat template. chat: what that template is given besides
+    the prompt. seed: of sampling; a batch of the same prompts then gives the same. Errors: InputError where the
+    folder does not load or the device is not there.
+    """
+
+    parallel = 1
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        revision: str,
+        device: str,
+        dtype: str,
+        batch_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+        wrap: str = "{prompt}",
+        chat: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self._device = usable(device, f"llms.{name}.device")
+        self._budget, self._temperature, self._seed = batch_tokens, temperature, seed
+        self._wrap, self._chat = wrap, dict(chat or {})
+        self.identity: Mapping[str, Any] = {
+            "client": "transformers",
+            "weights": revision,
+            "dtype": dtype,
+            "temperature": temperature,
+            "seed": seed if temperature > 0 else None,
+            "wrap": wrap,
+            "chat": self._chat,
+        }
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype])
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"llms.{name}: {folder} does not load as a language model: {reason}") from error
+        self._seq2seq: bool = config.is_encoder_decoder
+        self._tokenizer.padding_side = "right" if self._seq2seq else "left"
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._model: Any = model.eval().to(self._device)
+        self._longest: int | None = None if self._seq2seq else getattr(config, "max_position_embeddings", None)
+        self._words = cache(self._tokens_of)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Requests of one kind and of like length, shortest first."""
+        found: list[list[int]] = []
+        for kind in dict.fromkeys((request.choices, request.max_tokens) for request in requests):
+            places = [i for i, request in enumerate(requests) if (request.choices, request.max_tokens) == kind]
+            lengths = [len(ids) + kind[1] for ids in self._encoded([requests[place] for place in places])]
+            found += [[places[i] for i in batch] for batch in token_batches(lengths, self._budget)]
+        return found
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        """Answers in the order of the requests, which are of one kind; a prompt longer than the model can read
+        is a failure."""
+        ids = self._encoded(requests)
+        room = self._longest or max(len(i) + request.max_tokens for i, request in zip(ids, requests, strict=True))
+        fits = [len(i) + request.max_tokens <= room for i, request in zip(ids, requests, strict=True)]
+        kept = [request for request, fitting in zip(requests, fits, strict=True) if fitting]
+        answers = iter(self._generated(kept, [i for i, fitting in zip(ids, fits, strict=True) if fitting]))
+        return [
+            next(answers) if fitting else Failure(f"a prompt of {len(i)} tokens, and the model reads {room}")
+            for i, fitting in zip(ids, fits, strict=True)
+        ]
+
+    def _encoded(self, requests: Sequence[Request]) -> list[list[int]]:
+        if self._tokenizer.chat_template:
+            texts = [
+                self._tokenizer.apply_chat_template(
+                    [{"role": "user", "content": request.prompt}],
+                    add_generation_prompt=True,
+                    tokenize=False,
+                    **self._chat,
+                )
+                for request in requests
+            ]
+        else:
+            texts = [self._wrap.replace("{prompt}", request.prompt) for request in requests]
+        # A chat template writes its special tokens itself.
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
+        return ids
+
+    @torch.inference_mode()
+    def _generated(self, requests: Sequence[Request], ids: Sequence[list[int]]) -> list[Answer | Failure]:
+        if not requests:
+            return []
+        choices, most = requests[0].choices, requests[0].max_tokens
+        given = self._tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self._device)
+        with torch.random.fork_rng(enabled=self._temperature > 0):
+            if self._temperature > 0:
+                content = "\0".join([str(self._seed), *(request.prompt for request in requests)])
+                torch.manual_seed(int.from_bytes(hashlib.blake2b(content.encode(), digest_size=7).digest()))
+            made = self._model.generate(
+                input_ids=given["input_ids"],
+                attention_mask=given["attention_mask"],
+                generation_config=self._generation(1 if choices else most, bool(choices)),
+            )
+        tokens = made.sequences[:, 1 if self._seq2seq else given["input_ids"].shape[1] :]
+        texts = self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        lengths = (tokens != self._tokenizer.pad_token_id).sum(1).tolist()
+        words = [self._words(choice) for choice in choices]
+        shares = made.logits[0].float().softmax(-1).cpu() if choices and all(words) else None
+        return [
+            Answer(
+                text.strip(),
+                None if shares is None else tuple(float(shares[row, word].sum()) for word in words),
+                (len(ids[row]), lengths[row]),
+            )
+            for row, text in enumerate(texts)
+        ]
+
+    def _generation(self, most: int, logits: bool) -> Any:
+        chosen = copy.deepcopy(self._model.generation_config)
+        sampling = self._temperature > 0
+        chosen.update(
+            max_new_tokens=most,
+            max_length=None,
+            num_beams=1,
+            do_sample=sampling,
+            temperature=self._temperature if sampling else None,
+            pad_token_id=self._tokenizer.pad_token_id,
+            return_dict_in_generate=True,
+            output_logits=logits,
+        )
+        if not sampling:
+            chosen.update(top_p=None, top_k=None)
+        return chosen
+
+    def _tokens_of(self, word: str) -> list[int]:
+        """Every token that alone spells `word`, in any case."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return [
+            number
+            for token, number in vocabulary.items()
+            if word in token.lower() and self._tokenizer.convert_tokens_to_string([token]).strip().lower() == word
+        ]

@@ -1,0 +1,53 @@
+"""The language models that params.yaml names, ready to be asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from descry import artifacts
+from descry.errors import InputError
+from descry.llm.cache import AnswerCache
+from descry.llm.client import Client
+from descry.llm.prompts import Prompt
+from descry.settings import Asking, Llms, LocalLlm
+from stages import _stage
+
+PROMPTS = Path("prompts")
+
+
+def client(name: str, llms: Llms, asking: Asking) -> Client:
+    """The language model of that name. Errors: InputError where there is none, or its weights are not there."""
+    chosen = llms.entries.get(name)
+    if chosen is None:
+        known = ", ".join(sorted(llms.entries)) or "none"
+        raise InputError(f"params.yaml: no language model {name!r} in llms (there: {known})")
+    options = chosen.model_dump(exclude={"client"})
+    if isinstance(chosen, LocalLlm):
+        from descry.llm.local import LocalModel
+
+        folder = _stage.MODELS / "llms" / name
+        if not folder.is_dir():
+            raise InputError(f"params.yaml: llms.{name} runs on this machine: name its weights in models.llms.{name}")
+        files = artifacts.read_json(folder / "manifest.json")["files"]
+        weights = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        return LocalModel(folder, name=name, revision=weights, **options)
+    from descry.llm.server import Server
+
+    return Server(name=name, parallel=asking.concurrency, timeout=asking.timeout, retries=asking.retries, **options)
+
+
+def answers(asking: Asking) -> AnswerCache:
+    """The answer cache."""
+    return AnswerCache(Path(asking.answers).expanduser())
+
+
+def prompt(name: str, fields: tuple[str, ...]) -> Prompt:
+    """The prompt `prompts/<name>.txt`. Errors: InputError where it cannot be read or lacks a field."""
+    path = PROMPTS / f"{name}.txt"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    return Prompt.parse(text, fields, str(path))

@@ -1,0 +1,143 @@
+"""The server client against a real server: `transformers serve` with a model of random weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from descry.llm.asking import ask
+from descry.llm.cache import AnswerCache
+from descry.llm.client import Answer, Failure, Request
+from descry.llm.local import LocalModel
+from descry.llm.server import Server
+from tests.conftest import TEXT
+
+NEEDED = ("fastapi", "uvicorn", "accelerate", "openai")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+CHAT = (
+    "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
+)
+START = 120.0
+PROMPTS = [" ".join(TEXT.split()[first : first + 5]) for first in range(0, 15, 2)]
+SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"`transformers serve` needs {', '.join(MISSING)}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chat model that says words of TEXT at random; weights so large that no two are nearly as probable."""
+    special = ["<pad>", "<unk>", "</s>", "<user>", "<model>"]
+    words = [*special, *dict.fromkeys(TEXT.split())]
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", chat_template=CHAT
+    )
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=2,
+    )
+    found = tmp_path_factory.mktemp("serve") / "chat"
+    LlamaForCausalLM(config).eval().save_pretrained(found)
+    tokenizer.save_pretrained(found)
+    return found
+
+
+def healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that has loaded the model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("log") / "serve.txt"
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, "serve", str(folder), *options],
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + START
+        while not healthy(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def server(url: str, folder: Path, **options: Any) -> Server:
+    return Server(name="served", base_url=url, model=str(folder), parallel=4, timeout=60.0, retries=2, **options)
+
+
+def texts(answers: Sequence[Answer | Failure]) -> list[str]:
+    assert all(isinstance(answer, Answer) for answer in answers), answers
+    return [answer.text for answer in answers if isinstance(answer, Answer)]
+
+
+def test_a_real_server_gives_what_the_model_gives_here(url: str, folder: Path, tmp_path: Path) -> None:
+    requests = [Request(prompt, 12) for prompt in PROMPTS]
+    cache = AnswerCache(tmp_path)
+    local = LocalModel(folder, name="local", revision="0", device="cpu", dtype="float32", batch_tokens=256)
+    served, here = ask(server(url, folder), requests, cache, "job"), ask(local, requests, cache, "job")
+    assert texts(served) == texts(here)
+    assert len(set(texts(here))) > len(PROMPTS) / 2
+    assert [answer.tokens[0] for answer in served] == [answer.tokens[0] for answer in here]
+
+
+def test_a_real_server_that_gives_no_probabilities_is_read_by_its_words(url: str, folder: Path, tmp_path: Path) -> None:
+    requests = [Request(prompt, 4, ("yes", "no")) for prompt in PROMPTS[:3]]
+    answers = ask(server(url, folder), requests, AnswerCache(tmp_path), "job")
+    assert all(texts(answers))
+    assert [answer.probabilities for answer in answers] == [None] * 3
+
+
+def test_a_real_server_takes_every_parameter(url: str, folder: Path, tmp_path: Path) -> None:
+    options = {"temperature": 0.7, "seed": 5, "extra": {"max_completion_tokens": 3, "chat_template_kwargs": {"a": 1}}}
+    (answer,) = ask(server(url, folder, **options), [Request(PROMPTS[0], 12)], AnswerCache(tmp_path), "job")
+    assert answer.tokens[1] <= 3
+
+
+def test_a_real_server_refuses_another_model_in_one_line(url: str, tmp_path: Path) -> None:
+    (answer,) = ask(server(url, Path("another")), [Request(PROMPTS[0], 12)], AnswerCache(tmp_path), "job")
+    assert isinstance(answer, Failure)
+    assert answer.reason.startswith("HTTP 400")
+    assert "\n" not in answer.reason
