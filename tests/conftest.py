@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # files run side by side; threads that fight for a core are slow
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "the battery died after a week and box was torn love sound of this small speaker it is very loud"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run pipelines come first: they take longest, and others fit in beside them."""
+    items.sort(key=lambda item: not item.path.stem.endswith("_repro"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,12 @@ def test_the_docs_show_the_prompts_as_they_are() -> None:
     for path in sorted((ROOT / "prompts").glob("*.txt")):
         assert f"`prompts/{path.name}`" in shown
         assert f"```text\n{path.read_text().strip()}\n```" in shown
+
+
+def test_the_docs_say_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "llm.json").read_text())
+    shown = (ROOT / "docs" / "llms.md").read_text()
+    for name in ("list", "each", "distil", "distil_200000", "generate"):
+        figures = [found[f"{what}_per_1000"][name] for what in ("calls", "tokens", "answer_tokens")]
+        assert f"| {' | '.join(f'{figure:,.0f}' for figure in figures)} |" in shown
+    assert f"**{found['concurrency_speedup']:.1f} times** faster at {found['concurrency']}" in shown

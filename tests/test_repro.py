@@ -14,8 +14,6 @@ import pytest
 from descry import artifacts
 from tests.conftest import ROOT
 
-AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
-
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -259,34 +257,3 @@ def test_a_stage_by_hand_says_how_it_is_meant_to_run(project: Path, site: Path) 
     assert done.returncode == 1
     assert "dvc repro" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.skipif(
-    not AMAZON.is_file(), reason="the real reviews are not at hand: ../shared/data/amazon_reviews.jsonl"
-)
-def test_real_reviews_are_described_in_what_shoppers_talk_about(site: Path, tmp_path: Path) -> None:
-    changes = {
-        "split.source": str(AMAZON),
-        "split.limit": "2000",
-        "extract.also": "[]",
-        "controls.kinds": "[]",
-        "consistency.repeats": "5",
-        "evaluate.repeats": "2",
-        "associate.repeats": "10",
-    }
-    run = clone(tmp_path, site, changes)
-    run("dvc", "repro", "-q")
-    names = {entry["name"] for entry in json.loads((tmp_path / "data/descriptors.json").read_text())["descriptors"]}
-    assert len(names) == 60
-    assert {"book", "story", "illustrations", "characters"} & names  # the first 2,000 reviews are of books
-    evaluation = json.loads((tmp_path / "metrics/evaluation.json").read_text())
-    assert "oracle" not in evaluation  # no gold, no figure against gold
-    assert "gold" not in evaluation["sentence"]
-    consistency = json.loads((tmp_path / "metrics/consistency.json").read_text())
-    assert consistency["replication"] > 3 * consistency["replication_null"]
-    assert consistency["jaccard"] > 3 * consistency["jaccard_null"]
-    assert "random_directions" not in consistency["null"]  # switched off
-    assert 0 < consistency["attained_error"] <= 0.05  # alpha, though reviews and labels come in clusters
-    check_p_values(tmp_path)
-    page = (tmp_path / "report/index.html").read_text()
-    assert all(name in page for name in names)

@@ -161,7 +161,7 @@ def test_a_dead_port_is_said_to_have_no_connection(cache: AnswerCache) -> None:
     address = dead_address()
     with pytest.raises(InputError) as stopped:
         ask(client(address, retries=1), asked(100), cache, "job")
-    assert str(stopped.value) == f"llms.m: {address} cannot be reached; does the server run?"
+    assert str(stopped.value).startswith(f"llms.m: {address} cannot be reached, or gives no answer in 5 s")
 
 
 def test_a_server_that_dies_stops_the_job_and_the_next_run_asks_only_what_is_missing(
@@ -403,7 +403,7 @@ def test_an_answer_in_another_language_is_asked_again_and_then_missing(cache: An
 
 def test_a_server_that_never_answers_in_time_stops_the_job_at_its_first_request(cache: AnswerCache) -> None:
     with FakeServer(lambda seen: HANGS) as server:
-        with pytest.raises(InputError, match=r"gives no answer in 0\.2 s; .* runtime\.timeout$"):
+        with pytest.raises(InputError, match=r"gives no answer in 0\.2 s \(runtime\.timeout\)"):
             ask(client(server, timeout=0.2, retries=1), asked(100), cache, "job")
         assert set(server.prompts) == {"prompt 0"}
 

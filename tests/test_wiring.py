@@ -72,7 +72,7 @@ def test_a_stage_declares_the_parameters_that_it_reads(stage: str) -> None:
 
 
 def test_no_stage_reads_parameters_behind_dvcs_back() -> None:
-    for file in (ROOT / "stages").glob("*.py"):
+    for file in [ROOT / "stages" / f"{name}.py" for name in [*STAGES, "_stage", "_inputs", "_llms"]]:
         assert "yaml" not in file.read_text().replace("params.yaml", "").replace("edits.yaml", ""), file
 
 

@@ -19,7 +19,7 @@ from descry.generation import Generator, Proposals, answer_table, candidate_tabl
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
-from descry.llm.prompts import Prompt, quoted
+from descry.llm.prompts import Prompt, quoted, without_thoughts
 
 FIELDS = ("example_sentence", "example_answer", "sentence")
 """Fields of the prompt."""
@@ -32,7 +32,6 @@ LENGTHS = (30, 120)
 LONGEST = 60
 """Characters of a phrase, at most."""
 
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _NUMBER_INSIDE = re.compile(r"(?<=\S)\s+(?=\(?\d{1,2}[.)]\s)")
 _BULLET = re.compile(r"(?:[-*•–—·‣+]\s+|\(?\d{1,2}[.)](?!\d)\s*|\(?[a-zA-Z]\)\s+)")
 _NEXT_EXAMPLE = re.compile(r"^\W*sentence\s*:", re.MULTILINE | re.IGNORECASE)
@@ -61,7 +60,7 @@ def phrases(answer: str, words: int) -> list[str]:
     in brackets and what a model goes on to invent (further examples) are taken off. More than `words` words, no
     letter, or a word at either end that no noun phrase has there: rambling, and no phrase.
     """
-    text = unicodedata.normalize("NFKC", _THOUGHT.sub(" ", answer)).strip()
+    text = unicodedata.normalize("NFKC", without_thoughts(answer))
     text = _NEXT_EXAMPLE.split(text)[0]
     lines = [line.strip() for line in _NUMBER_INSIDE.sub("\n", text).splitlines()]
     bulleted = [_BULLET.sub("", line, count=1) for line in lines if _BULLET.match(line)]

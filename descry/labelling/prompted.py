@@ -17,7 +17,7 @@ from descry.labelling import Labels
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
-from descry.llm.prompts import Prompt, quoted
+from descry.llm.prompts import Prompt, quoted, without_thoughts
 
 LIST_FIELDS = ("descriptors", "sentence")
 EACH_FIELDS = ("descriptor", "sentence")
@@ -33,7 +33,6 @@ SHOWN = 3
 
 T = TypeVar("T")
 
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _PARTS = re.compile(r"[,;|\n]")
 _BEFORE = re.compile(
     r"^(?:[-*•–—·‣+]\s+|\(?\d{1,3}[.)]\s+|(?:the )?(?:descriptors?|answer)(?: that appl(?:y|ies))?(?: is| are)?:\s*)+"
@@ -55,7 +54,7 @@ def named(answer: str, names: Sequence[str]) -> np.ndarray | None:
     passed over. An answer that lists no known name is read only if it says that none applies.
     """
     column = {_plain(name): index for index, name in enumerate(names)}
-    text = _THOUGHT.sub(" ", answer)
+    text = without_thoughts(answer)
     parts = [plain for part in [*_PARTS.split(text), text] if (plain := _plain(part))]
     found = np.zeros(len(names), dtype=bool)
     for part in parts:
@@ -69,7 +68,7 @@ def probability(answer: Answer) -> float | None:
     if answer.probabilities is not None:
         yes, no = answer.probabilities
         return yes / (yes + no) if yes + no >= LEAST_MASS else None
-    first = re.match(r"\W*(yes|no)\b", _THOUGHT.sub(" ", answer.text).strip(), re.IGNORECASE)
+    first = re.match(r"\W*(yes|no)\b", without_thoughts(answer.text), re.IGNORECASE)
     return float(first[1].lower() == "yes") if first else None
 
 
@@ -135,7 +134,8 @@ class ListTeacher:
 
     def requests(self, sentences: Sequence[str], names: Sequence[str]) -> list[Request]:
         """What is asked: one request a sentence."""
-        listed = "\n".join(names)
+        # In an order that no count of sentences changes: reviews that join then change no prompt.
+        listed = "\n".join(sorted(names))
         prompts = (self.prompt.filled(descriptors=listed, sentence=quoted(sentence)) for sentence in sentences)
         return [Request(prompt, self.max_tokens) for prompt in prompts]
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 from descry.batching import token_batches
 from descry.devices import DTYPES, usable
 from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
+
+_TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+"""What of a folder's generation_config.json is followed: where an answer starts and ends."""
+
+DECIMALS = 6
+"""Of a probability: its last bits differ from one run to the next."""
 
 
 class LocalModel:
@@ -65,7 +73,7 @@ class LocalModel:
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype])
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"llms.{name}: {folder} does not load as a language model: {reason}") from error
         self._seq2seq: bool = config.is_encoder_decoder
@@ -73,6 +81,11 @@ class LocalModel:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model: Any = model.eval().to(self._device)
+        special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
+        self._special = re.compile("|".join(map(re.escape, special)) or r"(?!)")
+        # A folder's other habits (sampling, penalties, beams, stop strings) would change what is most probable.
+        habits = {key: getattr(self._model.generation_config, key, None) for key in _TOKENS}
+        self._model.generation_config = GenerationConfig(**habits)  # type: ignore[no-untyped-call]
         self._longest: int | None = None if self._seq2seq else getattr(config, "max_position_embeddings", None)
         self._words = cache(self._tokens_of)
 
@@ -99,18 +112,20 @@ class LocalModel:
         ]
 
     def _encoded(self, requests: Sequence[Request]) -> list[list[int]]:
+        # What a review spells like a special token would end the prompt: it is taken out.
+        prompts = [self._special.sub(" ", request.prompt) for request in requests]
         if self._tokenizer.chat_template:
             texts = [
                 self._tokenizer.apply_chat_template(
-                    [{"role": "user", "content": request.prompt}],
+                    [{"role": "user", "content": prompt}],
                     add_generation_prompt=True,
                     tokenize=False,
                     **self._chat,
                 )
-                for request in requests
+                for prompt in prompts
             ]
         else:
-            texts = [self._wrap.replace("{prompt}", request.prompt) for request in requests]
+            texts = [self._wrap.replace("{prompt}", prompt) for prompt in prompts]
         # A chat template writes its special tokens itself.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
         return ids
@@ -138,7 +153,7 @@ class LocalModel:
         return [
             Answer(
                 text.strip(),
-                None if shares is None else tuple(float(shares[row, word].sum()) for word in words),
+                None if shares is None else tuple(round(float(shares[row, word].sum()), DECIMALS) for word in words),
                 (len(ids[row]), lengths[row]),
             )
             for row, text in enumerate(texts)
@@ -157,8 +172,6 @@ class LocalModel:
             return_dict_in_generate=True,
             output_logits=logits,
         )
-        if not sampling:
-            chosen.update(top_p=None, top_k=None)
         return chosen
 
     def _tokens_of(self, word: str) -> list[int]:

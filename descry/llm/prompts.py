@@ -11,6 +11,7 @@ from descry.errors import InputError
 LONGEST = 2000
 """Characters of a sentence that a prompt takes."""
 
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -39,6 +40,11 @@ class Prompt:
 
 def _listed(fields: Collection[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(fields))
+
+
+def without_thoughts(answer: str) -> str:
+    """An answer without what a model thought aloud before it, between <think> and </think>."""
+    return _THOUGHT.sub(" ", answer).strip()
 
 
 def quoted(sentence: str) -> str:

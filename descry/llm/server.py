@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
-import time
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ class Server:
     ) -> None:
         self.name = name
         self.parallel = parallel
-        self._model, self._url, self._variable, self._retries = model, base_url, key, retries
+        self._model, self._url, self._variable = model, base_url, key
+        self._timeout, self._retries = timeout, retries
         sampling = {"temperature": temperature, "seed": seed}
         self._parameters = {name: value for name, value in sampling.items() if value is not None}
         self._extra = dict(extra or {})
@@ -63,14 +65,20 @@ class Server:
         self._key = os.environ.get(key, "") if key else ""
         if key and not self._key:
             raise InputError(f"llms.{name}: the environment variable {key} is not set; it is to hold the server's key")
-        self._client = openai.OpenAI(
-            base_url=base_url,
-            api_key=self._key or "none",
-            timeout=timeout,
-            max_retries=retries,
-            http_client=openai.DefaultHttpxClient(timeout=timeout, event_hooks={"response": [_final_without_quota]}),
-        )
+        # One loop does all the talking: threads that each read a socket would spend their time on waiting for another.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
+    async def _open(self) -> None:
+        hooks = {"response": [_final_without_quota]}
+        self._client = openai.AsyncOpenAI(
+            base_url=self._url,
+            api_key=self._key or "none",
+            timeout=self._timeout,
+            max_retries=self._retries,
+            http_client=openai.DefaultAioHttpClient(timeout=self._timeout, event_hooks=hooks),
+        )
         # The environment may hold these for another server than the one that is asked.
         self._client.organization = self._client.project = None
 
@@ -79,25 +87,26 @@ class Server:
         return [[position] for position in range(len(requests))]
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Failure]:
-        """Answers, one after the other. Errors: InputError for a refused key, an unknown model or address."""
-        return [self._answer(request) for request in requests]
+        """Answers in the order of the requests. Errors: InputError for a refused key, an unknown model or address."""
+        answers = [asyncio.run_coroutine_threadsafe(self._answer(request), self._loop) for request in requests]
+        return [answer.result() for answer in answers]
 
-    def _answer(self, request: Request, words: bool = False) -> Answer | Failure:
+    async def _answer(self, request: Request, words: bool = False) -> Answer | Failure:
         """One answer. words: without probabilities, whatever the request."""
         probabilities = bool(request.choices) and self._gives_probabilities and not words
         failure = Failure("it was not asked")
         for attempt in range(self._retries + 1):
             if attempt:
-                time.sleep(min(LONGEST_PAUSE, 0.5 * 2 ** (attempt - 1)))
+                await asyncio.sleep(min(LONGEST_PAUSE, 0.5 * 2 ** (attempt - 1)))
             try:
-                return self._read(self._completion(request, probabilities), request)
+                return self._read(await self._completion(request, probabilities), request)
             except _NotAnAnswer as error:
                 failure = Failure(str(error))
             except openai.APIError as error:
                 if why := self._useless(error):
                     raise InputError(f"llms.{self.name}: {self._url} {why}") from None
                 if probabilities and isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
-                    answer = self._answer(request, words=True)
+                    answer = await self._answer(request, words=True)
                     self._gives_probabilities &= isinstance(answer, Failure)
                     return answer
                 return Failure(self._said(error))
@@ -105,13 +114,9 @@ class Server:
 
     def _useless(self, error: openai.APIError) -> str:
         """Why asking on is useless after this error; empty where it is not."""
-        if isinstance(error, openai.APITimeoutError):
-            wait = (
-                f"gives no answer in {self._client.timeout:g} s; does it still load the model? Or raise runtime.timeout"
-            )
-            return "" if self._reached else wait
-        if isinstance(error, openai.APIConnectionError):
-            return "" if self._reached else "cannot be reached; does the server run?"
+        if isinstance(error, openai.APIConnectionError):  # time-outs are such errors too
+            wait = f"cannot be reached, or gives no answer in {self._timeout:g} s (runtime.timeout)"
+            return "" if self._reached else f"{wait}; does it run, and has it loaded the model?"
         if isinstance(error, openai.NotFoundError):
             return f"knows no model {self._model}, or is no such server (HTTP 404); base_url mostly ends in /v1"
         if isinstance(error, openai.RateLimitError) and error.code == "insufficient_quota":
@@ -122,7 +127,7 @@ class Server:
             return f"refuses {f'the key in {self._variable}' if self._variable else 'a request without a key'}"
         return ""
 
-    def _completion(self, request: Request, probabilities: bool) -> Any:
+    async def _completion(self, request: Request, probabilities: bool) -> Any:
         body: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": request.prompt}]}
         if "max_completion_tokens" not in self._extra:
             body["max_tokens"] = request.max_tokens
@@ -130,7 +135,8 @@ class Server:
             body |= {"logprobs": True, "top_logprobs": TOP}
         try:
             # The client's own types take half of its time to fill and to read.
-            return self._client.post("/chat/completions", cast_to=object, body=body | self._parameters | self._extra)
+            sent = body | self._parameters | self._extra
+            return await self._client.post("/chat/completions", cast_to=object, body=sent)
         except (json.JSONDecodeError, RecursionError) as error:
             raise _NotAnAnswer("its answer is not JSON") from error
 
@@ -163,7 +169,7 @@ class _NotAnAnswer(Exception):
     """Something came back with HTTP 200 that holds no answer."""
 
 
-def _final_without_quota(response: Any) -> None:
+async def _final_without_quota(response: Any) -> None:
     """Keep the client from asking again where the quota is used up: no pause mends that."""
-    if response.status_code == 429 and b"insufficient_quota" in response.read():
+    if response.status_code == 429 and b"insufficient_quota" in await response.aread():
         response.headers["x-should-retry"] = "false"
