@@ -76,23 +76,29 @@ def replication(assigned: np.ndarray, log_p: np.ndarray, level: float = 0.05) ->
 def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Average precision of every score for every reference: float64 [descriptors, aspects].
 
-    scores: float [sentences, descriptors]; relevant: bool [sentences, aspects]. Ties keep the order of the
-    rows. 0.0 for an aspect that no sentence has.
+    scores: float [sentences, descriptors], NaN where missing: left out of that descriptor's ranking; relevant:
+    bool [sentences, aspects]. Equal scores stand at one place. 0.0 for an aspect that no sentence has.
     """
     out = np.zeros((scores.shape[1], relevant.shape[1]))
-    places = np.arange(1, len(scores) + 1)[:, None]
+    counts = (~np.isnan(scores)).sum(axis=0)
     for d, order in enumerate(np.argsort(-scores, axis=0, kind="stable").T):
-        ranked = relevant[order]
-        precision = np.cumsum(ranked, axis=0) / places
+        ranked = relevant[order[: counts[d]]]
+        values = scores[order[: counts[d]], d]
+        last = np.append(values[1:] != values[:-1], np.ones(min(len(values), 1), dtype=bool))
+        ends = np.flatnonzero(last)[np.cumsum(last) - last]
+        precision = np.cumsum(ranked, axis=0)[ends] / (ends + 1)[:, None]
         out[d] = (precision * ranked).sum(axis=0) / np.maximum(ranked.sum(axis=0), 1)
     return out
 
 
-def f1(predicted: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """F1 of every predicted set for every reference: float64 [descriptors, aspects]; 0.0 where both empty."""
-    both = predicted.astype(np.float64).T @ relevant.astype(np.float64)
-    sizes = predicted.sum(axis=0)[:, None] + relevant.sum(axis=0)[None, :]
-    return np.asarray(2 * both / np.maximum(sizes, 1))
+def f1(labels: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """F1 of every descriptor's labels for every reference: float64 [descriptors, aspects]; 0.0 where both empty.
+
+    labels: int8 [sentences, descriptors], a missing one left out; relevant: bool [sentences, aspects].
+    """
+    given, known, wanted = ((labels == 1).astype(float), (labels >= 0).astype(float), relevant.astype(float))
+    sizes = given.sum(axis=0)[:, None] + known.T @ wanted
+    return np.asarray(2 * (given.T @ wanted) / np.maximum(sizes, 1))
 
 
 def voices(findings: Findings) -> np.ndarray:

@@ -31,7 +31,7 @@ def match(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Which descriptor speaks for which aspect, by average precision on calibration.
 
     Returns the best descriptor of every aspect, int64 [aspects], and the best aspect of every descriptor,
-    int64 [descriptors]. gold: int8 [sentences, aspects].
+    int64 [descriptors]. scores: NaN where missing; gold: int8 [sentences, aspects].
     """
     rows = known_rows(gold)
     precision = average_precision(scores[rows], gold[rows] == 1)
@@ -59,16 +59,18 @@ def aspect_table(
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     best, _ = match(scores.calibration, gold.calibration)
     rows = known_rows(gold.validation)
-    relevant, given = gold.validation[rows] == 1, labels.validation[rows] == 1
+    relevant, given = gold.validation[rows] == 1, labels.validation[rows]
+    known = (given >= 0).astype(float)
+    counts = np.maximum(known.sum(axis=0), 1)
     aspects = np.arange(relevant.shape[1])
     table = pd.DataFrame(
         {
             "aspect": list(names[0]),
             "descriptor": [names[1][column] for column in best],
             "average_precision": average_precision(scores.validation[rows], relevant)[best, aspects],
-            "chance": relevant.mean(axis=0),
+            "chance": (known.T @ relevant / counts[:, None])[best, aspects],
             "f1": f1(given, relevant)[best, aspects],
-            "prevalence": given.mean(axis=0)[best],
+            "prevalence": ((given == 1).sum(axis=0) / counts)[best],
             "sentences": relevant.sum(axis=0),
         }
     )
@@ -77,8 +79,9 @@ def aspect_table(
 
 def confusion(names: tuple[Sequence[str], Sequence[str]], labels: np.ndarray, gold: np.ndarray) -> pd.DataFrame:
     """Sentences that have an aspect and bear a descriptor: aspect, descriptor, sentences; every pair, and under
-    the empty name those of the aspect (descriptor) that no descriptor (aspect) tells of."""
-    rows = known_rows(gold)
+    the empty name those of the aspect (descriptor) that no descriptor (aspect) tells of. Sentences without any
+    known label are left out."""
+    rows = known_rows(gold) & (labels >= 0).any(axis=1)
     relevant, given = gold[rows] == 1, labels[rows] == 1
     relevant = np.column_stack([relevant, ~relevant.any(axis=1)]).astype(np.float32)
     given = np.column_stack([given, ~given.any(axis=1)]).astype(np.float32)
@@ -95,7 +98,7 @@ def label_quality(scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair
     aspects = np.arange(relevant.shape[1])
     return {
         "mean_best_ap": float(average_precision(scores.validation[rows], relevant)[best, aspects].mean()),
-        "mean_best_f1": float(f1(labels.validation[rows] == 1, relevant)[best, aspects].mean()),
+        "mean_best_f1": float(f1(labels.validation[rows], relevant)[best, aspects].mean()),
     }
 
 

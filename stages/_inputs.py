@@ -22,15 +22,14 @@ def both(read: Callable[[str], T]) -> Pair[T]:
 
 
 def labels(opinion: str) -> tuple[Pair[np.ndarray], Pair[np.ndarray], list[str]]:
-    """Labels, scores and the descriptors' names, by the `first` or the `second` labeller."""
+    """Labels, scores (NaN where the label is missing) and the descriptors' names, by the `first` or the `second`
+    labeller."""
     found = both(lambda split: artifacts.read_arrays(_stage.LABELS / opinion / f"{split}.safetensors", "labels"))
     arrays = Pair(found.calibration[0], found.validation[0])
+    given = Pair(arrays.calibration["labels"], arrays.validation["labels"])
+    scores = (np.where(split["labels"] >= 0, split["scores"], np.float32("nan")) for split in vars(arrays).values())
     names: list[str] = found.calibration[1]["descriptors"]
-    return (
-        Pair(arrays.calibration["labels"], arrays.validation["labels"]),
-        Pair(arrays.calibration["scores"], arrays.validation["scores"]),
-        names,
-    )
+    return given, Pair(*scores), names
 
 
 def reviews() -> Pair[Sequence[str]]:

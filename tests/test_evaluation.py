@@ -67,11 +67,22 @@ def test_jaccard_equals_scikit_learn_and_its_laws() -> None:
 
 def test_average_precision_and_f1_equal_scikit_learn() -> None:
     scores, relevant = np.random.default_rng(4).normal(size=(80, 3)), sets(5, 80, 4)
-    found, agreed = evaluation.average_precision(scores, relevant), evaluation.f1(scores > 0, relevant)
+    scores[:, 1] = scores[:, 1] > 0.5  # nothing but ties
+    scores[:30, 2], scores[40:, 2] = np.nan, np.round(scores[40:, 2])  # missing ones, and some ties
+    labels = np.where(np.isnan(scores), -1, scores > 0).astype(np.int8)
+    found, agreed = evaluation.average_precision(scores, relevant), evaluation.f1(labels, relevant)
     for d in range(3):
+        known = ~np.isnan(scores[:, d])
         for g in range(4):
-            assert found[d, g] == pytest.approx(average_precision_score(relevant[:, g], scores[:, d]))
-            assert agreed[d, g] == pytest.approx(f1_score(relevant[:, g], scores[:, d] > 0))
+            wanted = relevant[known, g]
+            assert found[d, g] == pytest.approx(average_precision_score(wanted, scores[known, d]))
+            assert agreed[d, g] == pytest.approx(f1_score(wanted, labels[known, d]))
+
+
+def test_the_order_of_rows_does_not_matter_where_scores_are_equal() -> None:
+    scores, relevant = np.zeros((60, 1)), sets(5, 60, 4)
+    np.testing.assert_allclose(evaluation.average_precision(scores, relevant)[0], relevant.mean(axis=0))
+    assert (evaluation.average_precision(np.full((60, 1), np.nan), relevant) == 0).all()
 
 
 def findings_of(seed: int, alpha: float = 0.3) -> evaluation.Findings:

@@ -82,3 +82,26 @@ def test_a_corpus_without_gold_has_no_aspects() -> None:
     assert isinstance(table, pd.DataFrame)
     assert len(table) == 0
     assert list(table) == ["aspect", "descriptor", "sentences", "average_precision", "chance", "f1", "prevalence"]
+
+
+def test_missing_labels_are_left_out_and_are_no_zeros() -> None:
+    scores, labels, gold = both()
+    names = (["one", "two"], ["a", "b", "c"])
+    whole = gold_aspects.aspect_table(names, scores, labels, gold)
+    lost = np.random.default_rng(2).random((300, 3)) < 0.3
+    lost[:100] = True
+    some = Pair(*(np.where(lost, -1, part).astype(np.int8) for part in vars(labels).values()))
+    shown = Pair(*(np.where(lost, np.nan, part) for part in vars(scores).values()))
+    table = gold_aspects.aspect_table(names, shown, some, gold)
+    assert table["descriptor"].tolist() == whole["descriptor"].tolist()
+    for column, row in enumerate(table.itertuples()):
+        known = ~lost[:, column] & (gold.validation[:, 0] >= 0)
+        wanted = gold.validation[known, column]
+        assert np.isclose(row.average_precision, average_precision_score(wanted, scores.validation[known, column]))
+        assert np.isclose(row.f1, f1_score(wanted, labels.validation[known, column]))
+        assert np.isclose(row.chance, wanted.mean())
+        assert np.isclose(row.prevalence, labels.validation[known, column].mean())
+    quality = gold_aspects.quality(shown, some, gold)
+    assert abs(quality["labels"]["mean_best_ap"] - whole["average_precision"].mean()) < 0.1
+    counts = gold_aspects.confusion(names, some.validation, gold.validation)
+    assert counts["sentences"].max() <= (~lost.all(axis=1)).sum()
