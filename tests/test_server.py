@@ -270,7 +270,8 @@ def test_as_many_requests_as_allowed_are_under_way_and_no_more(cache: AnswerCach
 
 
 JOB = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background inherits as ignored
 from pathlib import Path
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
