@@ -14,7 +14,7 @@ import yaml
 
 from descry import artifacts
 from descry.activations import Target, extract
-from descry.evaluation import Pair, Reference, Study, consistency_measures, firing
+from descry.evaluation import Pair, Reference, Study, consistency_measures, fired
 from descry.gold import aspect_labels, aspect_names, match
 from descry.nulls import beside_chance
 
@@ -43,10 +43,10 @@ def main() -> None:
     aspect_of = match(arrays[0]["scores"], gold.calibration)[1]
     references = {"labels": Reference(labels.validation[probe]), "gold": Reference(gold.validation[probe], aspect_of)}
     studies = [Study(labels, references), Study(gold, {"gold": Reference(gold.validation[probe])}, oracle=True)]
-    fired = Pair(*(firing(split, active.calibration) for split in (active.calibration, active.validation)))
+    seen = fired(active)
 
     def under_both_nulls(study: Study, repeats: int) -> None:
-        predicted = partial(study.measures, fired=fired, ks=PARAMETERS["evaluate"]["ks"])
+        predicted = partial(study.measures, fired=seen, ks=PARAMETERS["evaluate"]["ks"])
         beside_chance(
             active,
             {},

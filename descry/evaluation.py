@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -126,6 +126,7 @@ def firing(activations: Activations, reference: Activations) -> np.ndarray:
 
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,15 @@ class Pair(Generic[T]):
 
     calibration: T
     validation: T
+
+    def map(self, make: Callable[[T], U]) -> Pair[U]:
+        """What `make` gives of either."""
+        return Pair(make(self.calibration), make(self.validation))
+
+
+def fired(active: Pair[Activations]) -> Pair[np.ndarray]:
+    """`firing` on both splits' probes, by the moments of calibration."""
+    return active.map(lambda split: firing(split, active.calibration))
 
 
 def sentence_order(fired: Pair[np.ndarray], calibration: Findings, columns: np.ndarray | None = None) -> np.ndarray:

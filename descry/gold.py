@@ -39,6 +39,18 @@ def match(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return precision.argmax(axis=0), (precision - chance).argmax(axis=1)
 
 
+def _told(
+    scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each aspect the descriptor that matches it best on calibration, and that one's average precision and F1 on
+    validation: int64 and float64 [aspects]."""
+    best, _ = match(scores.calibration, gold.calibration)
+    rows = known_rows(gold.validation)
+    relevant, aspects = gold.validation[rows] == 1, np.arange(len(best))
+    precision = average_precision(scores.validation[rows], relevant)[best, aspects]
+    return best, precision, f1(labels.validation[rows], relevant)[best, aspects]
+
+
 ASPECT_FIGURES = ("average_precision", "chance", "f1", "prevalence")
 
 
@@ -57,20 +69,19 @@ def aspect_table(
     if not names[0]:  # a corpus without gold
         columns = {"aspect": str, "descriptor": str, "sentences": int} | dict.fromkeys(ASPECT_FIGURES, float)
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
-    best, _ = match(scores.calibration, gold.calibration)
+    best, precision, agreed = _told(scores, labels, gold)
     rows = known_rows(gold.validation)
-    relevant, given = gold.validation[rows] == 1, labels.validation[rows]
-    known = (given >= 0).astype(float)
+    relevant, given = gold.validation[rows] == 1, labels.validation[rows][:, best]
+    known = given >= 0
     counts = np.maximum(known.sum(axis=0), 1)
-    aspects = np.arange(relevant.shape[1])
     table = pd.DataFrame(
         {
             "aspect": list(names[0]),
             "descriptor": [names[1][column] for column in best],
-            "average_precision": average_precision(scores.validation[rows], relevant)[best, aspects],
-            "chance": (known.T @ relevant / counts[:, None])[best, aspects],
-            "f1": f1(given, relevant)[best, aspects],
-            "prevalence": ((given == 1).sum(axis=0) / counts)[best],
+            "average_precision": precision,
+            "chance": (known & relevant).sum(axis=0) / counts,
+            "f1": agreed,
+            "prevalence": (given == 1).sum(axis=0) / counts,
             "sentences": relevant.sum(axis=0),
         }
     )
@@ -92,14 +103,8 @@ def confusion(names: tuple[Sequence[str], Sequence[str]], labels: np.ndarray, go
 
 def label_quality(scores: Pair[np.ndarray], labels: Pair[np.ndarray], gold: Pair[np.ndarray]) -> dict[str, float]:
     """How well the best-matching descriptor (matched on calibration) tells each gold aspect on validation."""
-    best, _ = match(scores.calibration, gold.calibration)
-    rows = known_rows(gold.validation)
-    relevant = gold.validation[rows] == 1
-    aspects = np.arange(relevant.shape[1])
-    return {
-        "mean_best_ap": float(average_precision(scores.validation[rows], relevant)[best, aspects].mean()),
-        "mean_best_f1": float(f1(labels.validation[rows], relevant)[best, aspects].mean()),
-    }
+    _, precision, agreed = _told(scores, labels, gold)
+    return {"mean_best_ap": float(precision.mean()), "mean_best_f1": float(agreed.mean())}
 
 
 def recovery(scores: np.ndarray, gold: np.ndarray, level: float = 0.3) -> dict[str, float]:

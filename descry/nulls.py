@@ -172,7 +172,7 @@ def beside_chance(
     """
 
     def said(by: Pair[Activations]) -> tuple[Pair[np.ndarray], Pair[Findings]]:
-        sets = Pair(by.calibration.exemplars(exemplars), by.validation.exemplars(exemplars))
+        sets = by.map(lambda split: split.exemplars(exemplars))
         return sets, findings(sets, labels, rule)
 
     def drawn(draw: Draw) -> dict[str, np.ndarray]:
@@ -195,7 +195,7 @@ def beside_chance(
 def _resampling(found: Pair[Findings], layer: np.ndarray, measure: Measure) -> Draw:
     def draw(generator: np.random.Generator) -> Mapping[str, Any]:
         neurons = resampled(layer, generator)
-        return measure(Pair(found.calibration.take(neurons), found.validation.take(neurons)), neurons)
+        return measure(found.map(lambda split: split.take(neurons)), neurons)
 
     return draw
 

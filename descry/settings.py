@@ -20,21 +20,18 @@ _NAME = r"^[a-z][a-z0-9_-]*$"
 _VARIABLE = r"[A-Z][A-Z0-9_]*"
 
 
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys and values of another type are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-    section: ClassVar[str]
-
-
 class Part(BaseModel):
-    """Some keys within a section."""
+    """Some keys: unknown ones and values of another type are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+class Section(Part):
+    """A section of params.yaml."""
+
+    section: ClassVar[str]
 
 
 class ModelSource(Part):
@@ -483,10 +480,8 @@ class Report(Section):
     "Sentences shown for each of those."
 
 
-class Edits(BaseModel):
+class Edits(Part):
     """Hand edits of the vocabulary (data/edits.yaml): merged first, then renamed, then dropped."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     rename: dict[str, str]
     "New names by old ones."

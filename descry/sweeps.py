@@ -11,7 +11,7 @@ import pandas as pd
 
 from descry.artifacts import Activations
 from descry.assignment import Findings, Rule
-from descry.evaluation import Pair, Reference, consistency_measures, firing, flat, prediction_measures
+from descry.evaluation import Pair, Reference, consistency_measures, fired, flat, prediction_measures
 from descry.nulls import findings, most_common, random_exemplars
 
 RULES: tuple[Rule, ...] = ("enrichment", "composition")
@@ -27,7 +27,7 @@ def raised(found: Pair[Findings], threshold: float) -> Pair[Findings]:
     def one(split: Findings) -> Findings:
         return replace(split, assigned=split.assigned & (split.evidence.composition >= threshold))
 
-    return Pair(one(found.calibration), one(found.validation))
+    return found.map(one)
 
 
 @dataclass(frozen=True)
@@ -44,29 +44,29 @@ class Sweeper:
 
     def thresholds(self, active: Pair[Activations], values: Sequence[float]) -> Iterator[Row]:
         """Rows for each composition threshold, which under `enrichment` comes on top of that rule."""
-        fired = _fired(active)
+        seen = fired(active)
         for rule in RULES:
             options = {**self.options, "rule": rule, "tau": min(values)}
             for whose, found in self._found(active, self.exemplars, options).items():
                 for value in values:
-                    yield from self._rows(f"{value:g}", rule, whose, raised(found, value), fired)
+                    yield from self._rows(f"{value:g}", rule, whose, raised(found, value), seen)
 
     def sizes(self, active: Pair[Activations], values: Sequence[int]) -> Iterator[Row]:
         """Rows for each size of the exemplar set."""
-        fired = _fired(active)
+        seen = fired(active)
         for rule in RULES:
             for size in values:
                 options = {**self.options, "rule": rule, "min_count": min(size, self.options["min_count"])}
                 for whose, found in self._found(active, size, options).items():
-                    yield from self._rows(str(size), rule, whose, found, fired)
+                    yield from self._rows(str(size), rule, whose, found, seen)
 
     def poolings(self, active: Sequence[Pair[Activations]]) -> Iterator[Row]:
         """Rows for each pooling."""
         for one in active:
-            fired = _fired(one)
+            seen = fired(one)
             for rule in RULES:
                 for whose, found in self._found(one, self.exemplars, {**self.options, "rule": rule}).items():
-                    yield from self._rows(one.calibration.pooling, rule, whose, found, fired)
+                    yield from self._rows(one.calibration.pooling, rule, whose, found, seen)
 
     def layers(self, active: Mapping[str, Pair[Activations]]) -> Iterator[Row]:
         """Share of every layer's neurons that are described on calibration, whoever the neurons are."""
@@ -85,8 +85,8 @@ class Sweeper:
             "random_exemplars": random_exemplars(sets, self.labels, options, generator),
         }
 
-    def _rows(self, x: str, rule: str, whose: str, found: Pair[Findings], fired: Pair[np.ndarray]) -> Iterator[Row]:
-        measures = flat(prediction_measures(found, fired, self.references, self.ks))
+    def _rows(self, x: str, rule: str, whose: str, found: Pair[Findings], seen: Pair[np.ndarray]) -> Iterator[Row]:
+        measures = flat(prediction_measures(found, seen, self.references, self.ks))
         measures["neuron.described"] /= len(found.calibration.assigned)
         measures["jaccard"] = consistency_measures(found)["jaccard"]
         yield from ((x, rule, whose, name, float(v)) for name, v in measures.items() if _shown(name))
@@ -99,12 +99,8 @@ def _shown(measure: str) -> bool:
     return measure.startswith(SHOWN) and "ceiling" not in measure
 
 
-def _fired(active: Pair[Activations]) -> Pair[np.ndarray]:
-    return Pair(firing(active.calibration, active.calibration), firing(active.validation, active.calibration))
-
-
 def _sets(active: Pair[Activations], size: int) -> Pair[np.ndarray]:
-    return Pair(active.calibration.exemplars(size), active.validation.exemplars(size))
+    return active.map(lambda split: split.exemplars(size))
 
 
 def table(sweeps: Mapping[str, Iterator[Row]]) -> pd.DataFrame:

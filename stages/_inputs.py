@@ -25,11 +25,10 @@ def labels(opinion: str) -> tuple[Pair[np.ndarray], Pair[np.ndarray], list[str]]
     """Labels, scores (NaN where the label is missing) and the descriptors' names, by the `first` or the `second`
     labeller."""
     found = both(lambda split: artifacts.read_arrays(_stage.LABELS / opinion / f"{split}.safetensors", "labels"))
-    arrays = Pair(found.calibration[0], found.validation[0])
-    given = Pair(arrays.calibration["labels"], arrays.validation["labels"])
-    scores = (np.where(split["labels"] >= 0, split["scores"], np.float32("nan")) for split in vars(arrays).values())
+    given = found.map(lambda read: read[0]["labels"])
+    scores = found.map(lambda read: np.where(read[0]["labels"] >= 0, read[0]["scores"], np.float32("nan")))
     names: list[str] = found.calibration[1]["descriptors"]
-    return given, Pair(*scores), names
+    return given, scores, names
 
 
 def reviews() -> Pair[Sequence[str]]:
@@ -43,7 +42,7 @@ def gold() -> tuple[list[str], Pair[np.ndarray]]:
     """Gold aspects, and which sentences have them: none where the corpus has no gold."""
     aspects = both(lambda split: artifacts.read_table(_stage.GOLD / f"{split}.parquet", "gold")["aspects"])
     names = aspect_names(aspects.calibration, aspects.validation)
-    return names, Pair(aspect_labels(aspects.calibration, names), aspect_labels(aspects.validation, names))
+    return names, aspects.map(lambda split: aspect_labels(split, names))
 
 
 def activations(folder: Path, *, probe: bool = True) -> Pair[Activations]:

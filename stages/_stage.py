@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,7 @@ def settings(section: type[S]) -> S:
     return parse(section, _declared())
 
 
+@cache
 def _declared() -> dict[str, Any]:
     if "DVC_STAGE" not in os.environ:
         raise InputError(

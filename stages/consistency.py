@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from descry import artifacts, nulls
-from descry.evaluation import Pair, consistency_measures, replication
+from descry.evaluation import consistency_measures, replication
 from descry.settings import Assign, Consistency
 from stages import _inputs, _stage
 
@@ -27,7 +27,7 @@ def main() -> None:
         repeats=settings.repeats,
         seed=settings.seed,
     )
-    sets = Pair(*(split.exemplars(chosen.exemplars) for split in vars(active).values()))
+    sets = active.map(lambda split: split.exemplars(chosen.exemplars))
     repeated = partial(nulls.repeated, repeats=settings.repeats, seed=settings.seed)
     chance["permuted_neurons"] = repeated(
         lambda generator: consistency_measures(nulls.permuted_neurons(found, generator))

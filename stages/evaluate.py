@@ -64,8 +64,7 @@ def main() -> None:
     for study in studies:
 
         def measuring(by: Pair[Activations], study: Study = study) -> Measure:
-            fired = Pair(*(evaluation.firing(split, by.calibration) for split in vars(by).values()))
-            return partial(study.measures, fired=fired, ks=settings.ks)
+            return partial(study.measures, fired=evaluation.fired(by), ks=settings.ks)
 
         found, own, runs = nulls.beside_chance(
             active,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -27,16 +26,12 @@ from descry.llm.local import LocalModel
 from descry.llm.server import Server
 from tests.conftest import TEXT
 
-NEEDED = ("fastapi", "uvicorn", "accelerate", "openai")
-MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 CHAT = (
     "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
 )
 START = 120.0
 PROMPTS = [" ".join(TEXT.split()[first : first + 5]) for first in range(0, 15, 2)]
 SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
-
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"`transformers serve` needs {', '.join(MISSING)}")
 
 
 @pytest.fixture(scope="module")

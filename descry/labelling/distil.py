@@ -85,6 +85,7 @@ class Distiller:
         vectors = [unit(table - centre) for table in vectors]
         fold, calibrating = folds(reviews, FOLDS), folds(reviews, 2) == 0
 
+        own = vectors[0][rows]
         scores = [np.empty((len(table), len(names)), dtype=np.float32) for table in vectors]
         held_out = np.empty(taught.shape, dtype=np.float32)
         thresholds = np.empty(len(names), dtype=np.float32)
@@ -92,10 +93,10 @@ class Distiller:
             known = truth >= 0
             for number in range(FOLDS):
                 here = fold == number
-                (held_out[here, column],) = _learnt(vectors[0][rows], truth, known & ~here, [vectors[0][rows[here]]])
+                (held_out[here, column],) = _learnt(own, truth, known & ~here, [own[here]])
             half = known & calibrating
             thresholds[column] = rate_threshold(held_out[half, column], truth[half] == 1)
-            learnt = _learnt(vectors[0][rows], truth, known, vectors)
+            learnt = _learnt(own, truth, known, vectors)
             for table, odds in zip(scores, learnt, strict=True):
                 table[:, column] = odds
         found = [Labels((table >= thresholds).astype(np.int8), table) for table in scores]
