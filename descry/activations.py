@@ -1,11 +1,13 @@
-"""The forward pass: every neuron of every layer at once, pooled on the fly, fed to the accumulators."""
+"""The forward pass: every neuron of every layer at once, pooled on the fly, fed to the accumulators; in shards."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,14 @@ from transformers.utils import logging
 from descry.artifacts import Activations
 from descry.batching import token_batches
 from descry.devices import DTYPES, usable
+from descry.engine import Engine, Local, Make
 from descry.errors import InputError
-from descry.exemplars import Moments, Probe, TopK
+from descry.exemplars import Kept, read_kept, write_kept
 from descry.neurons import Site, ffn_sites
+from descry.shards import Saver
 
 SHARD = 4096
+"""Sentences of a shard, where nothing else is said; batches are formed among them."""
 
 
 def _max(values: Tensor, own: Tensor) -> Tensor:
@@ -56,12 +61,18 @@ POOLINGS: dict[str, See] = {
 """How a neuron's values over a sentence's own tokens become one, by name: each gives [batch, width]."""
 
 
-def probe_sample(ids: Sequence[str], size: int, key: str) -> np.ndarray:
+def probe_sample(ids: Iterable[str], size: int, key: str) -> np.ndarray:
     """Rows of a sample of at most `size`, ascending int32: those whose keyed hash is lowest, so that the
-    sample depends on the sentences and not on their order."""
-    digests = [hashlib.blake2b(i.encode(), key=key.encode(), digest_size=8).digest() for i in ids]
-    lowest = sorted(range(len(ids)), key=lambda row: (digests[row], row))[:size]
-    return np.array(sorted(lowest), dtype=np.int32)
+    sample depends on the sentences and not on their order. Memory is O(size)."""
+    keyed = hashlib.blake2b(key=key.encode(), digest_size=8)
+
+    def digest(text: str) -> bytes:
+        own = keyed.copy()
+        own.update(text.encode())
+        return own.digest()
+
+    lowest = nsmallest(size, ((digest(text), row) for row, text in enumerate(ids)))
+    return np.array(sorted(row for _, row in lowest), dtype=np.int32)
 
 
 class Target:
@@ -133,7 +144,7 @@ class Target:
         return seen
 
     def pooled(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> list[Tensor]:
-        """Each neuron pooled over each sentence's own tokens: float32 [batch, neurons] on the CPU, one a pooling.
+        """Each neuron pooled over each sentence's own tokens: float32 [batch, neurons] on the device, one a pooling.
 
         Padding and special tokens ([CLS], [SEP], BOS) never enter.
         """
@@ -142,36 +153,95 @@ class Target:
             return lambda values, own: torch.stack([POOLINGS[p](values[..., -site.width :], own) for p in poolings])
 
         layers = self.inputs(ids, special, [(site.module, sight(site)) for site in self.sites])
-        return list(torch.cat(layers, dim=2).to("cpu", torch.float32))
+        return list(torch.cat(layers, dim=2).to(torch.float32))
 
 
-class _Kept:
-    """The accumulators of one pooling."""
+@dataclass(frozen=True)
+class Shard:
+    """Some of a corpus's sentences: the row of the first, their texts, and which rows are in the probe (ascending)."""
 
-    def __init__(self, neurons: int, top_k: int, probe_rows: np.ndarray) -> None:
-        self.top, self.moments, self.probe = TopK(neurons, top_k), Moments(neurons), Probe(neurons, probe_rows)
+    start: int
+    texts: list[str]
+    probe_rows: np.ndarray
 
-    def update(self, values: Tensor, rows: Tensor) -> None:
-        self.moments.update(values)
-        self.top.update(values, rows)
-        self.probe.update(values, rows)
 
-    def activations(self, target: Target, pooling: str) -> Activations:
-        values, rows = self.top.compute()
-        mean, std, maximum = self.moments.compute()
-        return Activations(
-            count=self.moments.count,
-            layer=np.repeat([site.layer for site in target.sites], target.widths).astype(np.int16),
-            index=np.concatenate([np.arange(width) for width in target.widths]).astype(np.int32),
-            values=values,
-            rows=rows,
-            mean=mean,
-            std=std,
-            maximum=maximum,
-            probe_rows=self.probe.rows,
-            probe=self.probe.compute(),
-            pooling=pooling,
-        )
+def shards(pieces: Iterable[list[str]], probe_rows: np.ndarray) -> Iterator[Shard]:
+    """Pieces of a corpus, one after the other, as shards. probe_rows: of the whole corpus, ascending."""
+    start = 0
+    for texts in pieces:
+        first, last = np.searchsorted(probe_rows, [start, start + len(texts)])
+        yield Shard(start, texts, probe_rows[first:last])
+        start += len(texts)
+
+
+def read(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: int, batch_tokens: int) -> Kept:
+    """What is kept of a shard, all layers in one pass. The same whatever else is read before or beside it."""
+    layer = np.repeat([site.layer for site in target.sites], target.widths).astype(np.int16)
+    index = np.concatenate([np.arange(width, dtype=np.int32) for width in target.widths])
+    kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device)
+    ids, special = target.encode(shard.texts)
+    batches = token_batches([len(i) for i in ids], batch_tokens)
+    order = np.concatenate(batches) + shard.start
+    there = torch.from_numpy(order).to(target.device)
+    stops = np.cumsum([len(batch) for batch in batches])
+    for batch, stop in zip(batches, stops, strict=True):
+        here = slice(stop - len(batch), stop)
+        pooled = target.pooled([ids[i] for i in batch], [special[i] for i in batch], poolings)
+        kept.update(pooled, order[here], there[here])
+    return kept
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Loads a target and gives what reads a shard with it: the same on every machine that sees the folder.
+
+    options: of `read`; the others: of `Target`.
+    """
+
+    folder: Path
+    device: str
+    dtype: str
+    options: tuple[tuple[str, Any], ...]
+
+    def __call__(self) -> Callable[[Shard], Kept]:
+        target = Target(self.folder, device=self.device, dtype=self.dtype)
+        return partial(read, target, **dict(self.options))
+
+
+def gathered(
+    engine: Engine,
+    make: Make[Shard, Kept],
+    corpus: Iterable[Shard],
+    probe_rows: np.ndarray,
+    count: int,
+    *,
+    checkpoint: Path | None = None,
+    progress: str = "",
+) -> list[Activations]:
+    """What is kept of a whole corpus, one Activations for each pooling; memory is O(neurons x (top_k + probe)),
+    whatever its size.
+
+    make: gives what reads a shard, as `Reader` does. probe_rows and count: of the corpus, whose sentences number
+    `count`, at least 1. checkpoint: a file that holds what is done as long as not all is: where it is there, it is
+    gone on from, so its name must stand for all that goes into the result. progress: the bar's label, "" for none.
+    Errors: InputError as `Kept.compute`.
+    """
+    kept, done = read_kept(checkpoint) if checkpoint and checkpoint.exists() else (None, {})
+
+    def save() -> None:
+        if checkpoint and kept:
+            write_kept(checkpoint, kept, done)
+
+    saver = Saver(save)
+    with tqdm(total=count, initial=sum(done.values()), desc=progress, unit="sentence", disable=not progress) as bar:
+        for shard, part in engine.map(make, (shard for shard in corpus if shard.start not in done)):
+            kept = (kept or part.empty(probe_rows)).on(part.device)
+            kept.merge(part)
+            done[shard.start] = len(shard.texts)
+            bar.update(len(shard.texts))
+            saver.shard_done()
+    assert kept is not None
+    return kept.compute()
 
 
 def extract_each(
@@ -184,22 +254,10 @@ def extract_each(
     batch_tokens: int = 1024,
     progress: str = "",
 ) -> list[Activations]:
-    """One pass over the sentences, all layers at once; memory is O(neurons x (top_k + probe)) a pooling.
-
-    probe_rows: ascending rows whose every activation is kept. progress: the bar's label, "" for no bar.
-    Returns one Activations for each of `poolings`.
-    """
-    kept = [_Kept(sum(target.widths), top_k, probe_rows) for _ in poolings]
-    with tqdm(total=len(texts), desc=progress, unit="sentence", disable=not progress) as bar:
-        for start in range(0, len(texts), SHARD):
-            ids, special = target.encode(texts[start : start + SHARD])
-            for batch in token_batches([len(i) for i in ids], batch_tokens):
-                rows = torch.from_numpy(batch.astype(np.int64)) + start
-                pooled = target.pooled([ids[i] for i in batch], [special[i] for i in batch], poolings)
-                for accumulators, values in zip(kept, pooled, strict=True):
-                    accumulators.update(values, rows)
-                bar.update(len(batch))
-    return [one.activations(target, pooling) for one, pooling in zip(kept, poolings, strict=True)]
+    """`gathered` over texts in memory, in this process: one Activations for each of `poolings`."""
+    pieces = (list(texts[start : start + SHARD]) for start in range(0, len(texts), SHARD))
+    work = partial(read, target, poolings=poolings, top_k=top_k, batch_tokens=batch_tokens)
+    return gathered(Local(), lambda: work, shards(pieces, probe_rows), probe_rows, len(texts), progress=progress)
 
 
 def extract(

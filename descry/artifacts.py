@@ -6,6 +6,7 @@ check what they read and raise InputError, one line that names the file.
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
@@ -26,6 +27,9 @@ from descry.errors import InputError
 
 SCHEMA = 1
 """Version of every artifact; a reader refuses another one."""
+
+ROW_GROUP = 4096
+"""Rows of a table that are read at once, at least, where it is read in pieces."""
 
 _HEAL = "run `dvc repro` again, or `dvc pull` it"
 
@@ -123,6 +127,20 @@ ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
         "probe_rows": ("int32", ("sampled",)),
         "probe": ("float16", ("sampled", "neurons")),
     },
+    "kept": {
+        "layer": ("int16", ("neurons",)),
+        "index": ("int32", ("neurons",)),
+        "count": ("int64", ("poolings",)),
+        "best": ("int64", ("poolings", "neurons", "kept")),
+        "sums": ("int64", ("poolings", "two", "neurons")),
+        "squares": ("int64", ("poolings", "three", "neurons")),
+        "max": ("float32", ("poolings", "neurons")),
+        "size": ("float32", ("poolings", "neurons")),
+        "probe_rows": ("int32", ("poolings", "sampled")),
+        "probe": ("float16", ("poolings", "sampled", "neurons")),
+        "seen": ("bool", ("poolings", "sampled")),
+    },
+    "vectors": {"vectors": ("float32", ("texts", "width"))},
 }
 """Arrays of every safetensors artifact: dtype and named dimensions, which must agree within a file."""
 
@@ -157,6 +175,8 @@ class Activations:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
+        left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield partial
@@ -197,7 +217,13 @@ def write_table(path: Path, frame: pd.DataFrame, kind: str) -> None:
     """Write a table as parquet. kind: a key of TABLES."""
     table = pa.Table.from_pandas(frame, schema=_arrow_schema(kind), preserve_index=False)
     with replacing(path) as partial:
-        pq.write_table(table.replace_schema_metadata(_arrow_schema(kind).metadata), partial)
+        pq.write_table(table.replace_schema_metadata(_arrow_schema(kind).metadata), partial, row_group_size=ROW_GROUP)
+
+
+def _check_columns(path: Path, schema: pa.Schema, kind: str) -> None:
+    _check_schema(path, {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}, kind)
+    if not schema.equals(_arrow_schema(kind)):
+        raise InputError(f"{path}: its columns are not those of {kind}; {_HEAL}")
 
 
 def read_table(path: Path, kind: str, *, optional: bool = False) -> pd.DataFrame:
@@ -206,12 +232,23 @@ def read_table(path: Path, kind: str, *, optional: bool = False) -> pd.DataFrame
         return pd.DataFrame(_arrow_schema(kind).empty_table().to_pandas())
     with _readable(path):
         table = pq.read_table(path)
-        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        _check_schema(path, metadata, kind)
-        if not table.schema.equals(_arrow_schema(kind)):
-            raise InputError(f"{path}: its columns are not those of {kind}; {_HEAL}")
+        _check_columns(path, table.schema, kind)
         frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def table_rows(path: Path) -> int:
+    """How many rows a table has."""
+    with _readable(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def read_pieces(path: Path, kind: str, column: str, size: int = ROW_GROUP) -> Iterator[list[Any]]:
+    """One column of a table in pieces of `size` values, the last one shorter; only a piece is held at a time."""
+    with _readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
+        _check_columns(path, file.schema_arrow, kind)
+        for batch in file.iter_batches(batch_size=size, columns=[column], use_threads=False):
+            yield batch.column(0).to_pylist()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str, meta: Mapping[str, Any]) -> None:

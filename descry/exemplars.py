@@ -1,128 +1,183 @@
 """Streaming accumulators over pooled activations, each of constant size whatever the corpus.
 
-Each has `update` (a batch), `merge` (another accumulator of the same kind) and `compute`. All arithmetic is
-on integers, so that the order of updates and merges never changes a bit of the result.
+Each has `update` (a batch), `merge` (another accumulator of the same kind), `compute`, and `state`, from which
+`restored` makes it anew. All arithmetic is exact, so that the order of updates and merges never changes a bit of
+the result. Each lives on the device of what it is given.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from descry.artifacts import Activations, read_arrays, write_arrays
 from descry.errors import InputError
+
+State = Mapping[str, np.ndarray]
+"""Arrays from which an accumulator can be restored."""
 
 _SIGN = 0x7FFFFFFF
 _ROW = 0xFFFFFFFF
+_NEURONS = 8192  # whose largest values are picked out at once
 
 
 def _keys(values: Tensor, rows: Tensor) -> Tensor:
     """One int64 per (value, row) whose order is: larger value first, then lower row.
 
-    values: float32 [neurons, batch]; rows: int64 [batch], below 2**32.
+    values: float32 [batch, neurons]; rows: int64 [batch], below 2**32. Returns [neurons, batch].
     """
-    bits = (values + 0.0).view(torch.int32).to(torch.int64)  # + 0.0 makes -0.0 equal to 0.0
-    ordered = torch.where(bits < 0, ~(bits & _SIGN), bits)
+    bits = (values + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal to 0.0
+    ordered = (bits ^ ((bits >> 31) & _SIGN)).T.to(torch.int64)
     return (ordered << 32) | (_ROW - rows)
 
 
 def _unkey(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The values and rows behind `_keys`."""
-    ordered = keys >> 32
-    bits = torch.where(ordered < 0, ~ordered | ~_SIGN, ordered).to(torch.int32)
-    return bits.view(torch.float32), _ROW - (keys & _ROW)
+    """The values and rows behind `_keys`, in the order of the keys."""
+    ordered = (keys >> 32).to(torch.int32)
+    return (ordered ^ ((ordered >> 31) & _SIGN)).view(torch.float32), _ROW - (keys & _ROW)
 
 
 class TopK:
     """The k sentences with the largest value of every neuron; ties go to the lower row."""
 
-    def __init__(self, neurons: int, k: int, buffer: int = 512) -> None:
+    def __init__(self, neurons: int, k: int, device: torch.device | str = "cpu", buffer: int = 1024) -> None:
+        """buffer: sentences that wait until the largest are picked out again."""
         self.k = k
         self._buffer = buffer
-        self._best = torch.empty(neurons, 0, dtype=torch.int64)
+        self._best = torch.empty(neurons, 0, dtype=torch.int64, device=device)
         self._waiting: list[Tensor] = []
 
     def update(self, values: Tensor, rows: Tensor) -> None:
         """values: float32 [batch, neurons], finite; rows: int64 [batch], each seen once."""
-        self._waiting.append(_keys(values.T.contiguous(), rows))
+        self._waiting.append(_keys(values, rows))
         if sum(part.shape[1] for part in self._waiting) >= self._buffer:
             self._settle()
 
     def _settle(self) -> None:
-        keys = torch.cat([self._best, *self._waiting], dim=1)
-        self._best = torch.topk(keys, min(self.k, keys.shape[1]), dim=1, sorted=True).values
-        self._waiting = []
+        if self._waiting:
+            parts = [self._best, *self._waiting]
+            count = min(self.k, sum(part.shape[1] for part in parts))
+            pieces = zip(*(torch.split(part, _NEURONS) for part in parts), strict=True)
+            self._best = torch.cat([torch.cat(piece, 1).topk(count, sorted=False).values for piece in pieces])
+            self._waiting = []
 
     def merge(self, other: TopK) -> None:
         """Take in what another accumulator over other rows has seen."""
         other._settle()
-        self._waiting.append(other._best)
+        self._waiting.append(other._best.to(self._best.device))
         self._settle()
 
     def compute(self) -> tuple[np.ndarray, np.ndarray]:
         """Values float32 and rows int32, both [neurons, min(k, rows seen)], best first."""
         self._settle()
-        values, rows = _unkey(self._best)
-        return values.numpy(), rows.to(torch.int32).numpy()
+        values, rows = _unkey(self._best.sort(dim=1, descending=True).values)
+        return values.cpu().numpy(), rows.to(torch.int32).cpu().numpy()
+
+    def state(self) -> State:
+        self._settle()
+        return {"best": self._best.cpu().numpy()}
+
+    @classmethod
+    def restored(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
+        top = cls(len(state["best"]), k, device)
+        top._best = torch.tensor(state["best"], device=device)
+        return top
 
 
 class Moments:
     """Count, mean, standard deviation and maximum of every neuron, exact to 2**-24.
 
-    Values become whole multiples of 2**-24; their sums and sums of squares are kept as integers, the squares
-    in three limbs of 22 bits, so that `merge` is associative to the last bit.
+    Values become whole multiples of 2**-24, q = high * 2**22 + low; the sums of q, low**2, high * low and high**2
+    over a batch are whole numbers below 2**53, which float64 holds exactly, and are added up as integers with
+    carries in limbs of 22 bits, so that `merge` is associative to the last bit.
     """
 
     _SCALE = 24
     _LIMB = 22
+    _ROWS = 256  # so many squares of 2**44 stay below 2**53
 
-    def __init__(self, neurons: int) -> None:
+    def __init__(self, neurons: int, device: torch.device | str = "cpu") -> None:
         self.count = 0
-        self._sum = torch.zeros(neurons, dtype=torch.int64)
-        self._squares = torch.zeros(3, neurons, dtype=torch.int64)
-        self._max = torch.full((neurons,), -torch.inf)
+        self._sums = torch.zeros(2, neurons, dtype=torch.int64, device=device)
+        self._squares = torch.zeros(3, neurons, dtype=torch.int64, device=device)
+        self._max = torch.full((neurons,), -torch.inf, device=device)
+        self._size = torch.zeros(neurons, device=device)
 
     def update(self, values: Tensor) -> None:
-        """values: float32 [batch, neurons], finite and below 2**20 in size."""
-        if not bool((values.abs() < 2.0**20).all()):
-            raise InputError("the model gave activations that are not finite or beyond 2**20; try float32")
-        whole = (values.to(torch.float64) * 2.0**self._SCALE).round().to(torch.int64)
-        high, low = whole >> self._LIMB, whole & (2**self._LIMB - 1)
-        self.count += len(values)
-        self._sum += whole.sum(0)
-        self._squares += torch.stack([(low * low).sum(0), (2 * high * low).sum(0), (high * high).sum(0)])
+        """values: float32 [batch, neurons]; `compute` refuses what is not finite or not below 2**20 in size."""
+        for part in torch.split(values, self._ROWS):
+            whole = (part.to(torch.float64) * 2.0**self._SCALE).round_()
+            high = (whole * 2.0**-self._LIMB).round_()
+            self._sums[0] += whole.sum(0).to(torch.int64)
+            low = whole.sub_(high, alpha=2.0**self._LIMB)
+            limbs = torch.stack([(low * low).sum(0), 2 * (high * low).sum(0), (high * high).sum(0)])
+            self._squares += limbs.to(torch.int64)
         self._carry()
+        self.count += len(values)
         self._max = torch.maximum(self._max, values.amax(0))
+        self._size = torch.maximum(self._size, values.abs().amax(0))
 
     def _carry(self) -> None:
-        for limb in (0, 1):
-            self._squares[limb + 1] += self._squares[limb] >> self._LIMB
-            self._squares[limb] &= 2**self._LIMB - 1
+        for limbs in (self._sums, self._squares):
+            for lower, upper in pairwise(limbs):
+                upper += lower >> self._LIMB
+                lower &= 2**self._LIMB - 1
 
     def merge(self, other: Moments) -> None:
         """Take in what another accumulator has seen."""
+        device = self._sums.device
         self.count += other.count
-        self._sum += other._sum
-        self._squares += other._squares
+        self._sums += other._sums.to(device)
+        self._squares += other._squares.to(device)
         self._carry()
-        self._max = torch.maximum(self._max, other._max)
+        self._max = torch.maximum(self._max, other._max.to(device))
+        self._size = torch.maximum(self._size, other._size.to(device))
+
+    def _check(self) -> None:
+        if not bool((self._size < 2.0**20).all()):
+            raise InputError("the model gave activations that are not finite or beyond 2**20; try float32")
 
     def compute(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean, population standard deviation and maximum, each float32 [neurons]."""
-        unit = 2.0**-self._SCALE
-        limbs = self._squares.to(torch.float64)
-        squares = (limbs[2] * 4.0**self._LIMB + limbs[1] * 2.0**self._LIMB + limbs[0]) * unit * unit
-        mean = self._sum.to(torch.float64) * unit / max(self.count, 1)
-        variance = (squares / max(self.count, 1) - mean * mean).clamp(min=0.0)
+        """Mean, population standard deviation and maximum, each float32 [neurons].
+
+        Errors: InputError where a value was not finite, or 2**20 or more in size.
+        """
+        self._check()
+        unit, limb, count = 2.0**-self._SCALE, 2.0**self._LIMB, max(self.count, 1)
+        sums, squares = self._sums.to("cpu", torch.float64), self._squares.to("cpu", torch.float64)
+        mean = (sums[1] * limb + sums[0]) * unit / count
+        square = (squares[2] * limb**2 + squares[1] * limb + squares[0]) * unit**2 / count
+        variance = (square - mean * mean).clamp(min=0.0)
         return (
             mean.to(torch.float32).numpy(),
             variance.sqrt().to(torch.float32).numpy(),
-            self._max.to(torch.float32).numpy(),
+            self._max.cpu().numpy(),
         )
+
+    def state(self) -> State:
+        """Errors: as `compute`."""
+        self._check()
+        arrays = {"sums": self._sums, "squares": self._squares, "max": self._max, "size": self._size}
+        return {name: array.cpu().numpy() for name, array in arrays.items()} | {"count": np.array(self.count)}
+
+    @classmethod
+    def restored(cls, state: State, device: torch.device | str = "cpu") -> Moments:
+        moments = cls(len(state["max"]), device)
+        moments.count = int(state["count"])
+        moments._sums, moments._squares, moments._max, moments._size = (
+            torch.tensor(state[name], device=device) for name in ("sums", "squares", "max", "size")
+        )
+        return moments
 
 
 class Probe:
-    """Every activation of a bounded, fixed sample of sentences, as float16."""
+    """Every activation of a bounded, fixed sample of sentences, as float16, on the CPU."""
 
     def __init__(self, neurons: int, rows: np.ndarray) -> None:
         """rows: the sampled rows, ascending."""
@@ -130,24 +185,144 @@ class Probe:
         self._values = torch.zeros(len(rows), neurons, dtype=torch.float16)
         self._seen = np.zeros(len(rows), dtype=bool)
 
-    def update(self, values: Tensor, rows: Tensor) -> None:
-        """values: float32 [batch, neurons]; rows: int64 [batch]; rows outside the sample are passed over."""
-        wanted = rows.numpy()
+    def _slots(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of `rows` are sampled, bool, and where those stand in the sample."""
         if not len(self.rows):
-            return
-        slots = np.minimum(np.searchsorted(self.rows, wanted), len(self.rows) - 1)
-        hits = self.rows[slots] == wanted
-        limit = torch.finfo(torch.float16).max
-        self._values[slots[hits]] = values[torch.from_numpy(hits)].clamp(-limit, limit).to(torch.float16)
-        self._seen[slots[hits]] = True
+            return np.zeros(len(rows), dtype=bool), np.zeros(0, dtype=np.int64)
+        slots = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        hits = self.rows[slots] == rows
+        return hits, slots[hits]
+
+    def update(self, values: Tensor, rows: np.ndarray) -> None:
+        """values: float32 [batch, neurons]; rows: int [batch]; rows outside the sample are passed over."""
+        hits, slots = self._slots(rows)
+        if len(slots):
+            limit = torch.finfo(torch.float16).max
+            wanted = values[torch.from_numpy(np.flatnonzero(hits)).to(values.device)]
+            self._values[slots] = wanted.clamp(-limit, limit).to("cpu", torch.float16)
+            self._seen[slots] = True
 
     def merge(self, other: Probe) -> None:
-        """Take in the rows that another accumulator over the same sample has seen."""
-        self._values[other._seen] = other._values[other._seen]
-        self._seen |= other._seen
+        """Take in what another accumulator has seen of this sample; its own may be a part of it."""
+        hits, slots = self._slots(other.rows)
+        seen = other._seen[hits]
+        self._values[slots[seen]] = other._values[np.flatnonzero(hits)[seen]]
+        self._seen[slots[seen]] = True
 
     def compute(self) -> np.ndarray:
         """float16 [sampled rows, neurons]. Errors: ValueError where a sampled row was never seen."""
         if not self._seen.all():
             raise ValueError(f"{int((~self._seen).sum())} sampled rows were never seen")
         return self._values.numpy()
+
+    def state(self) -> State:
+        return {"probe_rows": self.rows, "probe": self._values.numpy(), "seen": self._seen}
+
+    @classmethod
+    def restored(cls, state: State) -> Probe:
+        probe = cls(state["probe"].shape[1], state["probe_rows"])
+        probe._values, probe._seen = torch.tensor(state["probe"]), state["seen"].copy()
+        return probe
+
+
+class Kept:
+    """What is kept of a pass over some sentences: the accumulators of every pooling, and which neurons they are of.
+
+    layer int16 and index int32, both [neurons]; poolings: their names, for each of which `update` gets values.
+    """
+
+    def __init__(
+        self,
+        layer: np.ndarray,
+        index: np.ndarray,
+        poolings: Sequence[str],
+        top_k: int,
+        probe_rows: np.ndarray,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.layer, self.index, self.poolings, self.top_k = layer, index, tuple(poolings), top_k
+        self.device = torch.device(device)
+        neurons = len(layer)
+        self._parts = [
+            (TopK(neurons, top_k, device), Moments(neurons, device), Probe(neurons, probe_rows)) for _ in poolings
+        ]
+
+    def empty(self, probe_rows: np.ndarray) -> Kept:
+        """The same neurons and poolings before anything was seen, with another sample."""
+        return Kept(self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device)
+
+    def on(self, device: torch.device) -> Kept:
+        """The same on a device."""
+        return self if device == self.device else Kept.restored(self.state(), self.poolings, self.top_k, device)
+
+    def update(self, pooled: Sequence[Tensor], rows: np.ndarray, rows_there: Tensor) -> None:
+        """pooled: float32 [batch, neurons] of each pooling; rows: int64 [batch], here and on the values' device."""
+        for (top, moments, probe), values in zip(self._parts, pooled, strict=True):
+            moments.update(values)
+            top.update(values, rows_there)
+            probe.update(values, rows)
+
+    def merge(self, other: Kept) -> None:
+        """Take in what was kept of other sentences."""
+        for (top, moments, probe), others in zip(self._parts, other._parts, strict=True):
+            top.merge(others[0])
+            moments.merge(others[1])
+            probe.merge(others[2])
+
+    def compute(self) -> list[Activations]:
+        """What was kept, by pooling. Errors: InputError as `Moments.compute`."""
+        found = []
+        for pooling, (top, moments, probe) in zip(self.poolings, self._parts, strict=True):
+            values, rows = top.compute()
+            mean, std, maximum = moments.compute()
+            found.append(
+                Activations(
+                    count=moments.count,
+                    layer=self.layer,
+                    index=self.index,
+                    values=values,
+                    rows=rows,
+                    mean=mean,
+                    std=std,
+                    maximum=maximum,
+                    probe_rows=probe.rows,
+                    probe=probe.compute(),
+                    pooling=pooling,
+                )
+            )
+        return found
+
+    def state(self) -> State:
+        """Arrays from which `restored` makes the same; the accumulators' have the poolings as first dimension.
+        Errors: InputError as `Moments.compute`."""
+        states = [{**top.state(), **moments.state(), **probe.state()} for top, moments, probe in self._parts]
+        stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
+        return stacked | {"layer": self.layer, "index": self.index}
+
+    @classmethod
+    def restored(cls, state: State, poolings: Sequence[str], top_k: int, device: torch.device | str = "cpu") -> Kept:
+        kept = cls(state["layer"], state["index"], poolings, top_k, np.zeros(0, np.int32), device)
+        for number in range(len(kept.poolings)):
+            own = {name: array[number] for name, array in state.items() if name not in ("layer", "index")}
+            kept._parts[number] = (
+                TopK.restored(own, top_k, device),
+                Moments.restored(own, device),
+                Probe.restored(own),
+            )
+        return kept
+
+    def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:  # to another machine: by way of its arrays
+        return Kept.restored, (self.state(), self.poolings, self.top_k)
+
+
+def write_kept(path: Path, kept: Kept, done: Mapping[int, int]) -> None:
+    """Write what is kept so far, and of which shards: how many sentences, by their first row. Errors: InputError
+    as `Moments.compute`."""
+    meta = {"poolings": kept.poolings, "top_k": kept.top_k, "done": sorted(done.items())}
+    write_arrays(path, kept.state(), "kept", meta)
+
+
+def read_kept(path: Path) -> tuple[Kept, dict[int, int]]:
+    """Read what `write_kept` wrote."""
+    arrays, meta = read_arrays(path, "kept")
+    return Kept.restored(arrays, meta["poolings"], meta["top_k"]), dict(meta["done"])

@@ -182,6 +182,32 @@ class Runtime(Section):
     "A batch holds at most this many tokens, padding included; 1,024 suits a CPU, more a GPU."
 
 
+class RayCluster(Part):
+    """Options of the engine `ray`."""
+
+    address: str
+    "Of a running cluster, such as ray://head:10001, or auto; empty: a cluster is started on this machine."
+    workers: int = Field(ge=1)
+    "Shards that are worked on at the same time, at most; each loads the model once."
+    cpus: float = Field(gt=0.0)
+    "CPU cores of a worker, and its threads."
+    gpus: float = Field(ge=0.0)
+    "GPUs of a worker; a fraction lets several share one."
+
+
+class Sharding(Section):
+    """How a corpus is cut up and who works on it; shared by generate, label, extract and controls."""
+
+    section = "runtime"
+
+    shard: int = Field(ge=1)
+    "Sentences of a shard: what is worked on in one go, and what a run that is broken off may lose."
+    engine: Literal["local", "ray"]
+    "`local`: this process, or `ray`: the workers of a Ray cluster (pip install .[ray]). The results are the same."
+    ray: RayCluster
+    "Options of that engine."
+
+
 class Asking(Section):
     """How language models are asked; shared by every stage that asks one."""
 

@@ -33,6 +33,7 @@ SWEEPS = Path("data/sweeps.parquet")
 ASSOCIATIONS = Path("data/associations.parquet")
 METRICS = Path("metrics")
 REPORT = Path("report")
+SHARDS = Path(".shards")
 
 S = TypeVar("S", bound=Section)
 

@@ -3,30 +3,40 @@
 import sys
 
 from descry import artifacts
-from descry.activations import Target, extract_each, probe_sample
-from descry.settings import Extract, Runtime
-from stages import _stage
+from descry.activations import Reader, gathered
+from descry.settings import Extract, Runtime, Sharding
+from stages import _shards, _stage
+
+TARGET = (_stage.MODELS / "target").absolute()
 
 
 def main() -> None:
     split = sys.argv[1]
-    settings, runtime = _stage.settings(Extract), _stage.settings(Runtime)
-    sentences = artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences")
-    target = Target(_stage.MODELS / "target", device=runtime.device, dtype=runtime.dtype)
-    main_one, *others = extract_each(
-        target,
-        sentences["text"].tolist(),
-        probe_sample(sentences["sentence_id"].tolist(), settings.probe, key=split),
-        poolings=[settings.pooling, *settings.also],
-        top_k=settings.top_k,
-        batch_tokens=runtime.batch_tokens,
-        progress=f"extract {split}",
-    )
-    artifacts.write_activations(_stage.ACTIVATIONS / f"{split}.safetensors", main_one)
-    folder = _stage.POOLINGS / split
-    folder.mkdir(parents=True, exist_ok=True)
-    for activations in others:
-        artifacts.write_activations(folder / f"{activations.pooling}.safetensors", activations)
+    settings, runtime, sharding = _stage.settings(Extract), _stage.settings(Runtime), _stage.settings(Sharding)
+    corpus = _shards.Corpus(split, sharding.shard)
+    probe_rows = corpus.sample(settings.probe, key=split)
+    options = {
+        "poolings": (settings.pooling, *settings.also),
+        "top_k": settings.top_k,
+        "batch_tokens": runtime.batch_tokens,
+    }
+    reader = Reader(TARGET, runtime.device, runtime.dtype, tuple(options.items()))
+    given = [settings, runtime], [corpus.path, TARGET / "manifest.json"]
+    with _shards.kept(f"extract-{split}", *given, shard=sharding.shard) as folder:
+        main_one, *others = gathered(
+            _shards.engine(sharding),
+            reader,
+            corpus.shards(probe_rows),
+            probe_rows,
+            artifacts.table_rows(corpus.path),
+            checkpoint=folder / "kept.safetensors",
+            progress=f"extract {split}",
+        )
+        artifacts.write_activations(_stage.ACTIVATIONS / f"{split}.safetensors", main_one)
+        poolings = _stage.POOLINGS / split
+        poolings.mkdir(parents=True, exist_ok=True)
+        for activations in others:
+            artifacts.write_activations(poolings / f"{activations.pooling}.safetensors", activations)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def slow_top(values: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 5), st.integers(1, 12), st.integers(1, 20))
 def test_streamed_top_k_equals_a_full_sort(seed: int, sentences: int, neurons: int, k: int, buffer: int) -> None:
     values = matrix(seed, sentences, neurons)
-    top = TopK(neurons, k, buffer)
+    top = TopK(neurons, k, buffer=buffer)
     for rows in chunks(seed, sentences):
         top.update(values[rows], rows)
     found, rows = top.compute()
@@ -101,7 +101,7 @@ def test_top_k_and_probe_merge_in_any_order() -> None:
             rows = chunks(5, 50)[number]
             part_top, part_probe = TopK(4, 6), Probe(4, sample)
             part_top.update(values[rows], rows)
-            part_probe.update(values[rows], rows)
+            part_probe.update(values[rows], rows.numpy())
             top.merge(part_top)
             probe.merge(part_probe)
         results.append((top.compute()[1].tolist(), probe.compute().tolist()))
@@ -113,11 +113,11 @@ def test_top_k_and_probe_merge_in_any_order() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 2.0**21])
 def test_a_model_that_overflows_is_refused(bad: float) -> None:
     with pytest.raises(InputError, match="not finite"):
-        Moments(1).update(torch.tensor([[bad]]))
+        moments_of(torch.tensor([[0.0], [bad]])).compute()
 
 
 def test_a_row_that_never_came_is_noticed() -> None:
     probe = Probe(2, np.array([0, 3]))
-    probe.update(torch.ones(1, 2), torch.tensor([3]))
+    probe.update(torch.ones(1, 2), np.array([3]))
     with pytest.raises(ValueError, match="1 sampled rows"):
         probe.compute()

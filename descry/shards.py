@@ -1,0 +1,70 @@
+"""Long computations in shards: what is done is kept on disk until all is, so that a run that was broken off goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("numpy", "torch", "tokenizers", "transformers", "sentence-transformers")
+"""What a model's numbers depend on besides our own code."""
+
+_SHARE = 0.05
+
+
+def digest(path: Path) -> str:
+    """A file's content in 64 hexadecimal digits (sha256)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _code() -> str:
+    """A digest of all modules of this project that have been imported."""
+    files = {
+        name: digest(Path(str(module.__file__)))
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] == "descry" and getattr(module, "__file__", None)
+    }
+    return json.dumps(files, sort_keys=True)
+
+
+def fingerprint(ingredients: Mapping[str, Any]) -> str:
+    """A key, 32 hexadecimal digits, of all that went into a computation: what is given (JSON can hold it), this
+    project's code as far as it has been imported, and the libraries' versions."""
+    whole = {"given": ingredients, "code": _code(), "libraries": {name: version(name) for name in LIBRARIES}}
+    return hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@contextmanager
+def workspace(folder: Path, key: str) -> Iterator[Path]:
+    """A folder under `folder` for the shards of the computation that `key` stands for. It outlives whatever breaks
+    the computation off, and is removed when the block ends well; those of other keys are removed at once."""
+    own = folder / key
+    for other in folder.glob("*"):
+        if other != own:
+            shutil.rmtree(other, ignore_errors=True)
+    own.mkdir(parents=True, exist_ok=True)
+    yield own
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Saver:
+    """Saves after every shard, as far as that takes no more than a twentieth of the time."""
+
+    def __init__(self, save: Callable[[], object]) -> None:
+        self._save = save
+        self._cost, self._since = 0.0, time.perf_counter()
+
+    def shard_done(self) -> None:
+        now = time.perf_counter()
+        if self._cost <= _SHARE * (now - self._since):
+            self._save()
+            self._since = time.perf_counter()
+            self._cost = self._since - now
