@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from scipy.stats import hypergeom
+from scipy.special import betaln
 
 Rule = Literal["enrichment", "composition"]
 
@@ -65,12 +65,24 @@ def gather(rows: np.ndarray, labels: np.ndarray) -> Evidence:
     return Evidence(counts, known, (labels == 1).sum(0), (~missing).sum(0))
 
 
+def log_mass(population: int, positives: int, draws: int) -> np.ndarray:
+    """log P(X = c) for c = 0 .. draws, X hypergeometric(population, positives, draws); float64 [draws + 1].
+
+    By C(n, k) = 1 / ((n + 1) B(k + 1, n - k + 1)); scipy.stats says the same, but takes a second to import.
+    """
+    negatives, hits = population - positives, np.arange(draws + 1)
+    misses = draws - hits
+    whole = betaln(positives + 1, 1) + betaln(negatives + 1, 1) + betaln(population - draws + 1, draws + 1)
+    mass = whole - betaln(hits + 1, positives - hits + 1) - betaln(misses + 1, negatives - misses + 1)
+    return np.where((hits <= positives) & (misses <= negatives), mass - betaln(population + 1, 1), -np.inf)
+
+
 def log_tail(population: int, positives: int, draws: int) -> np.ndarray:
     """log P(X >= c) for c = 0 .. draws, X hypergeometric(population, positives, draws); float64 [draws + 1].
 
     Summed in logarithms from the far end, so that it holds where the probability itself underflows.
     """
-    mass = hypergeom.logpmf(np.arange(draws + 1), population, positives, draws)
+    mass = log_mass(population, positives, draws)
     return np.minimum(np.logaddexp.accumulate(mass[::-1])[::-1], 0.0)
 
 
@@ -111,12 +123,8 @@ def log_p(evidence: Evidence) -> np.ndarray:
 def randomised_p(evidence: Evidence, generator: np.random.Generator) -> np.ndarray:
     """p values drawn evenly between P(X > count) and P(X >= count): exactly uniform where exemplars are random,
     which p itself, of a whole number, cannot be; float64 in [0, 1], as `counts`."""
-
-    def mass(population: int, positives: int, draws: int) -> np.ndarray:
-        return np.asarray(hypergeom.pmf(np.arange(draws + 1), population, positives, draws))
-
     cells = _Cells(evidence)
-    upper, width = np.exp(cells.look_up(log_tail)), cells.look_up(mass)
+    upper, width = np.exp(cells.look_up(log_tail)), np.exp(cells.look_up(log_mass))
     drawn = cells.spread(upper) - generator.random(evidence.counts.shape) * cells.spread(width)
     return np.asarray(np.clip(drawn, 0.0, 1.0))
 

@@ -49,9 +49,9 @@ def _declared() -> dict[str, Any]:
         raise InputError(
             "a stage runs inside DVC, which hands it its parameters: use `dvc repro` (or `dvc repro -s NAME`)"
         )
-    from dvc.api import params_show
+    from stages._parameters import declared
 
-    return dict(params_show(stages=os.environ["DVC_STAGE"]))
+    return declared(os.environ["DVC_STAGE"])
 
 
 def run(stage: Callable[[], None]) -> None:

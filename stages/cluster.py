@@ -1,8 +1,9 @@
 """cluster: candidates into a short vocabulary of descriptors, then the edits made by hand."""
 
 from descry import artifacts
-from descry.clustering import descriptors, edited
-from descry.embedding import Embedder
+from descry.clustering import descriptors
+from descry.descriptors import edited
+from descry.embedder import Embedder
 from descry.settings import Cluster, Runtime, parse_edits
 from stages import _stage
 

@@ -1,14 +1,18 @@
 """generate: candidate descriptors for calibration's sentences, by each generator in turn."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import TYPE_CHECKING
 
 from descry import artifacts
-from descry.embedding import Embedder
-from descry.generation import Generator, union
+from descry.generation import RETRIEVAL, Generator, union
 from descry.generation.prompted import FIELDS, Example, Prompted, drawn_example
-from descry.generation.retrieval import NAME, Retrieval
 from descry.settings import Asking, Generate, Llms, Runtime
 from stages import _llms, _stage
+
+if TYPE_CHECKING:
+    from descry.generation.retrieval import Retrieval
 
 
 def main() -> None:
@@ -18,6 +22,9 @@ def main() -> None:
 
     @cache
     def retrieval() -> Retrieval:
+        from descry.embedder import Embedder
+        from descry.generation.retrieval import Retrieval
+
         embedder = Embedder(_stage.MODELS / "embedder", runtime.device)
         return Retrieval(
             embedder, per_sentence=settings.per_sentence, sample=settings.sample, **settings.retrieval.model_dump()
@@ -35,7 +42,7 @@ def main() -> None:
         return drawn
 
     def generator(name: str) -> Generator:
-        if name == NAME:
+        if name == RETRIEVAL:
             return retrieval()
         return Prompted(
             _llms.client(name, llms, asking),

@@ -6,18 +6,20 @@ import sys
 from typing import TYPE_CHECKING
 
 from descry import artifacts
-from descry.clustering import Descriptor
-from descry.embedding import Embedder
+from descry.descriptors import Descriptor
 from descry.labelling import Labeller, Labels
 from descry.settings import Asking, Label, Llms, Runtime
 from stages import _llms, _stage
 
 if TYPE_CHECKING:
+    from descry.embedder import Embedder
     from descry.labelling.distil import Distiller
     from descry.labelling.prompted import Teacher
 
 
 def _embedder() -> Embedder:
+    from descry.embedder import Embedder
+
     return Embedder(_stage.MODELS / "embedder", _stage.settings(Runtime).device)
 
 

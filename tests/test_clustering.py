@@ -1,4 +1,4 @@
-"""Communities by law, names and weights on toy candidates, and edits by hand."""
+"""Communities by law, names and weights on toy candidates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from descry.clustering import Descriptor, communities, descriptors, edited, profiles
+from descry.clustering import communities, descriptors, profiles
 from descry.embedding import unit
 from descry.errors import InputError
 from descry.generation import candidate_table
@@ -109,40 +109,3 @@ def test_profiles_tell_company_from_meaning() -> None:
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0)
     assert together[0] @ together[1] < alone[0] @ alone[1]
     assert together[0] @ together[2] > alone[0] @ alone[2]
-
-
-FOUND = [
-    Descriptor("battery", ("battery", "charge"), 9),
-    Descriptor("box", ("box",), 5),
-    Descriptor("hum", ("hum",), 2),
-]
-
-
-def test_edits_rename_merge_and_drop_in_place() -> None:
-    merged = edited(FOUND, merge={"box": ["hum"]})
-    assert merged == [FOUND[0], Descriptor("box", ("box", "hum"), 7)]
-    assert edited(FOUND, merge={"things": ["hum", "battery"]}) == [
-        Descriptor("things", ("hum", "battery", "charge"), 11),
-        FOUND[1],
-    ]
-    renamed = edited(FOUND, rename={"battery": "battery life"}, drop=["hum"])
-    assert [one.name for one in renamed] == ["battery life", "box"]
-    assert renamed[0].members == FOUND[0].members
-    assert edited(FOUND) == FOUND
-
-
-@pytest.mark.parametrize(
-    ("edits", "said"),
-    [
-        ({"rename": {"batery": "x"}}, "no descriptor 'batery'; did you mean battery"),
-        ({"merge": {"x": ["zzzzz"]}}, "no descriptor 'zzzzz'; there are battery, box, hum"),
-        ({"drop": ["bax"]}, "no descriptor 'bax'; did you mean box"),
-        ({"rename": {"box": "hum"}}, "that name is taken"),
-        ({"merge": {"x": []}}, "names none"),
-        ({"drop": ["battery", "box", "hum"]}, "every descriptor is dropped"),
-    ],
-)
-def test_an_edit_that_cannot_be_made_is_told_in_one_line(edits: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
-        edited(FOUND, **edits)
-    assert "\n" not in str(caught.value)

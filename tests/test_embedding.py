@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from descry.embedding import Embedder, batches, residuals, sampled, unit, whole_words
+from descry.embedder import Embedder, batches, whole_words
+from descry.embedding import residuals, sampled, unit
 from descry.errors import InputError
 
 

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from descry.clustering import Descriptor, descriptors
-from descry.embedding import Embedder, unit
+from descry.clustering import descriptors
+from descry.descriptors import Descriptor
+from descry.embedder import Embedder
+from descry.embedding import unit
 from descry.generation import candidate_table
 from descry.generation.retrieval import Retrieval
 from descry.labelling import cuts, embedding

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from descry.clustering import Descriptor
 from descry.corpus import read_reviews, sentence_table
+from descry.descriptors import Descriptor
 from descry.errors import InputError
 from descry.generation import candidate_table
 from descry.labelling import LOWEST, Labels, folds, lexical

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry import artifacts
-from descry.clustering import Descriptor
+from descry.descriptors import Descriptor
 from descry.errors import InputError
 from descry.generation import Proposals, answer_table, candidate_table, union
 from descry.generation.prompted import FIELDS, POOL, Example, Prompted, drawn_example, phrases

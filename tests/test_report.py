@@ -418,7 +418,8 @@ def test_validation_is_counted_over_its_own_exemplars(run: Run) -> None:
         labels = [int(side.labels[row, column]) for row in rows]
         count, drawn = labels.count(1), labels.count(1) + labels.count(0)
         p = hypergeom.sf(count - 1, len(known), known.sum(), drawn)
-        assert neuron.validation == cards.Bearing(count, drawn, count / drawn, count / drawn / known.mean(), p)
+        bearing = cards.Bearing(count, drawn, count / drawn, count / drawn / known.mean(), pytest.approx(p, rel=1e-9))
+        assert neuron.validation == bearing
         shown = neuron.exemplars["validation"]
         assert [one.text for one in shown] == side.sentences["text"].iloc[rows[:5]].tolist()
         assert [one.label for one in shown] == labels[:5]

@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.api import params_show
 from dvc.utils.serialize import load_yaml
 
 from descry import settings
+from stages import _parameters
 from tests.conftest import ROOT
 
 # They hold paths and checks and can refuse an input, but never change a result.
-NO_RESULT = {"descry/__init__.py", "descry/errors.py", "descry/settings.py", "stages/_stage.py", "stages/__init__.py"}
+NO_RESULT = {
+    "descry/__init__.py",
+    "descry/errors.py",
+    "descry/settings.py",
+    "stages/__init__.py",
+    "stages/_parameters.py",
+    "stages/_stage.py",
+}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ROLES = STAGES["models"]["matrix"]["role"]
 SECTIONS = settings.Section.__subclasses__()
@@ -74,6 +83,28 @@ def test_a_stage_declares_the_parameters_that_it_reads(stage: str) -> None:
 def test_no_stage_reads_parameters_behind_dvcs_back() -> None:
     for file in [ROOT / "stages" / f"{name}.py" for name in [*STAGES, "_stage", "_inputs", "_llms"]]:
         assert "yaml" not in file.read_text().replace("params.yaml", "").replace("edits.yaml", ""), file
+
+
+def addresses(stage: str) -> list[str]:
+    items = next(iter(STAGES[stage].get("matrix", {"": []}).values()))
+    return [f"{stage}@{item}" for item in items] or [stage]
+
+
+@pytest.mark.parametrize("address", [addresses(stage)[0] for stage in STAGES] + addresses("models")[1:])
+def test_a_stage_is_given_what_dvc_says_that_it_declares(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert _parameters.declared(address) == params_show(stages=address)
+
+
+def test_what_a_stage_does_not_declare_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  one:\n    matrix: {who: [x, y]}\n    cmd: run\n"
+        "    params: [a, b.c, b.d, 'e.${item.who}', none, a.none, b.c.none]\n"
+    )
+    (tmp_path / "params.yaml").write_text("a: 1e-3\nb: {c: no, d: 010, hidden: 1}\ne: {x: 1, y: 2}\nhidden: 1\n")
+    given = {"a": 1e-3, "b": {"c": "no", "d": 10}, "e": {"y": 2}}
+    assert _parameters.declared("one@y") == _parameters.declared("../dvc.yaml:one@y") == given
 
 
 def test_dependencies_point_one_way() -> None:

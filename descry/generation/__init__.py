@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+RETRIEVAL = "retrieval"
+"""The generator that is no language model."""
 COLUMNS = {"row": "int32", "candidate": "str", "score": "float32", "rank": "int16", "generator": "str"}
 """A table of candidates: the sentence (0-based row of the calibration table), the candidate, how strongly it
 applies (comparable within a generator), its rank in the sentence from 0, and who named it."""

@@ -19,9 +19,8 @@ from tqdm import tqdm
 
 from descry.embedding import Encoder, residuals, sampled, unit
 from descry.errors import InputError
-from descry.generation import Proposals, candidate_table
+from descry.generation import RETRIEVAL, Proposals, candidate_table
 
-NAME = "retrieval"
 CHUNK = 2048
 """Sentences compared with the terms at once."""
 
@@ -143,6 +142,6 @@ class Retrieval:
             [terms[term] for term in found.ravel()],
             scores.ravel(),
             np.tile(np.arange(found.shape[1]), len(rows)),
-            NAME,
+            RETRIEVAL,
         )
         return Proposals(table)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from descry.clustering import Descriptor
+from descry.descriptors import Descriptor
 
 LOWEST = -1e4
 """Score of a descriptor that nothing speaks for; no log share and no log odds come near it."""

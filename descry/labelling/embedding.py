@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from descry.clustering import Descriptor
+from descry.descriptors import Descriptor
 from descry.embedding import Encoder, residuals, sampled, unit
 from descry.labelling import Labels, cuts, links, log_shares
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from descry.clustering import Descriptor
+from descry.descriptors import Descriptor
 from descry.embedding import sampled, unit
 from descry.errors import InputError
 from descry.labelling import LOWEST, Labels, cuts, folds, links, log_shares

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from descry.clustering import Descriptor
+from descry.descriptors import Descriptor
 from descry.errors import InputError
 from descry.labelling import Labels
 from descry.llm.asking import ask

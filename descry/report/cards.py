@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
 
+from descry.assignment import gather, log_p
 from descry.report.content import Run, Side, descriptor_table
 
 REPLICATES = 0.05
@@ -112,13 +112,9 @@ def anchors(names: Sequence[str]) -> list[str]:
 
 def bearings(side: Side, neurons: np.ndarray, column: int) -> list[Bearing]:
     """What a split says of some neurons (int [n]) and one descriptor."""
-    labels = side.labels[:, column][side.rows[neurons]]
-    count, known = (labels == 1).sum(axis=1), (labels >= 0).sum(axis=1)
-    composition, prevalence = count / np.maximum(known, 1), side.prevalence[column]
-    lift = composition / prevalence if prevalence > 0 else np.zeros(len(neurons))
-    p = hypergeom.sf(count - 1, side.population[column], side.positives[column], known)
-    columns = (count.tolist(), known.tolist(), composition.tolist(), lift.tolist(), p.tolist())
-    return [Bearing(*row) for row in zip(*columns, strict=True)]
+    found = gather(side.rows[neurons], side.labels[:, [column]])
+    columns = (found.counts, found.known, found.composition, found.lift, np.exp(log_p(found)))
+    return [Bearing(*row) for row in zip(*(values[:, 0].tolist() for values in columns), strict=True)]
 
 
 def _exemplars(side: Side, neuron: int, column: int, count: int) -> list[Exemplar]:

@@ -1,0 +1,83 @@
+"""What does the default pipeline cost from nothing, and how much of that is no pass of a model?
+
+Run anywhere in the repository: python benchmarks/repro.py. Writes benchmarks/results/repro.json. The working tree is
+copied to a temporary folder and run there, with benchmarks/stopwatch on the path of every stage.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+from descry import artifacts
+
+ROOT = Path(__file__).resolve().parent.parent
+WHATS = ("seconds", "model_pass", "imports")
+
+
+def copied(folder: Path) -> None:
+    """The project as git sees it, with its uncommitted changes and without its results."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+
+def repro(folder: Path, environment: Mapping[str, str]) -> float:
+    """Seconds of `dvc repro`."""
+    start = perf_counter()
+    subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, check=True)
+    return perf_counter() - start
+
+
+def line(name: str, figures: Mapping[str, float], whole: float) -> str:
+    seconds = "".join(f"{figures[what]:>12.1f}" for what in WHATS)
+    return f"{name:<22}{seconds}{figures['seconds'] / whole:>10.3f}"
+
+
+def main() -> None:
+    load = os.getloadavg()[0]
+    with TemporaryDirectory() as temporary:
+        folder, times = Path(temporary) / "project", Path(temporary) / "times"
+        copied(folder)
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "benchmarks" / "stopwatch"),
+            "STOPWATCH": str(times),
+            "DVC_SITE_CACHE_DIR": str(Path(temporary) / "site"),
+        }
+        whole, idle = (repro(folder, environment) for _ in range(2))
+        stages: list[dict[str, Any]] = [json.loads(entry) for entry in times.read_text().splitlines()]
+    total = {what: sum(stage[what] for stage in stages) for what in WHATS}
+    print(f"\n{'':<22}" + "".join(f"{what:>12}" for what in (*WHATS, "of all")))
+    for stage in stages:
+        print(line(stage["stage"], stage, whole))
+    print(line("DVC itself", {**dict.fromkeys(WHATS, 0.0), "seconds": whole - total["seconds"]}, whole))
+    print(line("all", {**total, "seconds": whole}, whole))
+    share = 1 - total["model_pass"] / whole
+    print(f"\noutside of model passes: {share:.3f}; a second run, with nothing to do: {idle:.1f} s")
+    content = {
+        "seconds": round(whole, 1),
+        "share_outside_model": round(share, 3),
+        "noop_seconds": round(idle, 1),
+        "dvc_seconds": round(whole - total["seconds"], 1),
+        "cores": os.cpu_count(),
+        "load_before": round(load, 2),
+        "stages": {stage["stage"]: {what: round(stage[what], 2) for what in WHATS} for stage in stages},
+    }
+    artifacts.write_json(ROOT / "benchmarks" / "results" / "repro.json", content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""A stage's parameters as DVC reads them: what the stage does not declare is not there.
+
+`dvc.api.params_show(stages=...)` gives the same (tests/test_wiring.py compares), but opens the whole repository for
+it, which takes longer than many a stage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dvc.utils.serialize import load_yaml
+
+_ITEM = re.compile(r"\$\{item\.\w+\}")
+
+
+def declared(stage: str) -> dict[str, Any]:
+    """The values in params.yaml that a stage declares in dvc.yaml. stage: as DVC calls it, `name` or `name@item`."""
+    name, _, item = stage.rpartition(":")[2].partition("@")
+    keys = load_yaml("dvc.yaml")["stages"][name].get("params", [])
+    return _selected(load_yaml("params.yaml"), (_ITEM.sub(item, key) for key in keys))
+
+
+def _selected(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """The values at dotted keys, nested as they were; a key that is not there is left out."""
+    found: dict[str, Any] = {}
+    for section, _, rest in (key.partition(".") for key in keys):
+        if not rest and section in values:
+            found[section] = values[section]
+        elif isinstance(values.get(section), Mapping):
+            found[section] = found.get(section, {}) | _selected(values[section], [rest])
+    return found
