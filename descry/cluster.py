@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from queue import Empty, Queue
+from threading import Thread
+from types import TracebackType
+from typing import Any, Generic
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -17,9 +20,9 @@ from descry.engine import Item, Make, Result
 from descry.errors import InputError
 
 RETRIES = 5
-"""Deaths of each worker, without any shard done in between, that are borne."""
+"""Deaths of each worker, without any item done in between, that are borne."""
 PATIENCE = 60.0
-"""Seconds without news after which a line says what is waited for."""
+"""Seconds without a free worker after which a line says what is waited for."""
 
 
 class _Worker:
@@ -33,8 +36,7 @@ class _Worker:
 
 
 class Cluster:
-    """Workers of a Ray cluster. One that dies, alone or with its machine, is replaced, and what it was at is worked
-    on again.
+    """The workers of a Ray cluster.
 
     address: of a running cluster, or empty for one on this machine that ends with this process. workers: how many,
     at most. cpus, gpus: of each, above 0 and at least 0; a worker runs as many threads as it has cores. Errors:
@@ -42,8 +44,8 @@ class Cluster:
     """
 
     def __init__(self, address: str, workers: int, cpus: float, gpus: float) -> None:
-        self._workers, self._needs = workers, {"num_cpus": cpus, "num_gpus": gpus}
-        self._worker: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(_Worker)
+        self.workers, self.needs = workers, {"CPU": cpus, "GPU": gpus}
+        self.actor: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(_Worker)
         if ray.is_initialized():
             return
         # On a cluster, what a worker imports of this project comes from here, so that all run the same code.
@@ -61,61 +63,106 @@ class Cluster:
             ) from None
 
     def map(self, make: Make[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Each item and what came of it, as they are done.
+        """Each item and what came of it, as they are done; of the items no more are taken than are worked on.
+
+        Errors: InputError as `Crew.work`.
+        """
+        with ThreadPoolExecutor(self.workers) as threads, Crew(self, make) as crew:
+            under_way: dict[Future[Result], Item] = {}
+
+            def done() -> Iterator[tuple[Item, Result]]:
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    yield under_way.pop(future), future.result()
+
+            for item in items:
+                if len(under_way) == self.workers:
+                    yield from done()
+                under_way[threads.submit(crew.work, item)] = item
+            while under_way:
+                yield from done()
+
+
+class Crew(Generic[Item, Result]):
+    """Workers that have made the same thing, a loaded model for example; whichever is free takes the next item. One
+    that dies, alone or with its machine, is replaced, and another takes what it was at."""
+
+    def __init__(self, cluster: Cluster, make: Make[Item, Result]) -> None:
+        self._cluster, self._make = cluster, ray.put(make)
+        self._workers: list[Any] = []
+        self._free: Queue[Any] = Queue()
+        self._deaths, self._over = 0, False
+        for _ in range(cluster.workers):
+            self._hire()
+
+    def __enter__(self) -> Crew[Item, Result]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over = True
+        self._free.put(InputError("the work was broken off"))  # for threads that still wait for a worker
+        for worker in self._workers:
+            ray.kill(worker)
+
+    def work(self, item: Item) -> Result:
+        """What comes of an item; may be called by as many threads as there are workers.
 
         Errors: InputError as raised by the work, or where workers die again and again.
         """
-        queue, again, idle = iter(items), deque[Item](), list[Any]()
-        tasks: dict[Any, tuple[Any, Item | None]] = {}  # by what is waited for: a worker, and its item once it has one
-        made, deaths = ray.put(make), 0
-
-        def start() -> None:
-            worker = self._worker.remote()
-            tasks[worker.make.remote(made)] = worker, None
-
-        def employ(worker: Any) -> None:
-            item = again.popleft() if again else next(queue, None)
-            if item is None:
-                idle.append(worker)
-            else:
-                tasks[worker.work.remote(item)] = worker, item
-
-        for _ in range(self._workers):
-            start()
-        try:
-            while again or not idle or any(item is not None for _, item in tasks.values()):
-                worker, item = tasks.pop(ready := self._ready(list(tasks)))
-                try:
-                    result = ray.get(ready)
-                except RayActorError as error:
-                    deaths += 1
-                    if deaths > RETRIES * self._workers:
-                        raise InputError(f"workers of the Ray cluster die again and again: {error}") from None
-                    start()
-                    if item is not None:
-                        again.append(item)
-                        if idle:
-                            employ(idle.pop())
-                    continue
-                except RayTaskError as error:
-                    if isinstance(error.cause, InputError):
-                        raise InputError(str(error.cause)) from None
-                    raise
-                employ(worker)
-                if item is not None:
-                    deaths = 0
-                    yield item, result
-        finally:
-            for worker in [*idle, *(worker for worker, _ in tasks.values())]:
-                ray.kill(worker)
-
-    def _ready(self, waiting: list[Any]) -> Any:
         while True:
-            ready, _ = ray.wait(waiting, num_returns=1, timeout=PATIENCE)
-            if ready:
-                return ready[0]
-            print(
-                f"descry: waiting for the Ray cluster: a worker needs {self._needs}, free there is "
-                f"{ray.available_resources()}",  # type: ignore[no-untyped-call]
-                file=sys.stderr,
-            )
+            worker = self._next()
+            try:
+                result: Result = ray.get(worker.work.remote(item))
+            except RayActorError as error:
+                self._died(error)
+            except RayTaskError as error:
+                self._free.put(worker)
+                raise _cause(error) from None
+            else:
+                self._deaths = 0
+                self._free.put(worker)
+                return result
+
+    def _hire(self) -> None:
+        worker = self._cluster.actor.remote()
+        self._workers.append(worker)
+
+        def load() -> None:
+            try:
+                ray.get(worker.make.remote(self._make))
+                self._free.put(worker)
+            except RayActorError as error:
+                self._died(error)
+            except RayTaskError as error:
+                self._free.put(_cause(error))
+
+        Thread(target=load, daemon=True).start()
+
+    def _died(self, error: RayActorError) -> None:
+        if self._over:
+            return
+        self._deaths += 1
+        if self._deaths > RETRIES * self._cluster.workers:
+            self._free.put(InputError(f"workers of the Ray cluster die again and again: {str(error).splitlines()[0]}"))
+        else:
+            self._hire()
+
+    def _next(self) -> Any:
+        while True:
+            try:
+                worker = self._free.get(timeout=PATIENCE)
+            except Empty:
+                there = ray.available_resources()  # type: ignore[no-untyped-call]
+                print(
+                    f"descry: waiting for the Ray cluster: a worker needs {self._cluster.needs}, free is {there}",
+                    file=sys.stderr,
+                )
+                continue
+            if isinstance(worker, Exception):
+                self._free.put(worker)
+                raise worker
+            return worker
+
+
+def _cause(error: RayTaskError) -> Exception:
+    """What was raised on the worker: an InputError as it was, anything else with its traceback there."""
+    return InputError(str(error.cause)) if isinstance(error.cause, InputError) else error

@@ -14,10 +14,8 @@ from descry.devices import usable
 from descry.embedding import unit
 from descry.errors import InputError
 
-BATCH_CHARACTERS = 4096
-"""A batch holds at most this many characters, padding included: about 1,024 tokens of English."""
-
-
+CHARACTERS_A_TOKEN = 4
+"""Of English text, about."""
 _WORD_STARTS = ("▁", "Ġ")
 _CONTINUES = "##"
 _WORD_END = "</w>"
@@ -61,7 +59,9 @@ class Embedder:
     safetensors alone, nothing is fetched and no code of the folder is run. Errors: InputError.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, device: str = "cpu", batch_tokens: int = 1024) -> None:
+        """batch_tokens: tokens of a batch, padding included, about."""
+        self._characters = CHARACTERS_A_TOKEN * batch_tokens
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: no model there (no config.json); check `models.embedder`")
         if not any(folder.rglob("*.safetensors")):
@@ -80,12 +80,12 @@ class Embedder:
             raise InputError(f"{folder}: not a sentence encoder ({reason}); choose another") from error
         self._model.eval()
 
-    def encode(self, texts: Sequence[str], description: str = "embedding") -> np.ndarray:
-        """Unit vectors of the texts, float32 [texts, width], in their order, behind a progress bar."""
+    def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
+        """Unit vectors of the texts, float32 [texts, width], in their order; behind a progress bar if it has a name."""
         width = self._model.get_embedding_dimension() or 0
         vectors = np.zeros((len(texts), width), dtype=np.float32)
-        with tqdm(total=len(texts), desc=description, unit="text", disable=not texts) as bar:
-            for rows in batches([len(text) + 8 for text in texts], BATCH_CHARACTERS):
+        with tqdm(total=len(texts), desc=description, unit="text", disable=not description) as bar:
+            for rows in batches([len(text) + 8 for text in texts], self._characters):
                 vectors[rows] = self._model.encode(
                     [texts[row] for row in rows], batch_size=len(rows), show_progress_bar=False
                 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,20 +24,12 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _code() -> str:
-    """A digest of all modules of this project that have been imported."""
-    files = {
-        name: digest(Path(str(module.__file__)))
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] == "descry" and getattr(module, "__file__", None)
-    }
-    return json.dumps(files, sort_keys=True)
-
-
 def fingerprint(ingredients: Mapping[str, Any]) -> str:
-    """A key, 32 hexadecimal digits, of all that went into a computation: what is given (JSON can hold it), this
-    project's code as far as it has been imported, and the libraries' versions."""
-    whole = {"given": ingredients, "code": _code(), "libraries": {name: version(name) for name in LIBRARIES}}
+    """A key, 32 hexadecimal digits, of all that goes into a computation: what is given (JSON can hold it), the code of
+    this library, and the versions of others."""
+    root = Path(__file__).parent
+    code = {str(path.relative_to(root)): digest(path) for path in root.rglob("*.py")}
+    whole = {"given": ingredients, "code": code, "libraries": {name: version(name) for name in LIBRARIES}}
     return hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

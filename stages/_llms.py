@@ -11,13 +11,13 @@ from descry.errors import InputError
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Client
 from descry.llm.prompts import Prompt
-from descry.settings import Asking, Llms, LocalLlm
-from stages import _stage
+from descry.settings import Asking, Llms, LocalLlm, Sharding
+from stages import _shards, _stage
 
 PROMPTS = Path("prompts")
 
 
-def client(name: str, llms: Llms, asking: Asking) -> Client:
+def client(name: str, llms: Llms, asking: Asking, sharding: Sharding) -> Client:
     """The language model of that name. Errors: InputError where there is none, or its weights are not there."""
     chosen = llms.entries.get(name)
     if chosen is None:
@@ -25,14 +25,19 @@ def client(name: str, llms: Llms, asking: Asking) -> Client:
         raise InputError(f"params.yaml: no language model {name!r} in llms (there: {known})")
     options = chosen.model_dump(exclude={"client"})
     if isinstance(chosen, LocalLlm):
-        from descry.llm.local import LocalModel
-
-        folder = _stage.MODELS / "llms" / name
+        folder = (_stage.MODELS / "llms" / name).absolute()
         if not folder.is_dir():
             raise InputError(f"params.yaml: llms.{name} runs on this machine: name its weights in models.llms.{name}")
         files = artifacts.read_json(folder / "manifest.json")["files"]
         weights = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        return LocalModel(folder, name=name, revision=weights, **options)
+        options |= {"name": name, "revision": weights}
+        if sharding.engine == "ray":
+            from descry.llm.remote import ModelSource, RemoteModel
+
+            return RemoteModel(_shards.cluster(sharding), ModelSource(folder, options))
+        from descry.llm.local import LocalModel
+
+        return LocalModel(folder, **options)
     from descry.llm.server import Server
 
     return Server(name=name, parallel=asking.concurrency, timeout=asking.timeout, retries=asking.retries, **options)

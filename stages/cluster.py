@@ -12,7 +12,7 @@ def main() -> None:
     settings, runtime = _stage.settings(Cluster), _stage.settings(Runtime)
     edits = parse_edits(_stage.EDITS.read_text(encoding="utf-8"), str(_stage.EDITS))
     candidates = artifacts.read_table(_stage.CANDIDATES, "candidates")
-    embedder = Embedder(_stage.MODELS / "embedder", runtime.device)
+    embedder = Embedder(_stage.MODELS / "embedder", runtime.device, runtime.batch_tokens)
     found = edited(descriptors(candidates, embedder, **settings.model_dump()), **edits.model_dump())
     artifacts.write_json(_stage.DESCRIPTORS, {"descriptors": [vars(descriptor) for descriptor in found]})
     print(f"{len(found)} descriptors: {', '.join(descriptor.name for descriptor in found)}")

@@ -5,7 +5,7 @@ import sys
 from descry import artifacts
 from descry.activations import Reader, gathered
 from descry.settings import Extract, Runtime, Sharding
-from stages import _shards, _stage
+from stages import _corpus, _shards, _stage
 
 TARGET = (_stage.MODELS / "target").absolute()
 
@@ -13,7 +13,7 @@ TARGET = (_stage.MODELS / "target").absolute()
 def main() -> None:
     split = sys.argv[1]
     settings, runtime, sharding = _stage.settings(Extract), _stage.settings(Runtime), _stage.settings(Sharding)
-    corpus = _shards.Corpus(split, sharding.shard)
+    corpus = _corpus.Corpus(split, sharding.shard)
     probe_rows = corpus.sample(settings.probe, key=split)
     options = {
         "poolings": (settings.pooling, *settings.also),

@@ -5,29 +5,29 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from descry import artifacts
-from descry.generation import RETRIEVAL, Generator, union
+from descry.embedding import Encoder
+from descry.generation import RETRIEVAL, Generator, Proposals, union
 from descry.generation.prompted import FIELDS, Example, Prompted, drawn_example
-from descry.settings import Asking, Generate, Llms, Runtime
-from stages import _llms, _stage
+from descry.settings import Asking, Generate, Llms, Runtime, Sharding
+from stages import _encoder, _llms, _stage
 
 if TYPE_CHECKING:
     from descry.generation.retrieval import Retrieval
 
 
-def main() -> None:
-    settings, runtime = _stage.settings(Generate), _stage.settings(Runtime)
-    llms, asking = _stage.settings(Llms), _stage.settings(Asking)
-    sentences = artifacts.read_table(_stage.SENTENCES / "calibration.parquet", "sentences")
+def proposed(sentences: pd.DataFrame, encoder: Encoder, sharding: Sharding) -> Proposals:
+    """What the generators propose."""
+    settings, llms, asking = _stage.settings(Generate), _stage.settings(Llms), _stage.settings(Asking)
 
     @cache
     def retrieval() -> Retrieval:
-        from descry.embedder import Embedder
         from descry.generation.retrieval import Retrieval
 
-        embedder = Embedder(_stage.MODELS / "embedder", runtime.device)
         return Retrieval(
-            embedder, per_sentence=settings.per_sentence, sample=settings.sample, **settings.retrieval.model_dump()
+            encoder, per_sentence=settings.per_sentence, sample=settings.sample, **settings.retrieval.model_dump()
         )
 
     @cache
@@ -45,7 +45,7 @@ def main() -> None:
         if name == RETRIEVAL:
             return retrieval()
         return Prompted(
-            _llms.client(name, llms, asking),
+            _llms.client(name, llms, asking, sharding),
             _llms.answers(asking),
             _llms.prompt("generate", FIELDS),
             example(),
@@ -55,9 +55,16 @@ def main() -> None:
             max_tokens=settings.prompted.max_tokens,
         )
 
-    found = union([generator(name).propose(sentences) for name in settings.generators])
-    artifacts.write_table(_stage.CANDIDATES, found.candidates, "candidates")
-    artifacts.write_table(_stage.ANSWERS, found.answers, "answers")
+    return union([generator(name).propose(sentences) for name in settings.generators])
+
+
+def main() -> None:
+    sentences = artifacts.read_table(_stage.SENTENCES / "calibration.parquet", "sentences")
+    sharding = _stage.settings(Sharding)
+    with _encoder.encoder("generate", _stage.settings(Runtime), sharding) as encoder:
+        found = proposed(sentences, encoder, sharding)
+        artifacts.write_table(_stage.CANDIDATES, found.candidates, "candidates")
+        artifacts.write_table(_stage.ANSWERS, found.answers, "answers")
     for name, part in found.candidates.groupby("generator"):
         print(f"{name}: {len(part)} candidates, {part['candidate'].nunique()} different")
 

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 from descry import artifacts
 from descry.descriptors import Descriptor
 from descry.labelling import Labeller, Labels
-from descry.settings import Asking, Label, Llms, Runtime
-from stages import _llms, _stage
+from descry.settings import Asking, Label, Llms, Runtime, Sharding
+from stages import _encoder, _llms, _stage
 
 if TYPE_CHECKING:
-    from descry.embedder import Embedder
+    from descry.embedding import Encoder
     from descry.labelling.distil import Distiller
     from descry.labelling.prompted import Teacher
-
-
-def _embedder() -> Embedder:
-    from descry.embedder import Embedder
-
-    return Embedder(_stage.MODELS / "embedder", _stage.settings(Runtime).device)
 
 
 def _teacher(way: str, settings: Label) -> Teacher:
@@ -28,7 +22,7 @@ def _teacher(way: str, settings: Label) -> Teacher:
 
     asking, options = _stage.settings(Asking), settings.prompted
     asker = prompted.Asker(
-        _llms.client(options.llm, _stage.settings(Llms), asking),
+        _llms.client(options.llm, _stage.settings(Llms), asking, _stage.settings(Sharding)),
         _llms.answers(asking),
         _llms.prompt("label_again", prompted.AGAIN_FIELDS),
         settings.max_missing,
@@ -38,18 +32,18 @@ def _teacher(way: str, settings: Label) -> Teacher:
     return prompted.EachTeacher(asker, _llms.prompt("label_each", prompted.EACH_FIELDS), options.threshold)
 
 
-def _distiller(settings: Label) -> Distiller:
+def _distiller(settings: Label, encoder: Encoder) -> Distiller:
     from descry.labelling.distil import Distiller
 
     options = settings.distil
-    return Distiller(_teacher(options.teacher, settings), _embedder(), options.sample, options.seed)
+    return Distiller(_teacher(options.teacher, settings), encoder, options.sample, options.seed)
 
 
-def _labeller(name: str, settings: Label) -> Labeller:
+def _labeller(name: str, settings: Label, encoder: Encoder) -> Labeller:
     if name == "embedding":
         from descry.labelling.embedding import EmbeddingLabeller
 
-        return EmbeddingLabeller(_embedder(), **settings.embedding.model_dump())
+        return EmbeddingLabeller(encoder, **settings.embedding.model_dump())
     if name == "lexical":
         from descry.labelling.lexical import LexicalLabeller
 
@@ -72,15 +66,17 @@ def main() -> None:
         for entry in artifacts.read_json(_stage.DESCRIPTORS)["descriptors"]
     ]
     names = [descriptor.name for descriptor in descriptors]
-    found: list[Labels]
-    if name == "distil":
-        found, agreed = _distiller(settings).distilled(calibration, [validation], names)
-        artifacts.write_table(_stage.LABELS / opinion / "agreement.parquet", agreed, "agreement")
-    else:
-        found = _labeller(name, settings).labels(calibration, [validation], candidates, descriptors)
     meta = {"descriptors": names, "labeller": name}
+    found: list[Labels]
+    with _encoder.encoder(f"label-{opinion}", _stage.settings(Runtime), _stage.settings(Sharding)) as encoder:
+        if name == "distil":
+            found, agreed = _distiller(settings, encoder).distilled(calibration, [validation], names)
+            artifacts.write_table(_stage.LABELS / opinion / "agreement.parquet", agreed, "agreement")
+        else:
+            found = _labeller(name, settings, encoder).labels(calibration, [validation], candidates, descriptors)
+        for split, labels in zip(_stage.SPLITS, found, strict=True):
+            artifacts.write_arrays(_stage.LABELS / opinion / f"{split}.safetensors", vars(labels), "labels", meta)
     for split, labels in zip(_stage.SPLITS, found, strict=True):
-        artifacts.write_arrays(_stage.LABELS / opinion / f"{split}.safetensors", vars(labels), "labels", meta)
         missing = (labels.labels < 0).mean()
         print(
             f"{name}, {split}: {(labels.labels == 1).sum(axis=1).mean():.2f} labels a sentence"

@@ -12,7 +12,7 @@ from descry.descriptors import Descriptor
 from descry.embedding import Encoder, residuals, sampled, unit
 from descry.labelling import Labels, cuts, links, log_shares
 
-CHUNK = 2048
+CHUNK = 512
 """Sentences compared with the reference at once."""
 
 

@@ -1,0 +1,71 @@
+"""The sentence encoder at work on a corpus: in shards, on any engine, and going on where it was broken off."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from descry.artifacts import read_arrays, write_arrays
+from descry.embedding import Encoder
+from descry.engine import Engine
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """Gives what encodes a shard, on any machine that sees the encoder's folder.
+
+    folder: absolute; device and batch_tokens: as `embedder.Embedder` takes them.
+    """
+
+    folder: Path
+    device: str
+    batch_tokens: int
+
+    def load(self) -> Encoder:
+        """The encoder, loaded once in a process."""
+        return _loaded(self)
+
+    def __call__(self) -> Callable[[Sequence[str]], np.ndarray]:
+        return self.load().encode
+
+
+@cache
+def _loaded(source: EncoderSource) -> Encoder:
+    from descry.embedder import Embedder
+
+    return Embedder(source.folder, source.device, source.batch_tokens)
+
+
+class ShardedEncoder:
+    """An encoder that works in shards of so many texts, on any engine; those done are kept in a folder, by content."""
+
+    def __init__(self, source: EncoderSource, engine: Engine, shard: int, folder: Path) -> None:
+        """folder: its name must stand for the encoder's weights and settings."""
+        self._source, self._engine, self._shard, self._folder = source, engine, shard, folder
+
+    def encode(self, texts: Sequence[str], description: str = "embedding") -> np.ndarray:
+        """Unit vectors of the texts, float32 [texts, width], in their order, behind a progress bar."""
+        shards = [tuple(texts[start : start + self._shard]) for start in range(0, len(texts), self._shard)]
+        files = {shard: self._folder / f"{_content(shard)}.safetensors" for shard in shards}
+        missing = [shard for shard in files if not files[shard].exists()]
+        done = sum(len(shard) for shard in shards) - sum(len(shard) for shard in missing)
+        with tqdm(total=len(texts), initial=done, desc=description, unit="text", disable=not texts) as bar:
+            for shard, vectors in self._engine.map(self._source, missing):
+                write_arrays(files[shard], {"vectors": vectors}, "vectors", {})
+                bar.update(len(shard))
+        return np.concatenate([read_arrays(files[shard], "vectors")[0]["vectors"] for shard in shards])
+
+    def words(self) -> list[str]:
+        """Whole words that the encoder knows, most frequent first."""
+        return self._source.load().words()
+
+
+def _content(texts: Sequence[str]) -> str:
+    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
