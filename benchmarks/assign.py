@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from descry import artifacts
-from descry.assignment import Rule, assign, gather, table
+from descry.assignment import Rule, assign_by, gather, table
 
 NEURONS, DESCRIPTORS, EXEMPLARS, SENTENCES = 36_864, 300, 100, 100_000
 RULES: tuple[Rule, ...] = ("enrichment", "composition")
@@ -32,7 +32,7 @@ def main() -> None:
     rows, labels = world(np.random.default_rng(0))
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, perf_counter()
     evidence = gather(rows, labels)
-    findings = {rule: assign(evidence, rule=rule) for rule in RULES}
+    findings = assign_by(RULES, evidence)
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // 12)
     pairs = table(findings, layer + 1, index, [f"descriptor {number}" for number in range(DESCRIPTORS)])
     seconds = perf_counter() - began

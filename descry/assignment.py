@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,20 +48,20 @@ class Evidence:
 def gather(rows: np.ndarray, labels: np.ndarray) -> Evidence:
     """Count labels over exemplar sets: one sparse matrix product.
 
-    rows: int [neurons, k], the exemplars of each neuron, -1 for none; labels: int8 [sentences, descriptors], 1, 0
-    or -1 (missing). A missing label is left out of every count.
+    rows: int [neurons, k], the exemplars of each neuron, -1 for none, k below 2**15; labels: int8 [sentences,
+    descriptors], 1, 0 or -1 (missing). A missing label is left out of every count.
     """
     present = rows >= 0
     sizes = present.sum(axis=1)
     membership = csr_array(
-        (np.ones(sizes.sum(), np.float32), rows[present], np.concatenate([[0], np.cumsum(sizes)])),
+        (np.ones(sizes.sum(), np.int16), rows[present], np.concatenate([[0], np.cumsum(sizes)])),
         shape=(len(rows), len(labels)),
     )
-    counts = (membership @ (labels == 1).astype(np.float32)).astype(np.int32)
+    counts = (membership @ (labels == 1).astype(np.int16)).astype(np.int32)
     missing = labels < 0
     known = np.repeat(sizes[:, None], labels.shape[1], axis=1).astype(np.int32)
     if missing.any():
-        known -= (membership @ missing.astype(np.float32)).astype(np.int32)
+        known -= (membership @ missing.astype(np.int16)).astype(np.int32)
     return Evidence(counts, known, (labels == 1).sum(0), (~missing).sum(0))
 
 
@@ -87,8 +87,8 @@ def log_tail(population: int, positives: int, draws: int) -> np.ndarray:
 
 
 class _Cells:
-    """The distinct (descriptor, known exemplars, count) of some evidence, and where each stands: everything that is
-    computed from the three is computed once for each."""
+    """The distinct (descriptor, known exemplars, count) of some evidence: everything that is computed from the three is
+    computed once for each. column, known, count: int64 [cells]; times: how often each stands in the evidence."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -97,16 +97,16 @@ class _Cells:
         codes, distinct = pd.factorize((((column * base) + evidence.known) * base + evidence.counts).ravel())
         self._where = codes.reshape(evidence.counts.shape)
         self.times = np.bincount(codes, minlength=len(distinct))
-        drawn, self._count = np.divmod(distinct, base)
-        self._column, self._known = np.divmod(drawn, base)
+        drawn, self.count = np.divmod(distinct, base)
+        self.column, self.known = np.divmod(drawn, base)
 
     def look_up(self, table: Callable[[int, int, int], np.ndarray]) -> np.ndarray:
         """table(population, positives, known)[count] of every cell: float64 [cells]."""
-        out = np.empty(len(self._count))
+        out = np.empty(len(self.count))
         population, positives = self._evidence.population.tolist(), self._evidence.positives.tolist()
-        for column, known in np.unique(np.stack([self._column, self._known]), axis=1).T.tolist():
-            cells = np.flatnonzero((self._column == column) & (self._known == known))
-            out[cells] = table(population[column], positives[column], known)[self._count[cells]]
+        for column, known in np.unique(np.stack([self.column, self.known]), axis=1).T.tolist():
+            cells = np.flatnonzero((self.column == column) & (self.known == known))
+            out[cells] = table(population[column], positives[column], known)[self.count[cells]]
         return out
 
     def spread(self, values: np.ndarray) -> np.ndarray:
@@ -167,36 +167,52 @@ class Findings:
         return Findings(own, *(a[neurons] for a in (self.log_p, self.log_q, self.strength, self.assigned)))
 
 
-def assign(
+def assign_by(
+    rules: Sequence[Rule],
     evidence: Evidence,
     *,
-    rule: Rule = "enrichment",
     alpha: float = 0.05,
     min_lift: float = 1.5,
     min_count: int = 3,
     tau: float = 0.3,
-) -> Findings:
-    """Assign descriptors to neurons.
+) -> dict[Rule, Findings]:
+    """Assign descriptors to neurons, by each of some rules.
 
     enrichment: q <= alpha, lift >= min_lift and count >= min_count; ranked by -log10 p, which orders a
     neuron's descriptors as q does and also where q is flat. composition (the paper's rule, our reading):
     composition >= tau; ranked by composition.
     """
     cells = _Cells(evidence)
-    of_cells = cells.look_up(log_tail)
-    log_ps = cells.spread(of_cells)
-    log_qs = cells.spread(benjamini_hochberg(of_cells, cells.times))
-    if rule == "composition":
-        strength, assigned = evidence.composition, evidence.composition >= tau
-    else:
-        strength = -log_ps / np.log(10)
-        assigned = (log_qs <= np.log(alpha)) & (evidence.lift >= min_lift) & (evidence.counts >= min_count)
-    return Findings(evidence, log_ps, log_qs, strength, assigned)
+    log_p = cells.look_up(log_tail)
+    log_q = benjamini_hochberg(log_p, cells.times)
+    composition = cells.count / np.maximum(cells.known, 1)
+    prevalence = np.where(evidence.prevalence > 0, evidence.prevalence, np.inf)[cells.column]
+    enriched = (log_q <= np.log(alpha)) & (composition / prevalence >= min_lift) & (cells.count >= min_count)
+    ruled = {"enrichment": (-log_p / np.log(10), enriched), "composition": (composition, composition >= tau)}
+    tested = cells.spread(log_p), cells.spread(log_q)
+    return {rule: Findings(evidence, *tested, *map(cells.spread, ruled[rule])) for rule in rules}
+
+
+def assign(evidence: Evidence, *, rule: Rule = "enrichment", **thresholds: Any) -> Findings:
+    """`assign_by` one rule."""
+    return assign_by([rule], evidence, **thresholds)[rule]
 
 
 def ranking(strength: np.ndarray) -> np.ndarray:
     """Columns of every row, strongest first; ties go to the lower column. int64, same shape."""
     return np.argsort(-strength, axis=1, kind="stable")
+
+
+def ranks(neuron: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The place of each pair among its neuron's, strongest first, from 1; ties in the order given. int16 [pairs].
+
+    neuron: int [pairs], ascending; strength: float [pairs].
+    """
+    order = np.lexsort((-strength, neuron))
+    first = np.searchsorted(neuron, neuron)
+    out = np.empty(len(neuron), dtype=np.int16)
+    out[order] = np.arange(len(neuron)) - first + 1
+    return out
 
 
 def table(findings: dict[Rule, Findings], layer: np.ndarray, index: np.ndarray, names: list[str]) -> pd.DataFrame:
@@ -207,28 +223,27 @@ def table(findings: dict[Rule, Findings], layer: np.ndarray, index: np.ndarray, 
     """
     first = next(iter(findings.values()))
     neuron, column = np.nonzero(np.logical_or.reduce([f.assigned for f in findings.values()]))
-    evidence = first.evidence
+    count, known = first.evidence.counts[neuron, column], first.evidence.known[neuron, column]
+    composition, prevalence = count / np.maximum(known, 1), first.evidence.prevalence[column]
     out = pd.DataFrame(
         {
             "layer": layer[neuron],
             "index": index[neuron],
             "descriptor": pd.Series([names[c] for c in column], dtype="str"),
-            "count": evidence.counts[neuron, column],
-            "known": evidence.known[neuron, column],
-            "composition": evidence.composition[neuron, column],
-            "prevalence": evidence.prevalence[column],
-            "lift": evidence.lift[neuron, column],
+            "count": count,
+            "known": known,
+            "composition": composition,
+            "prevalence": prevalence,
+            "lift": composition / np.where(prevalence > 0, prevalence, np.inf),
             "p": np.exp(first.log_p[neuron, column]),
             "q": np.exp(first.log_q[neuron, column]),
         }
     )
     for rule, found in findings.items():
-        place = np.empty(found.strength.shape, dtype=np.int16)
-        order = ranking(np.where(found.assigned, found.strength, -1.0))
-        np.put_along_axis(place, order, np.arange(1, order.shape[1] + 1, dtype=np.int16)[None, :], axis=1)
         chosen = found.assigned[neuron, column]
-        out[f"{rule}_assigned"] = chosen
-        out[f"{rule}_rank"] = np.where(chosen, place[neuron, column], 0).astype(np.int16)
+        place = np.zeros(len(neuron), dtype=np.int16)
+        place[chosen] = ranks(neuron[chosen], found.strength[neuron, column][chosen])
+        out[f"{rule}_assigned"], out[f"{rule}_rank"] = chosen, place
     unranked = out["enrichment_rank"].where(out["enrichment_assigned"], len(names) + 1)
     order = np.lexsort((-out["composition"], unranked, out["index"], out["layer"]))
     return out.iloc[order].reset_index(drop=True)

@@ -3,7 +3,7 @@
 import sys
 
 from descry import artifacts
-from descry.assignment import Rule, assign, gather, table
+from descry.assignment import Rule, assign_by, gather, table
 from descry.errors import InputError
 from descry.settings import Assign
 from stages import _stage
@@ -28,9 +28,7 @@ def main() -> None:
             "would have the same exemplars; lower it"
         )
     evidence = gather(activations.exemplars(settings.exemplars), labels["labels"])
-    findings = {
-        rule: assign(evidence, **settings.model_dump(exclude={"rule", "exemplars"}), rule=rule) for rule in RULES
-    }
+    findings = assign_by(RULES, evidence, **settings.model_dump(exclude={"rule", "exemplars"}))
     pairs = table(findings, activations.layer, activations.index, named["descriptors"])
     artifacts.write_table(_stage.ASSIGNMENTS / f"{split}.parquet", pairs, "assignments")
     print(f"{split}: {int(findings[settings.rule].described.sum())} of {len(activations.layer)} neurons described")
