@@ -1,0 +1,118 @@
+"""The same work on a real Ray cluster of two nodes on this machine, and what it bears."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster as Nodes
+
+import tests
+from descry.activations import Reader, gathered, shards
+from descry.artifacts import Activations
+from descry.cluster import RETRIES, Cluster
+from descry.engine import Engine, Local
+from descry.errors import InputError
+from tests.test_activations import TEXTS
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """A head and another node, of one core each."""
+    found = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    found.add_node(num_cpus=1)
+    yield found
+    ray.shutdown()
+    found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: Nodes) -> Cluster:
+    ray.init(address=nodes.address, log_to_driver=False, runtime_env={"py_modules": [tests]})
+    return Cluster(nodes.address, workers=2, cpus=1.0, gpus=0.0)
+
+
+def extracted(engine: Engine, folder: Path) -> list[Activations]:
+    texts = [f"{text} {other}" for text in TEXTS for other in TEXTS]
+    probe = np.arange(0, len(texts), 3)
+    options = (("poolings", ("mean", "max")), ("top_k", 5), ("batch_tokens", 40))
+    pieces = (texts[start : start + 4] for start in range(0, len(texts), 4))
+    return gathered(engine, Reader(folder, "cpu", "float32", options), shards(pieces, probe), probe, len(texts))
+
+
+def test_a_cluster_gives_the_same_bytes(cluster: Cluster, tiny_bert: Path) -> None:
+    for one, other in zip(extracted(Local(), tiny_bert), extracted(cluster, tiny_bert), strict=True):
+        for field in fields(Activations):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Squares a number; a worker that meets `bad` dies of it, the first `times` times."""
+
+    marks: Path
+    bad: int = -1
+    times: int = 0
+    seconds: float = 0.0
+
+    def __call__(self) -> Callable[[int], int]:
+        return self.square
+
+    def square(self, number: int) -> int:
+        time.sleep(self.seconds)
+        (self.marks / f"{number}-{os.getpid()}").touch()
+        if number == self.bad and len(list(self.marks.glob(f"{number}-*"))) <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number < 0:
+            raise InputError(f"{number} is negative")
+        return number * number
+
+
+@pytest.mark.parametrize("bad", [0, 7, 19])
+def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Cluster, tmp_path: Path, bad: int) -> None:
+    found = list(cluster.map(Squares(tmp_path, bad, times=2), range(20)))
+    assert sorted(found) == [(number, number * number) for number in range(20)]
+    assert len(list(tmp_path.glob(f"{bad}-*"))) == 3
+
+
+def test_both_workers_work_and_items_are_taken_as_they_are_needed(cluster: Cluster, tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    for done, _ in enumerate(cluster.map(Squares(tmp_path, seconds=0.1), items())):
+        assert len(taken) <= done + 1 + 2 * cluster.workers
+    assert len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) == 2
+
+
+def test_what_cannot_be_borne_ends_in_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^-3 is negative$"):
+        list(cluster.map(Squares(tmp_path), [1, 2, -3, 4]))
+    with pytest.raises(InputError, match="die again and again") as caught:
+        list(cluster.map(Squares(tmp_path, bad=5, times=10**6), range(6)))
+    assert "\n" not in str(caught.value)
+    assert len(list(tmp_path.glob("5-*"))) == RETRIES * cluster.workers + 1
+
+
+def test_a_model_that_does_not_load_ends_in_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not load"):
+        extracted(cluster, tmp_path)
+
+
+def test_a_node_killed_in_the_middle_loses_nothing(nodes: Nodes, cluster: Cluster, tmp_path: Path) -> None:
+    found = []
+    for pair in cluster.map(Squares(tmp_path, seconds=0.2), range(30)):
+        found.append(pair)
+        if len(found) == 6:
+            nodes.remove_node(next(node for node in nodes.worker_nodes), allow_graceful=False)
+    assert sorted(found) == [(number, number * number) for number in range(30)]
