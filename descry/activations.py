@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from descry.batching import token_batches
 from descry.devices import DTYPES, usable
 from descry.errors import InputError
 from descry.exemplars import Moments, Probe, TopK
-from descry.neurons import Site, ffn_sites
+from descry.forward import Finished, Stack, first, is_encoder_decoder, watch
+from descry.neurons import Kind, Site, causal, find
 
 SHARD = 4096
 
@@ -67,10 +70,21 @@ def probe_sample(ids: Sequence[str], size: int, key: str) -> np.ndarray:
 class Target:
     """A model whose neurons are read: tokenizer, weights, sites."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> None:
-        """folder: a local model folder with safetensors weights. Errors: InputError where it cannot load or the device
-        is not there."""
-        self.device = usable(device)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        site: Kind = "ffn",
+        stack: Stack = "encoder",
+        layers: Sequence[int] | None = None,
+        modules: str = "",
+    ) -> None:
+        """folder: a local model folder with safetensors weights. site, stack, layers, modules: which neurons, as
+        `neurons.find` takes them. Errors: InputError where it cannot load, the device is not there, or it has no such
+        neurons."""
+        self.device, self.stack = usable(device), stack
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -79,7 +93,11 @@ class Target:
             reason = str(error).splitlines()[0]
             raise InputError(f"{folder}: the target model does not load: {reason}") from error
         self.model: Any = model.eval().to(self.device)
-        self.sites: list[Site] = ffn_sites(self.model)
+        self._find = partial(find, site=site, stack=stack, layers=layers, modules=modules)
+        self.sites: list[Site] = self._find(self.model)
+        bos = self.tokenizer.bos_token_id
+        adds = bos in self.tokenizer("")["input_ids"]
+        self._bos = [bos] if bos is not None and not adds and causal(self.model) else []
 
     @property
     def widths(self) -> list[int]:
@@ -87,17 +105,37 @@ class Target:
         return [site.width for site in self.sites]
 
     def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
-        """Token ids and special-token masks, cut to the model's longest input."""
-        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
-        out = self.tokenizer(list(texts), truncation=True, max_length=longest, return_special_tokens_mask=True)
-        return out["input_ids"], out["special_tokens_mask"]
+        """Token ids and special-token masks, cut to the model's longest input. Special are the tokens that the
+        tokenizer adds, and those of its start, end, padding and mask; a causal model reads its BOS first in any case,
+        since the first token soaks up attention."""
+        out = self.tokenizer(
+            list(texts), truncation=True, max_length=self._longest(), return_special_tokens_mask=True, verbose=False
+        )
+        known = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep", "pad", "mask")}
+        special = known - {self.tokenizer.unk_token_id}
+        marks = [
+            [int(mark or token in special) for token, mark in zip(*pair, strict=True)]
+            for pair in zip(out["input_ids"], out["special_tokens_mask"], strict=True)
+        ]
+        return [self._bos + ids for ids in out["input_ids"]], [[1] * len(self._bos) + mark for mark in marks]
+
+    def _longest(self) -> int:
+        """Tokens of a sentence that the model's positions hold, beside those put before them."""
+        offset = [  # RoBERTa counts positions from its padding's
+            module.num_embeddings - module.padding_idx - 1
+            for name, module in self.model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ]
+        known = getattr(self.model.config, "max_position_embeddings", None) or 512
+        start = is_encoder_decoder(self.model) and self.stack != "encoder"
+        return int(min(self.tokenizer.model_max_length, known, *offset)) - len(self._bos) - start
 
     def replaced(self, model: nn.Module, width: int | None = None) -> Target:
         """The same tokenizer and device with another model, of which the last `width` neurons of every layer are
         read (None: all)."""
         other = copy(self)
         other.model = model.eval().to(self.device)
-        other.sites = ffn_sites(model)
+        other.sites = self._find(model)
         if width is not None:
             other.sites = [replace(site, width=width) for site in other.sites]
         return other
@@ -105,7 +143,9 @@ class Target:
     def batch(self, ids: list[list[int]], special: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids and attention mask, int64, and the mask of own tokens, bool: each [batch, tokens], padded on the
         right. Errors: InputError where a sentence has no token of its own."""
-        tokens = pad_sequence([torch.tensor(i, dtype=torch.int64) for i in ids], batch_first=True)
+        filler = self.tokenizer.pad_token_id or 0
+        rows = [torch.tensor(i, dtype=torch.int64) for i in ids]
+        tokens = pad_sequence(rows, batch_first=True, padding_value=filler)
         length = torch.tensor([len(i) for i in ids])
         attention = (torch.arange(tokens.shape[1]) < length[:, None]).to(torch.int64)
         marks = pad_sequence([torch.tensor(s, dtype=torch.int64) for s in special], batch_first=True)
@@ -116,21 +156,37 @@ class Target:
 
     @torch.inference_mode()
     def inputs(
-        self, ids: list[list[int]], special: list[list[int]], sights: Sequence[tuple[nn.Module, See]]
+        self, ids: list[list[int]], special: list[list[int]], sights: Sequence[tuple[Site, See]]
     ) -> list[Tensor]:
-        """What each sight makes of its module's input, in one pass over a batch, in order of execution."""
+        """What each sight makes of the values of its site's module, in one pass over a batch, which ends after the
+        last of them; in the order of the sights."""
         tokens, attention, own = self.batch(ids, special)
-        seen: list[Tensor] = []
+        ahead = torch.cat([torch.zeros_like(own[:, :1]), own], dim=1)  # the decoder reads its start token first
+        seen: dict[int, Tensor] = {}
+
+        def reader(wanted: Mapping[int, list[int]]) -> Callable[..., None]:
+            calls = count()
+
+            def hook(_: nn.Module, *values: Any) -> None:
+                for place in wanted.get(next(calls), ()):
+                    (site, see), read = sights[place], first(values[-1])
+                    assert read is not None
+                    mask = ahead if site.decoder else own
+                    seen[place] = see(read.reshape(*mask.shape, -1), mask)
+                if len(seen) == len(sights):
+                    raise Finished
+
+            return hook
+
+        places: dict[tuple[nn.Module, bool], dict[int, list[int]]] = {}
+        for place, (site, _) in enumerate(sights):
+            places.setdefault((site.module, site.output), {}).setdefault(site.call, []).append(place)
         hooks = [
-            module.register_forward_pre_hook(lambda _, inputs, see=see: seen.append(see(inputs[0], own)))
-            for module, see in sights
+            module.register_forward_hook(reader(wanted)) if output else module.register_forward_pre_hook(reader(wanted))
+            for (module, output), wanted in places.items()
         ]
-        try:
-            self.model(input_ids=tokens, attention_mask=attention)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return seen
+        watch(self.model, self.stack, tokens, attention, hooks)
+        return [seen[place] for place in range(len(sights))]
 
     def pooled(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> list[Tensor]:
         """Each neuron pooled over each sentence's own tokens: float32 [batch, neurons] on the CPU, one a pooling.
@@ -139,9 +195,9 @@ class Target:
         """
 
         def sight(site: Site) -> See:
-            return lambda values, own: torch.stack([POOLINGS[p](values[..., -site.width :], own) for p in poolings])
+            return lambda values, own: torch.stack([POOLINGS[p](site.read(values), own) for p in poolings])
 
-        layers = self.inputs(ids, special, [(site.module, sight(site)) for site in self.sites])
+        layers = self.inputs(ids, special, [(site, sight(site)) for site in self.sites])
         return list(torch.cat(layers, dim=2).to("cpu", torch.float32))
 
 

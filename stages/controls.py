@@ -14,7 +14,7 @@ def main() -> None:
     }
     ids, texts = (sentences["calibration"][column].tolist() for column in ("sentence_id", "text"))
     sample = [texts[row] for row in probe_sample(ids, chosen.sample, key="controls")]
-    target = Target(_stage.MODELS / "target", device=runtime.device, dtype=runtime.dtype)
+    target = Target(_stage.MODELS / "target", device=runtime.device, dtype=runtime.dtype, **settings.neurons)
     _stage.CONTROLS.mkdir(parents=True, exist_ok=True)
     for kind in chosen.kinds:
         control = CONTROLS[kind](target, sample, chosen.seed)

@@ -12,7 +12,7 @@ def main() -> None:
     split = sys.argv[1]
     settings, runtime = _stage.settings(Extract), _stage.settings(Runtime)
     sentences = artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences")
-    target = Target(_stage.MODELS / "target", device=runtime.device, dtype=runtime.dtype)
+    target = Target(_stage.MODELS / "target", device=runtime.device, dtype=runtime.dtype, **settings.neurons)
     main_one, *others = extract_each(
         target,
         sentences["text"].tolist(),
