@@ -96,12 +96,13 @@ def _parts(model: nn.Module, stack: Stack) -> list[Stack]:
 
 
 def _stacks(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList]]:
-    """Module lists whose members are layers: all of one type, with linear maps inside, in no other such list."""
+    """Module lists whose members may be layers: all of one type, with linear maps inside, in no other such list."""
     names: list[str] = []
     for name, module in model.named_modules():
         if (
             isinstance(module, nn.ModuleList)
             and len({type(member) for member in module}) == 1
+            and not linear_shape(module[0])
             and any(linear_shape(inner) for inner in module[0].modules())
             and not any(name.startswith(f"{outer}.") for outer in names)
         ):
@@ -124,7 +125,10 @@ def _layers(model: Any, part: Stack) -> list[Site]:
     outputs = _executed(model, part, members, output=True)
     if not outputs:
         raise _unknown(model, "no stack of layers is found")
-    [(longest, _)] = Counter(site.name.rpartition(".")[0] for site in outputs).most_common(1)
+    runs = Counter(site.name.rpartition(".")[0] for site in outputs)
+    longest, *others = [name for name, count in runs.items() if count == max(runs.values())]
+    if others:
+        raise _unknown(model, f"{longest} and {others[0]} are run equally often: which are the layers?")
     return [site for site in outputs if site.name.rpartition(".")[0] == longest]
 
 

@@ -92,6 +92,7 @@ def append(model: nn.Module, additions: Mapping[int, Directions], stack: Stack =
         down = matrix(site.module)
         _resized(site.module, torch.cat([down, down.new_zeros(len(down), more)], dim=1), None)
     config: Any = model.config
+    widths = {None, *(site.width for site in sites)}  # GPT-2's n_inner is None for four times the hidden size
     for name in WIDTH_NAMES:
-        if getattr(config, name, 0) in (sites[0].width, None):  # GPT-2's n_inner is None for four times the hidden size
-            setattr(config, name, sites[0].width + more)
+        if (width := getattr(config, name, 0)) in widths:
+            setattr(config, name, (width or sites[0].width) + more)
