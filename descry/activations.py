@@ -195,7 +195,11 @@ class Target:
         """
 
         def sight(site: Site) -> See:
-            return lambda values, own: torch.stack([POOLINGS[p](site.read(values), own) for p in poolings])
+            def see(values: Tensor, own: Tensor) -> Tensor:
+                neurons = site.read(values)
+                return torch.stack([POOLINGS[pooling](neurons, own) for pooling in poolings])
+
+            return see
 
         layers = self.inputs(ids, special, [(site, sight(site)) for site in self.sites])
         return list(torch.cat(layers, dim=2).to("cpu", torch.float32))

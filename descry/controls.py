@@ -65,7 +65,7 @@ def random_directions(target: Target, texts: Sequence[str], seed: int) -> Target
     model = deepcopy(target.model)
     own = list({site.module: site for site in reversed(target.sites)}.values())[::-1]  # the first to use its weights
     ups = [(site, name, module) for site in own for name, module in up_maps(target.model, site).items()]
-    moments = token_moments(target, texts, [replace(site, module=module, output=False) for site, _, module in ups])
+    moments = token_moments(target, texts, [replace(site, module=module) for site, _, module in ups])
     hidden = matrix(ups[0][2]).shape[1]
     append(model, {s.layer: Directions(torch.zeros(s.width, hidden), torch.zeros(s.width)) for s in own}, target.stack)
     for (site, name, module), (mean, covariance) in zip(ups, moments, strict=True):
@@ -104,7 +104,7 @@ def _imitation(
     directions = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
 
     def variance(rows: Tensor) -> Tensor:
-        return ((rows @ covariance) * rows).sum(1)
+        return ((rows @ covariance) * rows).sum(1).clamp(min=0)  # rounding may leave less than none
 
     scaled = directions * (variance(weights) / variance(directions)).sqrt()[:, None]
     own = torch.zeros(len(weights)) if bias is None else bias.detach().to("cpu", torch.float64)

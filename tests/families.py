@@ -36,8 +36,8 @@ from transformers import (
 from tests.conftest import TEXT
 
 HEADS, GROUPS, WIDTH, FFN, LONGEST = 4, 2, 24, 40, 32
-SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]
-PAD, START, END, UNKNOWN = 0, 1, 2, 3
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+START, PAD, END, UNKNOWN = range(4)
 WORDS = [*SPECIAL, *sorted(set(TEXT.split())), *(f"word{n}" for n in range(20))]
 
 Layer = tuple[Tensor, Tensor, Tensor]
