@@ -13,10 +13,11 @@ import numpy as np
 import yaml
 
 from descry import artifacts
-from descry.activations import Target, extract
+from descry.activations import extract
 from descry.evaluation import Pair, Reference, Study, consistency_measures, fired
 from descry.gold import aspect_labels, aspect_names, match
 from descry.nulls import beside_chance
+from descry.target import Target
 
 REPEATS, ROUNDS = 20, 3
 SPLITS = ("calibration", "validation")

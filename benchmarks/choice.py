@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from descry import artifacts
-from descry.activations import Target, extract
+from descry.activations import extract
 from descry.assignment import assign, gather
 from descry.corpus import side
 from descry.evaluation import Pair, consistency_measures
 from descry.nulls import adjusted, permuted_neurons
+from descry.target import Target
 
 KEYS = ("one", "two", "three")
 SETTINGS = list(product(("mean", "max"), (50, 100, 200, 400), (0.01, 0.05)))

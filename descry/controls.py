@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from descry.activations import Target
 from descry.batching import token_batches
-from descry.neurons import ffn_sites
-from descry.surgery import Directions, append, matrix, up_maps
+from descry.neurons import Site
+from descry.surgery import Directions, append, halves, matrix, up_maps
+from descry.target import Target, TargetSource
 
 
 def untrained(target: Target, seed: int) -> Target:
@@ -25,9 +27,10 @@ def untrained(target: Target, seed: int) -> Target:
 
 
 def token_moments(
-    target: Target, texts: Sequence[str], modules: Sequence[nn.Module], batch_tokens: int = 1024
+    target: Target, texts: Sequence[str], sites: Sequence[Site], batch_tokens: int = 1024
 ) -> list[tuple[Tensor, Tensor]]:
-    """Mean [width] and covariance [width, width] of each module's input over own tokens: float64, on the CPU."""
+    """Mean [width] and covariance [width, width] of what each site's module reads (or gives) over own tokens: float64,
+    on the CPU."""
 
     def sums(values: Tensor, own: Tensor) -> Tensor:
         inputs = values[own].to(torch.float64)
@@ -35,10 +38,10 @@ def token_moments(
         return inputs.T @ inputs
 
     ids, special = target.encode(texts)
-    totals: list[Tensor | float] = [0.0] * len(modules)
+    totals: list[Tensor | float] = [0.0] * len(sites)
     for batch in token_batches([len(i) for i in ids], batch_tokens):
         picked = [ids[i] for i in batch], [special[i] for i in batch]
-        seen = target.inputs(*picked, [(module, sums) for module in modules])
+        seen = target.inputs(*picked, [(site, sums) for site in sites])
         totals = [total + one for total, one in zip(totals, seen, strict=True)]
     out = []
     for total in totals:
@@ -49,38 +52,64 @@ def token_moments(
 
 
 def random_directions(target: Target, texts: Sequence[str], seed: int) -> Target:
-    """As many random directions a layer as it has neurons, through the same non-linearity.
+    """As many random directions a layer as it has neurons, through the same non-linearity where there is one.
 
     Each stands for a neuron: a Gaussian direction, scaled and shifted so that what goes into the non-linearity has
     the neuron's mean and standard deviation over the tokens of `texts` (the mean only where the map has a bias).
     The directions are appended to a copy of the target (`surgery.append`), which runs as it did; only they are read.
+    Where no map is known to lead into the neurons (`hidden`, `attention`, modules by pattern), or layers differ in
+    width, they are directions of the values themselves, with each neuron's mean and standard deviation.
     """
     generator = torch.Generator().manual_seed(seed)
+    if not all(site.ups for site in target.sites) or len(set(target.widths)) > 1:
+        return _turned(target, texts, generator)
     model = deepcopy(target.model)
-    ups = [module for site in target.sites for module in up_maps(target.model, site).values()]
-    moments = token_moments(target, texts, ups)
-    hidden = matrix(ups[0]).shape[1]
-    zeros = {s.layer: Directions(torch.zeros(s.width, hidden), torch.zeros(s.width)) for s in target.sites}
-    append(model, zeros)
-    copied = [module for site in ffn_sites(model) for module in up_maps(model, site).values()]
-    for own, wide, (mean, covariance) in zip(ups, copied, moments, strict=True):
-        _imitate(own, wide, mean, covariance, generator)
+    own = list({site.module: site for site in reversed(target.sites)}.values())[::-1]  # the first to use its weights
+    ups = [(site, name, module) for site in own for name, module in up_maps(target.model, site).items()]
+    moments = token_moments(target, texts, [replace(site, module=module) for site, _, module in ups])
+    hidden = matrix(ups[0][2]).shape[1]
+    append(model, {s.layer: Directions(torch.zeros(s.width, hidden), torch.zeros(s.width)) for s in own}, target.stack)
+    for (site, name, module), (mean, covariance) in zip(ups, moments, strict=True):
+        bias: Tensor | None = getattr(module, "bias", None)
+        weights, shifts = _imitation(matrix(module), bias, mean, covariance, generator)
+        wide: Any = model.get_submodule(name)
+        _appended(matrix(wide), site.width).copy_(halves(weights, site.width))
+        if bias is not None:
+            _appended(wide.bias.detach(), site.width).copy_(halves(shifts, site.width))
     return target.replaced(model, target.sites[0].width)
 
 
-def _imitate(own: nn.Module, wide: Any, mean: Tensor, covariance: Tensor, generator: torch.Generator) -> None:
-    """Give the appended half of `wide` random directions with the moments of `own`'s neurons."""
-    weights = matrix(own).to("cpu", torch.float64)
+def _turned(target: Target, texts: Sequence[str], generator: torch.Generator) -> Target:
+    """The target read along random directions of its sites' values."""
+    other, other.sites = copy(target), []
+    for site, (mean, covariance) in zip(target.sites, token_moments(target, texts, target.sites), strict=True):
+        weights, shifts = _imitation(torch.eye(site.width), None, mean, covariance, generator)
+        directions = nn.Linear(site.width, site.width, device=target.device).requires_grad_(False)
+        directions.weight.copy_(weights)
+        directions.bias.copy_(shifts)
+        other.sites.append(replace(site, directions=directions))
+    return other
+
+
+def _appended(rows: Tensor, width: int) -> Tensor:
+    """What was appended to a map that led into `width` neurons, and now leads into twice as many: a view."""
+    return halves(rows, 2 * width)[:, width:]
+
+
+def _imitation(
+    weights: Tensor, bias: Tensor | None, mean: Tensor, covariance: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Random directions like `weights`, and shifts, that give the same mean and standard deviation over inputs of those
+    moments: float64 [outputs, inputs] and [outputs], on the CPU."""
+    weights = weights.to("cpu", torch.float64)
     directions = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
 
     def variance(rows: Tensor) -> Tensor:
-        return ((rows @ covariance) * rows).sum(1)
+        return ((rows @ covariance) * rows).sum(1).clamp(min=0)  # rounding may leave less than none
 
     scaled = directions * (variance(weights) / variance(directions)).sqrt()[:, None]
-    matrix(wide)[len(weights) :] = scaled.to(matrix(wide))
-    if wide.bias is not None:
-        shift = own.get_parameter("bias").detach().to("cpu", torch.float64) + (weights - scaled) @ mean
-        wide.bias.detach()[len(weights) :] = shift.to(wide.bias)
+    own = torch.zeros(len(weights)) if bias is None else bias.detach().to("cpu", torch.float64)
+    return scaled, own + (weights - scaled) @ mean
 
 
 Control = Callable[[Target, Sequence[str], int], Target]
@@ -90,3 +119,22 @@ CONTROLS: dict[str, Control] = {
     "random_directions": random_directions,
 }
 """Controls by name: the target, texts to take moments from, a seed -> the control."""
+
+
+@dataclass(frozen=True)
+class ControlSource:
+    """A control of a target. kind: of CONTROLS; texts, seed: what it is made from."""
+
+    target: TargetSource
+    kind: str
+    texts: tuple[str, ...]
+    seed: int
+
+    def load(self) -> Target:
+        """The control, made once in a process."""
+        return _made(self)
+
+
+@lru_cache(maxsize=1)
+def _made(source: ControlSource) -> Target:
+    return CONTROLS[source.kind](source.target.load(), source.texts, source.seed)

@@ -17,10 +17,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from descry.activations import Target, extract
+from descry.activations import extract
 from descry.assignment import Findings, assign, gather
 from descry.exemplars import TopK
-from descry.surgery import Directions, append, up_maps
+from descry.forward import forward
+from descry.surgery import Directions, append, matrix, up_maps
+from descry.target import Target
 
 PLANTED = ("one", "two", "conjunction", "rare_conjunction")
 KINDS = (*PLANTED, "opposed", "decoy", "dead")
@@ -134,10 +136,10 @@ def recovery(world: Synthetic, k: int, **rule: Any) -> dict[str, Any]:
 def ffn_inputs(target: Target, texts: Sequence[str], **options: Any) -> dict[int, np.ndarray]:
     """What each layer's feed-forward block reads, pooled as `extract` pools: float32 [sentences, hidden] by layer
     number. options: pooling and batch_tokens of `extract`."""
-    view, hidden = copy(target), int(target.model.config.hidden_size)
-    view.sites = [
-        replace(site, module=next(iter(up_maps(target.model, site).values())), width=hidden) for site in target.sites
-    ]
+    view = copy(target)
+    ups = [next(iter(up_maps(target.model, site).values())) for site in target.sites]
+    hidden = matrix(ups[0]).shape[1]
+    view.sites = [replace(site, module=up, width=hidden) for site, up in zip(target.sites, ups, strict=True)]
     probe = extract(view, texts, np.arange(len(texts)), top_k=1, **options).probe.astype(np.float32)
     return {site.layer: probe[:, n * hidden : (n + 1) * hidden] for n, site in enumerate(view.sites)}
 
@@ -176,7 +178,7 @@ def thresholded(weights: np.ndarray, inputs: np.ndarray, *, quantile: float = 0.
 def save_copy(target: Target, additions: Mapping[int, Directions], folder: Path) -> None:
     """Write a copy of the target with appended neurons, weights (safetensors) and tokenizer, as a model folder."""
     model = deepcopy(target.model)
-    append(model, additions)
+    append(model, additions, target.stack)
     model.save_pretrained(folder)
     target.tokenizer.save_pretrained(folder)
 
@@ -185,7 +187,7 @@ def save_copy(target: Target, additions: Mapping[int, Directions], folder: Path)
 def last_hidden_state(target: Target, texts: Sequence[str]) -> Tensor:
     """What the model makes of one padded batch: float [texts, tokens, hidden]."""
     tokens, attention, _ = target.batch(*target.encode(texts))
-    out: Tensor = target.model(input_ids=tokens, attention_mask=attention).last_hidden_state
+    out: Tensor = forward(target.model, target.stack, tokens, attention).last_hidden_state
     return out
 
 

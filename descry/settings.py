@@ -387,10 +387,21 @@ class Label(Section):
 
 
 class Extract(Section):
-    """What is kept of the target's activations."""
+    """Which neurons of the target are read, and what is kept of their activations."""
 
     section = "extract"
 
+    site: Literal["ffn", "hidden", "attention"]
+    """Which neurons: the inputs of each feed-forward block's down projection, the outputs of each layer, or the inputs
+    of each attention's output projection."""
+    stack: Literal["encoder", "decoder", "both"]
+    """Of an encoder-decoder: whose layers; the decoder's count on from the encoder's. Other models have one stack, and
+    this says nothing."""
+    layers: list[Annotated[int, Field(ge=1)]] | None
+    "Numbers of the layers that are read, from 1; null for all."
+    modules: str = Field(pattern=r"^([^\s.]+(\.[^\s.]+)*)?$")
+    """For an architecture whose neurons are not found: a dotted pattern of module names, `*` for one part or some of
+    it. Their inputs are the neurons (with `hidden` their outputs). Empty where the structure decides."""
     pooling: Literal["max", "mean", "first", "last"]
     "How a neuron's values over a sentence's own tokens become one."
     also: list[Literal["max", "mean", "first", "last"]]
@@ -404,6 +415,8 @@ class Extract(Section):
     def _different(self) -> Extract:
         if len({self.pooling, *self.also}) <= len(self.also):
             raise ValueError(f"also is {self.also!r}: name each pooling once, and not {self.pooling!r} again")
+        if self.layers is not None and not 0 < len(self.layers) == len(set(self.layers)):
+            raise ValueError(f"layers is {self.layers!r}: name each layer once, or give null for all")
         return self
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from descry.errors import InputError
-from descry.neurons import Site, ffn_sites, linear_shape
+from descry.forward import Stack
+from descry.neurons import Site, find
 
-WIDTH_NAMES = ("intermediate_size", "ffn_dim", "hidden_dim", "n_inner", "d_ff")
+WIDTH_NAMES = ("intermediate_size", "ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim", "hidden_dim", "n_inner", "d_ff")
 """What configurations call the number of neurons of a feed-forward block."""
 
 
@@ -27,19 +28,11 @@ class Directions:
 
 
 def up_maps(model: nn.Module, site: Site) -> dict[str, nn.Module]:
-    """The linear maps of the site's layer that lead from the hidden size to its neurons, by name: one, or two in
-    a gated block. Errors: InputError where there is none (a fused gate is not known)."""
-    layer_name, hidden = site.layer_name, linear_shape(site.module)
-    assert hidden is not None
-    layer = model.get_submodule(layer_name)
-    found = {
-        f"{layer_name}.{name}": module
-        for name, module in layer.named_modules()
-        if linear_shape(module) == (hidden[1], hidden[0])
-    }
-    if not found:
-        raise InputError(f"model {type(model).__name__}, {layer_name}: no linear map leads into its neurons")
-    return found
+    """The linear maps that lead into the site's neurons, by name: one, or two in a gated block; a fused gate is one
+    with twice as many outputs as there are neurons. Errors: InputError where none is known."""
+    if not site.ups:
+        raise InputError(f"model {type(model).__name__}, {site.name}: no linear map is known to lead into its neurons")
+    return {name: model.get_submodule(name) for name in site.ups}
 
 
 def _conv(module: nn.Module) -> bool:
@@ -64,28 +57,42 @@ def matrix(module: Any) -> Tensor:
     return weight.T if _conv(module) else weight
 
 
-def append(model: nn.Module, additions: Mapping[int, Directions]) -> None:
+def halves(rows: Tensor, width: int) -> Tensor:
+    """The outputs of a map that leads into `width` neurons, apart: a view [1, width, ...] of [width, ...], or of a
+    fused gate's [2 * width, ...] a view [2, width, ...]."""
+    return rows.view(-1, width, *rows.shape[1:])
+
+
+def append(model: nn.Module, additions: Mapping[int, Directions], stack: Stack = "encoder") -> None:
     """Append neurons to the feed-forward blocks, in place; the model's outputs stay what they were.
 
-    additions: by layer number (from 1). Every layer is widened alike, as a configuration has one width: where
-    fewer neurons are added than in the fullest layer, the rest never moves (zero weights in and out).
+    additions: by layer number (from 1) of the stack; layers that share their weights get those of the first of them.
+    Every layer of the model is widened alike, as a configuration has one width: where fewer neurons are added than in
+    the fullest layer, the rest never moves (zero weights in and out).
     The configuration's width is changed too, so that the copy can be saved and loaded.
     """
-    sites = ffn_sites(model)
+    given: dict[nn.Module, Directions] = {}
+    for site in find(model, stack=stack):
+        if site.layer in additions:
+            given.setdefault(site.module, additions[site.layer])
+    sites = find(model, stack="both")
     more = max(len(new.biases) for new in additions.values())
-    for site in sites:
-        new = additions.get(site.layer)
+    for site in {site.module: site for site in sites}.values():
+        new = given.get(site.module)
         for module in up_maps(model, site).values():
-            old = matrix(module)
-            weight, bias = old.new_zeros(more, old.shape[1]), old.new_zeros(more)
+            old = halves(matrix(module), site.width)
+            weight, bias = old.new_zeros(more, old.shape[-1]), old.new_zeros(more)
             if new is not None:
                 weight[: len(new.biases)] = new.weights.to(old)
                 bias[: len(new.biases)] = new.biases.to(old)
             own: Tensor | None = getattr(module, "bias", None)
-            _resized(module, torch.cat([old, weight]), None if own is None else torch.cat([own.detach(), bias]))
+            if own is not None:
+                own = torch.cat([halves(own.detach(), site.width), bias.expand(len(old), -1)], dim=1).flatten()
+            _resized(module, torch.cat([old, weight.expand(len(old), -1, -1)], dim=1).flatten(0, 1), own)
         down = matrix(site.module)
         _resized(site.module, torch.cat([down, down.new_zeros(len(down), more)], dim=1), None)
     config: Any = model.config
+    widths = {None, *(site.width for site in sites)}  # GPT-2's n_inner is None for four times the hidden size
     for name in WIDTH_NAMES:
-        if getattr(config, name, 0) in (sites[0].width, None):  # GPT-2's n_inner is None for four times the hidden size
-            setattr(config, name, sites[0].width + more)
+        if (width := getattr(config, name, 0)) in widths:
+            setattr(config, name, (width or sites[0].width) + more)

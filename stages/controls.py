@@ -1,34 +1,23 @@
 """controls: the activations of models that should know less than the target."""
 
 from descry import artifacts
-from descry.activations import Target, extract, probe_sample
-from descry.controls import CONTROLS
-from descry.settings import Controls, Extract, Runtime
-from stages import _stage
+from descry.controls import ControlSource
+from descry.settings import Controls, Extract, Runtime, Sharding
+from stages import _passes, _stage
 
 
 def main() -> None:
-    chosen, settings, runtime = _stage.settings(Controls), _stage.settings(Extract), _stage.settings(Runtime)
-    sentences = {
-        split: artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences") for split in _stage.SPLITS
-    }
-    ids, texts = (sentences["calibration"][column].tolist() for column in ("sentence_id", "text"))
-    sample = [texts[row] for row in probe_sample(ids, chosen.sample, key="controls")]
-    target = Target(_stage.MODELS / "target", device=runtime.device, dtype=runtime.dtype)
+    chosen, settings = _stage.settings(Controls), _stage.settings(Extract)
+    passes = _passes.Passes(settings, _stage.settings(Runtime), _stage.settings(Sharding))
     _stage.CONTROLS.mkdir(parents=True, exist_ok=True)
-    for kind in chosen.kinds:
-        control = CONTROLS[kind](target, sample, chosen.seed)
-        for split, table in sentences.items():
-            activations = extract(
-                control,
-                table["text"].tolist(),
-                probe_sample(table["sentence_id"].tolist(), settings.probe, key=split),
-                pooling=settings.pooling,
-                top_k=settings.top_k,
-                batch_tokens=runtime.batch_tokens,
-                progress=f"{kind} {split}",
-            )
-            artifacts.write_activations(_stage.CONTROLS / kind / f"{split}.safetensors", activations)
+    with passes.kept("controls", _stage.SPLITS, chosen) as folder:
+        texts = passes.sample("calibration", chosen.sample, "controls")
+        for kind in chosen.kinds:
+            source = ControlSource(passes.target(), kind, texts, chosen.seed)
+            for split in _stage.SPLITS:
+                checkpoint = folder / f"{kind}-{split}.safetensors"
+                [activations] = passes.over(split, source, [settings.pooling], checkpoint, f"{kind} {split}")
+                artifacts.write_activations(_stage.CONTROLS / kind / f"{split}.safetensors", activations)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from descry.activations import POOLINGS, Target, extract, probe_sample
+from descry.activations import extract, probe_sample
 from descry.batching import token_batches
 from descry.errors import InputError
+from descry.target import POOLINGS, Target
 
 TEXTS = [
     "the battery died after a week",

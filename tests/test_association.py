@@ -14,12 +14,13 @@ from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 
 from descry import association
 from descry import gold as gold_aspects
-from descry.activations import Target, extract
+from descry.activations import extract
 from descry.artifacts import Activations
 from descry.assignment import assign, gather, log_p
 from descry.association import MEASURES, PASSING, associations, extra_labels, missing_labels, review_weights
 from descry.corpus import SIDES, read_reviews, sentence_table
 from descry.evaluation import Pair
+from descry.target import Target
 
 ROOT = Path(__file__).resolve().parent.parent
 Score = Callable[[Pair[np.ndarray]], dict[str, np.ndarray]]

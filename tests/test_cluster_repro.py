@@ -20,6 +20,7 @@ from descry.artifacts import Activations
 from descry.cluster import RETRIES, Cluster
 from descry.engine import Engine, Local
 from descry.errors import InputError
+from descry.target import TargetSource
 from tests.test_activations import TEXTS
 
 
@@ -42,9 +43,9 @@ def cluster(nodes: Nodes) -> Cluster:
 def extracted(engine: Engine, folder: Path) -> list[Activations]:
     texts = [f"{text} {other}" for text in TEXTS for other in TEXTS]
     probe = np.arange(0, len(texts), 3)
-    options = (("poolings", ("mean", "max")), ("top_k", 5), ("batch_tokens", 40))
+    reader = Reader(TargetSource(folder), ("mean", "max"), top_k=5, batch_tokens=40)
     pieces = (texts[start : start + 4] for start in range(0, len(texts), 4))
-    return gathered(engine, Reader(folder, "cpu", "float32", options), shards(pieces, probe), probe, len(texts))
+    return gathered(engine, reader, shards(pieces, probe), probe, len(texts))
 
 
 def test_a_cluster_gives_the_same_bytes(cluster: Cluster, tiny_bert: Path) -> None:

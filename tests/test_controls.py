@@ -1,13 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from descry import controls
-from descry.activations import Target, extract
-from descry.surgery import matrix, up_maps
+from descry.activations import extract
+from descry.neurons import Site
+from descry.surgery import halves, matrix, up_maps
+from descry.target import Target
 from tests.conftest import TEXT
+from tests.families import FAMILIES
 
 WORDS = TEXT.split()
 TEXTS = [
@@ -16,17 +21,20 @@ TEXTS = [
 ]
 
 
+def into(target: Target) -> list[Site]:
+    """The inputs of the maps that lead into the neurons."""
+    return [replace(site, module=up) for site in target.sites for up in up_maps(target.model, site).values()]
+
+
 def inputs_of(target: Target, text: str) -> list[torch.Tensor]:
     """What goes into each layer's feed-forward block, own tokens only, one sentence at a time."""
     ids, special = target.encode([text])
-    modules = [module for site in target.sites for module in up_maps(target.model, site).values()]
-    return target.inputs(ids, special, [(module, lambda values, own: values[own]) for module in modules])
+    return target.inputs(ids, special, [(site, lambda values, own: values[own]) for site in into(target)])
 
 
 def test_moments_equal_those_of_all_tokens_in_one_pile(tiny_bert: Path) -> None:
     target = Target(tiny_bert)
-    modules = [module for site in target.sites for module in up_maps(target.model, site).values()]
-    found = controls.token_moments(target, TEXTS, modules, batch_tokens=40)
+    found = controls.token_moments(target, TEXTS, into(target), batch_tokens=40)
     piles = [
         torch.cat(layer).double().numpy() for layer in zip(*(inputs_of(target, text) for text in TEXTS), strict=True)
     ]
@@ -92,3 +100,70 @@ def test_every_control_is_named_and_works(tiny_bert: Path) -> None:
         found = extract(make(Target(tiny_bert), TEXTS, 0), TEXTS[:8], np.arange(2), top_k=3)
         assert np.isfinite(found.values).all()
         assert (found.std > 0).all()
+
+
+STACKED = [("t5", "encoder"), ("t5", "decoder"), ("t5", "both"), ("t5_gated", "both")]
+ALONE = ["bert", "albert_groups", "modernbert", "gpt2", "neox", "llama", "gemma", "phi3"]
+
+
+@pytest.mark.parametrize(("name", "stack"), [*((name, "encoder") for name in ALONE), *STACKED])
+def test_directions_have_the_moments_of_their_neurons(name: str, stack: Any, tmp_path: Path) -> None:
+    target = Target(FAMILIES[name].save(tmp_path), stack=stack, layers=[1, 2])
+    control = controls.random_directions(target, TEXTS, seed=3)
+    assert control.widths == target.widths
+    piles = map(torch.cat, zip(*(inputs_of(target, text) for text in TEXTS), strict=True))
+    for pile, one, other in zip(piles, into(target), into(control), strict=True):
+        if one.call:  # it shares the weights of the layer before, of whose neurons they have the moments
+            continue
+        bias = getattr(other.module, "bias", None)
+        outputs = pile @ matrix(other.module).T + (0 if bias is None else bias)
+        neurons, directions = halves(outputs.T.contiguous(), 2 * one.width).split(one.width, dim=1)
+        torch.testing.assert_close(directions.std(-1), neurons.std(-1), atol=1e-3, rtol=1e-2)
+        if bias is not None:
+            torch.testing.assert_close(directions.mean(-1), neurons.mean(-1), atol=1e-3, rtol=1e-2)
+        kept = halves(matrix(other.module).contiguous(), 2 * one.width)[:, : one.width]
+        torch.testing.assert_close(kept.flatten(0, 1), matrix(one.module))
+    found = extract(control, TEXTS, np.arange(5), top_k=5)
+    assert found.layer.tolist() == np.repeat([1, 2], target.widths).tolist()
+    assert (found.std > 0).all()
+
+
+@pytest.mark.parametrize("site", ["hidden", "attention"])
+@pytest.mark.parametrize(
+    ("name", "stack"), [("bert", "encoder"), ("albert", "encoder"), ("gpt2", "encoder"), ("t5", "both")]
+)
+def test_directions_of_values_without_a_non_linearity_have_their_mean_and_spread(
+    name: str, stack: Any, site: Any, tmp_path: Path
+) -> None:
+    target = Target(FAMILIES[name].save(tmp_path), site=site, stack=stack, layers=[1, 3])
+    control = controls.random_directions(target, TEXTS, seed=3)
+    assert [site.layer for site in control.sites] == [1, 3]
+
+    def values(which: Target) -> list[torch.Tensor]:
+        ids, special = which.encode(TEXTS)
+        sights = [(site, lambda values, own, site=site: site.read(values)[own]) for site in which.sites]
+        return which.inputs(ids, special, sights)  # type: ignore[arg-type]
+
+    for one, other, again in zip(
+        values(target), values(control), values(controls.random_directions(target, TEXTS, seed=3)), strict=True
+    ):
+        torch.testing.assert_close(other.mean(0), one.mean(0), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(other.std(0), one.std(0), atol=1e-4, rtol=1e-3)
+        correlations = np.corrcoef(one.T, other.T)[: one.shape[1], one.shape[1] :]
+        assert np.abs(np.diag(correlations)).mean() < 0.5
+        torch.testing.assert_close(again, other, rtol=0, atol=0)
+    before = extract(target, TEXTS, np.arange(5), top_k=5)
+    found = extract(control, TEXTS, np.arange(5), top_k=5)
+    assert found.layer.tolist() == before.layer.tolist()
+    assert np.isfinite(found.values).all()
+    assert not np.allclose(found.values, before.values, atol=1e-2)
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder", "both"])
+@pytest.mark.parametrize("site", ["ffn", "attention"])
+def test_the_untrained_target_reads_the_same_neurons(stack: Any, site: Any, tmp_path: Path) -> None:
+    target = Target(FAMILIES["t5"].save(tmp_path), site=site, stack=stack, layers=[2])
+    control = controls.untrained(target, 0)
+    assert [(one.name, one.width) for one in control.sites] == [(one.name, one.width) for one in target.sites]
+    found = extract(control, TEXTS[:8], np.arange(2), top_k=3)
+    assert not np.allclose(found.values, extract(target, TEXTS[:8], np.arange(2), top_k=3).values)

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from descry import planted
-from descry.activations import Target, extract
+from descry.activations import extract
 from descry.assignment import Findings, assign, gather
 from descry.evaluation import flat
 from descry.gold import aspect_labels
 from descry.surgery import up_maps
+from descry.target import Target
 from tests.conftest import ROOT
 
 ALPHA = 0.05

@@ -50,6 +50,13 @@ SERVER = {"client": "openai", "base_url": "http://localhost:8000/v1", "model": "
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
+        ("extract.site", "mlp", "extract.site is 'mlp'"),
+        ("extract.stack", "all", "extract.stack is 'all'"),
+        ("extract.layers", [0], "extract.layers.0 is 0"),
+        ("extract.layers", [], "layers is []: name each layer once, or give null for all"),
+        ("extract.layers", [2, 2], "layers is [2, 2]: name each layer once"),
+        ("extract.modules", "encoder..dense", "extract.modules is 'encoder..dense'"),
+        ("extract.modules", None, "extract.modules is None"),
         ("assign.alpha", 2, "assign.alpha is 2"),
         ("assign.alpha", 0, "assign.alpha is 0"),
         ("assign.alpha", "0.05", "assign.alpha is '0.05'"),

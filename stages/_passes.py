@@ -1,0 +1,64 @@
+"""Passes of a target over the splits, a shard of sentences in memory at a time."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from descry import artifacts
+from descry.activations import Reader, gathered, probe_sample, shards
+from descry.artifacts import Activations
+from descry.settings import Extract, Runtime, Section, Sharding
+from descry.target import Source, TargetSource
+from stages import _shards, _stage
+
+
+def sentences(split: str) -> Path:
+    """The table of a split's sentences."""
+    return _stage.SENTENCES / f"{split}.parquet"
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How passes are made, and what is kept of them."""
+
+    settings: Extract
+    runtime: Runtime
+    sharding: Sharding
+
+    def target(self) -> TargetSource:
+        """The target."""
+        folder, chosen = (_stage.MODELS / "target").absolute(), self.settings
+        layers = None if chosen.layers is None else tuple(chosen.layers)
+        neurons = {"site": chosen.site, "stack": chosen.stack, "layers": layers, "modules": chosen.modules}
+        return TargetSource(folder, self.runtime.device, self.runtime.dtype, tuple(neurons.items()))
+
+    def kept(self, name: str, splits: Sequence[str], *more: Section) -> AbstractContextManager[Path]:
+        """Where the stage `name` keeps finished shards; more: other settings that it reads."""
+        files = [_stage.MODELS / "target/manifest.json", *map(sentences, splits)]
+        return _shards.kept(name, [self.settings, self.runtime, *more], files, shard=self.sharding.shard)
+
+    def sample(self, split: str, size: int, key: str) -> tuple[str, ...]:
+        """The texts of at most `size` sentences, drawn by `probe_sample`."""
+        pieces = artifacts.read_pieces(sentences(split), "sentences", "sentence_id")
+        rows = set(probe_sample(chain.from_iterable(pieces), size, key).tolist())
+        texts = chain.from_iterable(artifacts.read_pieces(sentences(split), "sentences", "text"))
+        return tuple(text for row, text in enumerate(texts) if row in rows)
+
+    def over(
+        self, split: str, source: Source, poolings: Sequence[str], checkpoint: Path, progress: str
+    ) -> list[Activations]:
+        """What is kept of a pass over a split, one for each pooling."""
+        path = sentences(split)
+        ids = chain.from_iterable(artifacts.read_pieces(path, "sentences", "sentence_id"))
+        probe_rows = probe_sample(ids, self.settings.probe, key=split)
+        return gathered(
+            _shards.engine(self.sharding),
+            Reader(source, tuple(poolings), self.settings.top_k, self.runtime.batch_tokens),
+            shards(artifacts.read_pieces(path, "sentences", "text", self.sharding.shard), probe_rows),
+            probe_rows,
+            artifacts.table_rows(path),
+            checkpoint=checkpoint,
+            progress=progress,
+        )
