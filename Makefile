@@ -2,13 +2,14 @@
 # make test   set up, run all tests
 # make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
 # make bench-planted   known answers: benchmarks/results/planted.json
+# make bench-repro   what a run from nothing costs: benchmarks/results/repro.json
 # make bench-llm   what language models cost: benchmarks/results/llm.json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench-planted bench-llm lock clean
+.PHONY: all setup repro preset test lint docs bench-planted bench-repro bench-llm lock clean
 
 all: repro
 
@@ -36,6 +37,9 @@ lint: setup
 
 bench-planted: repro
 	python benchmarks/planted.py
+
+bench-repro: setup
+	python benchmarks/repro.py
 
 bench-llm: repro
 	python benchmarks/llm.py

@@ -47,7 +47,7 @@ def _told(
     best, _ = match(scores.calibration, gold.calibration)
     rows = known_rows(gold.validation)
     relevant, aspects = gold.validation[rows] == 1, np.arange(len(best))
-    precision = average_precision(scores.validation[rows], relevant)[best, aspects]
+    precision = average_precision(scores.validation[rows][:, best], relevant)[aspects, aspects]
     return best, precision, f1(labels.validation[rows], relevant)[best, aspects]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from descry.artifacts import Activations
 from descry.assignment import Findings, assign, gather, randomised_p
@@ -140,10 +141,11 @@ def attained(found: Findings, shuffled: Iterable[Findings], rule: Mapping[str, A
 def repeated(measure: Draw, *, repeats: int, seed: int) -> dict[str, np.ndarray]:
     """Every value that `measure` gives over independent generators: dotted name -> float64 [repeats].
 
-    Repeats run side by side, in as many threads as there are cores but at most THREADS, for memory's sake.
+    Repeats run side by side, in as many threads as there are cores but at most THREADS, for memory's sake; each
+    multiplies matrices alone, since threads within threads wait for one another.
     """
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(repeats)]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as threads:
+    with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as threads:
         runs = list(threads.map(lambda generator: flat(measure(generator)), generators))
     return {name: np.array([run[name] for run in runs], dtype=np.float64) for name in runs[0]}
 
