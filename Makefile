@@ -1,15 +1,15 @@
 # make        set up, run the pipeline, show the metrics
 # make test   set up, run all tests
 # make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
+# make bench   speed, size and cluster: benchmarks/results/{extract,assign,ray,repro}.json, a table each, a plot
 # make bench-planted   known answers: benchmarks/results/planted.json
-# make bench-repro   what a run from nothing costs: benchmarks/results/repro.json
 # make bench-llm   what language models cost: benchmarks/results/llm.json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench-planted bench-repro bench-llm lock clean
+.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm lock clean
 
 all: repro
 
@@ -35,11 +35,14 @@ test: setup
 lint: setup
 	@ruff check . && ruff format --check . && mypy
 
+bench: repro
+	python benchmarks/assign.py
+	python benchmarks/extract.py
+	python benchmarks/cluster.py
+	python benchmarks/repro.py
+
 bench-planted: repro
 	python benchmarks/planted.py
-
-bench-repro: setup
-	python benchmarks/repro.py
 
 bench-llm: repro
 	python benchmarks/llm.py
@@ -49,7 +52,7 @@ docs: setup
 
 lock: setup  # after a change of pyproject.toml's dependencies
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --annotation-style line --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra ray --strip-extras --no-emit-index-url --no-emit-find-links --no-header --annotation-style line --output-file requirements.lock pyproject.toml
 	sed -i 's/+cpu / /' requirements.lock
 
 clean:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from descry.artifacts import Activations
 from descry.batching import token_batches
 from descry.engine import Engine, Local, Make
+from descry.errors import InputError
 from descry.exemplars import Kept, read_kept, write_kept
 from descry.shards import Saver
 from descry.target import Source, Target
@@ -106,7 +107,7 @@ def gathered(
     gone on from, so its name must stand for all that goes into the result. progress: the bar's label, "" for none.
     Errors: InputError as `Kept.compute`.
     """
-    kept, done = read_kept(checkpoint) if checkpoint and checkpoint.exists() else (None, {})
+    kept, done = _resumed(checkpoint)
 
     def save() -> None:
         if checkpoint and kept:
@@ -122,6 +123,13 @@ def gathered(
             saver.shard_done()
     assert kept is not None
     return kept.compute()
+
+
+def _resumed(checkpoint: Path | None) -> tuple[Kept | None, dict[int, int]]:
+    try:
+        return read_kept(checkpoint) if checkpoint and checkpoint.exists() else (None, {})
+    except InputError:  # damaged
+        return None, {}
 
 
 def extract_each(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -28,7 +29,8 @@ PATIENCE = 60.0
 class _Worker:
     """An actor: it loads its model once, then works on one item after the other."""
 
-    def make(self, make: Make[Any, Any]) -> None:
+    def make(self, make: Make[Any, Any], threads: int) -> None:
+        os.environ["RAYON_NUM_THREADS"] = str(threads)  # of the tokenizer; Ray itself sees to torch's
         self._work = make()
 
     def work(self, item: Any) -> Any:
@@ -63,23 +65,9 @@ class Cluster:
             ) from None
 
     def map(self, make: Make[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Each item and what came of it, as they are done; of the items no more are taken than are worked on.
-
-        Errors: InputError as `Crew.work`.
-        """
-        with ThreadPoolExecutor(self.workers) as threads, Crew(self, make) as crew:
-            under_way: dict[Future[Result], Item] = {}
-
-            def done() -> Iterator[tuple[Item, Result]]:
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    yield under_way.pop(future), future.result()
-
-            for item in items:
-                if len(under_way) == self.workers:
-                    yield from done()
-                under_way[threads.submit(crew.work, item)] = item
-            while under_way:
-                yield from done()
+        """`Crew.map` by workers that are there for it alone."""
+        with Crew(self, make) as crew:
+            yield from crew.map(items)
 
 
 class Crew(Generic[Item, Result]):
@@ -88,6 +76,7 @@ class Crew(Generic[Item, Result]):
 
     def __init__(self, cluster: Cluster, make: Make[Item, Result]) -> None:
         self._cluster, self._make = cluster, ray.put(make)
+        self._threads = ThreadPoolExecutor(cluster.workers)
         self._workers: list[Any] = []
         self._free: Queue[Any] = Queue()
         self._deaths, self._over = 0, False
@@ -102,6 +91,25 @@ class Crew(Generic[Item, Result]):
         self._free.put(InputError("the work was broken off"))  # for threads that still wait for a worker
         for worker in self._workers:
             ray.kill(worker)
+        self._threads.shutdown(cancel_futures=True)
+
+    def map(self, items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Each item and what came of it, as they are done; of the items no more are taken than are worked on.
+
+        Errors: InputError as `work`.
+        """
+        under_way: dict[Future[Result], Item] = {}
+
+        def done() -> Iterator[tuple[Item, Result]]:
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                yield under_way.pop(future), future.result()
+
+        for item in items:
+            if len(under_way) == self._cluster.workers:
+                yield from done()
+            under_way[self._threads.submit(self.work, item)] = item
+        while under_way:
+            yield from done()
 
     def work(self, item: Item) -> Result:
         """What comes of an item; may be called by as many threads as there are workers.
@@ -128,7 +136,7 @@ class Crew(Generic[Item, Result]):
 
         def load() -> None:
             try:
-                ray.get(worker.make.remote(self._make))
+                ray.get(worker.make.remote(self._make, math.ceil(self._cluster.needs["CPU"])))
                 self._free.put(worker)
             except RayActorError as error:
                 self._died(error)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from descry.artifacts import read_arrays, write_arrays
 from descry.embedding import Encoder
 from descry.engine import Engine
+from descry.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,27 @@ class ShardedEncoder:
         """Unit vectors of the texts, float32 [texts, width], in their order, behind a progress bar."""
         shards = [tuple(texts[start : start + self._shard]) for start in range(0, len(texts), self._shard)]
         files = {shard: self._folder / f"{_content(shard)}.safetensors" for shard in shards}
-        missing = [shard for shard in files if not files[shard].exists()]
-        done = sum(len(shard) for shard in shards) - sum(len(shard) for shard in missing)
-        with tqdm(total=len(texts), initial=done, desc=description, unit="text", disable=not texts) as bar:
+        found = {shard: kept for shard, file in files.items() if (kept := _kept(file)) is not None}
+        missing = [shard for shard in files if shard not in found]
+        with tqdm(
+            total=len(texts), initial=sum(map(len, found)), desc=description, unit="text", disable=not texts
+        ) as bar:
             for shard, vectors in self._engine.map(self._source, missing):
                 write_arrays(files[shard], {"vectors": vectors}, "vectors", {})
+                found[shard] = vectors
                 bar.update(len(shard))
-        return np.concatenate([read_arrays(files[shard], "vectors")[0]["vectors"] for shard in shards])
+        return np.concatenate([found[shard] for shard in shards])
 
     def words(self) -> list[str]:
         """Whole words that the encoder knows, most frequent first."""
         return self._source.load().words()
+
+
+def _kept(file: Path) -> np.ndarray | None:
+    try:
+        return read_arrays(file, "vectors")[0]["vectors"] if file.exists() else None
+    except InputError:  # damaged
+        return None
 
 
 def _content(texts: Sequence[str]) -> str:

@@ -186,7 +186,7 @@ class RayCluster(Part):
     """Options of the engine `ray`."""
 
     address: str
-    "Of a running cluster, such as ray://head:10001, or auto; empty: a cluster is started on this machine."
+    "Of a running cluster, such as head:6379; empty: a cluster is started on this machine."
     workers: int = Field(ge=1)
     "Shards that are worked on at the same time, at most; each loads the model once."
     cpus: float = Field(gt=0.0)

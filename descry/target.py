@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from descry.devices import DTYPES, usable
+from descry.devices import DTYPES, has_bfloat16, usable
 from descry.errors import InputError
 from descry.forward import Finished, Stack, first, is_encoder_decoder, watch
 from descry.neurons import Kind, Site, causal, find
@@ -69,6 +69,8 @@ class Target:
         `neurons.find` takes them. Errors: InputError where it cannot load, the device is not there, or it has no such
         neurons."""
         self.device, self.stack = usable(device), stack
+        if dtype == "bfloat16" and not has_bfloat16(self.device):
+            print("runtime.dtype is bfloat16, which this CPU has no arithmetic for: float32 is several times faster")
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -136,7 +138,11 @@ class Target:
         own = (attention == 1) & (marks == 0)
         if not bool(own.any(1).all()):
             raise InputError("a sentence has no token that the target's tokenizer knows as its own; drop it")
-        return tokens.to(self.device), attention.to(self.device), own.to(self.device)
+        packed = torch.stack([tokens, attention, own])  # one copy to the device, which need not be waited for
+        if self.device.type == "cuda":
+            packed = packed.pin_memory()
+        tokens, attention, own = packed.to(self.device, non_blocking=True)
+        return tokens, attention, own.bool()
 
     @torch.inference_mode()
     def inputs(
@@ -180,7 +186,7 @@ class Target:
 
         def sight(site: Site) -> See:
             def see(values: Tensor, own: Tensor) -> Tensor:
-                neurons = site.read(values)
+                neurons = site.read(values).to(torch.float32)
                 return torch.stack([POOLINGS[pooling](neurons, own) for pooling in poolings])
 
             return see

@@ -1,3 +1,5 @@
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +7,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from descry.activations import extract, probe_sample
+from descry.activations import Reader, Shard, extract, gathered, probe_sample, shards
+from descry.artifacts import Activations
 from descry.batching import token_batches
+from descry.engine import Engine, Local, Make
 from descry.errors import InputError
-from descry.target import POOLINGS, Target
+from descry.exemplars import Kept
+from descry.target import POOLINGS, Target, TargetSource
 
 TEXTS = [
     "the battery died after a week",
@@ -140,3 +145,104 @@ def test_the_probe_follows_the_sentences_and_not_their_order() -> None:
     assert len(sample) == 10
     assert sample <= {ids[row] for row in probe_sample(ids, 20, "k")}
     assert probe_sample(ids, 99, "k").tolist() == list(range(50))
+
+
+def corpus_of(texts: list[str], size: int, probe_rows: np.ndarray) -> Iterator[Shard]:
+    return shards((texts[start : start + size] for start in range(0, len(texts), size)), probe_rows)
+
+
+def same(one: Activations, other: Activations) -> None:
+    for field in fields(Activations):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+MANY = [f"{text} {other}" for text in TEXTS for other in TEXTS]
+PROBE = np.array([0, 1, 7, 20, 35])
+
+
+def reader(folder: Path) -> Reader:
+    return Reader(TargetSource(folder), ("mean", "max"), top_k=4, batch_tokens=30)
+
+
+class Broken(Exception):
+    pass
+
+
+class BreaksOff:
+    """An engine that works on so many shards and then breaks off; it notes which it worked on."""
+
+    def __init__(self, after: int) -> None:
+        self.after, self.worked = after, list[int]()
+
+    def map(self, make: Make[Shard, Kept], items: Iterable[Shard]) -> Iterator[tuple[Shard, Kept]]:
+        for shard, kept in Local().map(make, items):
+            if len(self.worked) == self.after:
+                raise Broken
+            self.worked.append(shard.start)
+            yield shard, kept
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 8])
+def test_a_run_broken_off_goes_on_where_it_was(tiny_bert: Path, tmp_path: Path, after: int) -> None:
+    def run(engine: Engine, checkpoint: Path | None) -> list[Activations]:
+        corpus = corpus_of(MANY, 4, PROBE)
+        return gathered(engine, reader(tiny_bert), corpus, PROBE, len(MANY), checkpoint=checkpoint)
+
+    straight, checkpoint = run(Local(), None), tmp_path / "kept.safetensors"
+    with pytest.raises(Broken):
+        run(first := BreaksOff(after), checkpoint)
+    assert checkpoint.exists() == (after > 0)
+    found = run(second := BreaksOff(99), checkpoint)
+    for one, other in zip(straight, found, strict=True):
+        same(one, other)
+    saved = first.worked[: len(first.worked)]
+    assert sorted({*saved, *second.worked}) == list(range(0, len(MANY), 4))
+    assert len(second.worked) < 9 or not after
+
+
+def test_shards_in_any_order_give_the_same(tiny_bert: Path) -> None:
+    class Backwards:
+        def map(self, make: Make[Shard, Kept], items: Iterable[Shard]) -> Iterator[tuple[Shard, Kept]]:
+            return Local().map(make, reversed(list(items)))
+
+    found = [
+        gathered(engine, reader(tiny_bert), corpus_of(MANY, 5, PROBE), PROBE, len(MANY))
+        for engine in (Local(), Backwards())
+    ]
+    for one, other in zip(*found, strict=True):
+        same(one, other)
+
+
+def test_a_damaged_checkpoint_is_done_anew(tiny_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept.safetensors").write_bytes(b"nothing")
+    found = [
+        gathered(Local(), reader(tiny_bert), corpus_of(MANY, 5, PROBE), PROBE, len(MANY), checkpoint=checkpoint)
+        for checkpoint in (None, tmp_path / "kept.safetensors")
+    ]
+    for one, other in zip(*found, strict=True):
+        same(one, other)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_a_gpu_finds_the_same(tiny_bert: Path) -> None:
+    sources = [TargetSource(tiny_bert, device) for device in ("cpu", "cuda")]
+    here, there = (
+        gathered(Local(), Reader(s, ("mean", "max"), 4, 30), corpus_of(MANY, 5, PROBE), PROBE, len(MANY))
+        for s in sources
+    )
+    for one, other in zip(here, there, strict=True):
+        for name in ("values", "mean", "std", "maximum"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4)
+        np.testing.assert_allclose(one.probe, other.probe, atol=2e-3)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_near_and_says_where_it_is_slow(
+    tiny_bert: Path, native: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": native})
+    half = Target(tiny_bert, dtype="bfloat16")
+    assert ("bfloat16" in capsys.readouterr().out) is not native
+    one, other = (extract(target, MANY, PROBE, top_k=4) for target in (Target(tiny_bert), half))
+    np.testing.assert_allclose(one.mean, other.mean, atol=0.02)
+    assert not np.array_equal(one.mean, other.mean)

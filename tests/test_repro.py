@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from descry import artifacts
 from tests.conftest import ROOT
@@ -212,6 +213,26 @@ def test_an_experiment_reruns_no_model_and_shows_its_difference(project: Path, s
     run("git", "checkout", "-q", ".")
     run("dvc", "checkout", "-q", "--force")
     assert changed_stages(run) == set()
+
+
+def test_a_cluster_gives_the_same_bytes(project: Path, site: Path) -> None:
+    run = shell(project, site)
+    stages = ("generate", "label@first", "extract@calibration")
+    before = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    change(project, "runtime.engine", "ray")
+    change(project, "runtime.shard", "100")
+    try:
+        assert "Running stage 'extract@calibration'" in run("dvc", "repro", "-s", *stages).stdout
+        after = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+        change(project, "runtime.engine", "local")
+        run("dvc", "repro", "-s", *stages)
+        local = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+        for stage in stages:
+            assert after[stage]["outs"] == local[stage]["outs"]
+            assert after[stage]["params"] != before[stage]["params"]
+    finally:
+        run("git", "checkout", "-q", ".")
+        run("dvc", "checkout", "-q", "--force")
 
 
 def test_pushed_and_pulled_elsewhere_nothing_runs(project: Path, site: Path, tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from descry import artifacts
 from descry.exemplars import read_kept
+from descry.generation import candidate_table
 from tests.test_repro import SMALL, change, clone, environment
 
 KILLS = 20
@@ -23,22 +25,26 @@ STAGES = {
     "extract calibration": ["data/activations/calibration.safetensors", "data/poolings/calibration/max.safetensors"],
     "label first": ["data/labels/first/calibration.safetensors", "data/labels/first/validation.safetensors"],
 }
-CHANGES = SMALL | {"runtime.shard": "40", "split.limit": "160"}
+NAMES = ["battery", "price", "sound", "size"]
 
-# Libraries are loaded once; each run is a fork, so that a kill costs no start-up.
+# Each stage runs once in the process that forks, which has loaded the models then: a kill costs no start-up.
 FORKS = """
-import importlib, os, sys, torch, transformers, sentence_transformers
+import importlib, os, sys, torch
 torch.set_num_threads(1)
 from stages import _stage
-stages = {name: importlib.import_module(f"stages.{name}") for name in ("extract", "label")}
+
+def run(stage, argument):
+    sys.argv = [stage, argument]
+    os.environ["DVC_STAGE"] = f"{stage}@{argument}"
+    _stage._declared.cache_clear()
+    _stage.run(importlib.import_module(f"stages.{stage}").main)
+
+for stage in STAGES:
+    run(*stage.split())
 for line in sys.stdin:
-    stage, argument = line.split()
     child = os.fork()
     if child == 0:
-        sys.argv = [stage, argument]
-        os.environ["DVC_STAGE"] = f"{stage}@{argument}"
-        _stage.run(stages[stage].main)
-        sys.stdout.flush()
+        run(*line.split())
         os._exit(0)
     print("child", child, flush=True)
     print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -50,7 +56,7 @@ class Forks:
 
     def __init__(self, folder: Path, site: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", FORKS],
+            [sys.executable, "-c", f"STAGES = {list(STAGES)}\n{FORKS}"],
             cwd=folder,
             env=environment(site, PYTHONPATH=str(folder), TOKENIZERS_PARALLELISM="false"),
             stdin=subprocess.PIPE,
@@ -85,11 +91,20 @@ class Forks:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which all has run once, in small shards."""
+def project(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with tiny models and small shards, in which all that the stages read is there."""
     folder, site = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("site")
-    run = clone(folder, site, CHANGES)
-    run("dvc", "repro", "-q", "label", "extract")
+    models = {
+        f"models.{r}.{k}": v for r in ("target", "embedder") for k, v in (("source", str(tiny_bert)), ("sha256", '""'))
+    }
+    run = clone(folder, site, SMALL | models | {"runtime.shard": "20"})
+    run("dvc", "repro", "-q", "models", "split")
+    texts = artifacts.read_table(folder / "data/sentences/calibration.parquet", "sentences")["text"]
+    found = [(row, name) for row, text in enumerate(texts) for name in NAMES if name in text]
+    table = candidate_table(*np.array(found).T, np.ones(len(found)), np.zeros(len(found)), "test")
+    artifacts.write_table(folder / "data/candidates.parquet", table, "candidates")
+    descriptors = [{"name": name, "members": [name], "sentences": 1} for name in NAMES]
+    artifacts.write_json(folder / "data/descriptors.json", {"descriptors": descriptors})
     return folder
 
 
@@ -119,6 +134,7 @@ def shards_done(project: Path) -> int:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_random_it_goes_on_to_the_same_bytes(project: Path, forks: Forks, stage: str) -> None:
+    assert forks.run(stage) == 0
     expected = emptied(project, STAGES[stage])
     start = time.perf_counter()
     assert forks.run(stage) == 0
@@ -151,8 +167,9 @@ def test_a_changed_parameter_reuses_no_shard(project: Path, forks: Forks, stage:
         assert forks.run(stage) == 0
         expected = emptied(project, STAGES[stage])
         (project / "params.yaml").write_text(parameters)
+        generator = random.Random(stage)
         while not shards_done(project):
-            assert forks.run(stage, 0.5) == -signal.SIGKILL
+            forks.run(stage, generator.uniform(0.0, 1.0))
         change(project, "runtime.batch_tokens", "64")
         assert forks.run(stage) == 0
         assert emptied(project, STAGES[stage]) == expected

@@ -1,0 +1,112 @@
+"""What do workers of a Ray cluster add up to, and what does it cost to merge what they found?
+
+Run after `dvc repro`: python benchmarks/cluster.py. Writes benchmarks/results/ray.json. One worker of one thread, two,
+and this process alone read the same sentences in the same shards; workers have loaded their model before the clock
+starts. Then the merge of 1,000 shards is simulated at the size of BERT-base, and of an 8B decoder.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
+
+from descry import artifacts
+from descry.activations import Reader, Shard, gathered, probe_sample, shards
+from descry.artifacts import Activations
+from descry.cluster import Cluster, Crew
+from descry.engine import Engine, Local, Make
+from descry.exemplars import Kept
+from descry.target import TargetSource
+
+SHARD, ROUNDS, WORKERS = 128, 3, (1, 2)
+READER = Reader(TargetSource(Path("data/models/target").absolute()), ("mean",), top_k=100, batch_tokens=1024)
+MERGED, SENTENCES = 1000, 4096
+SIZES = {"bert_base": (36_864, 100), "decoder_8b": (32 * 14_336, 100)}
+"""Neurons and exemplars: 12 layers x 3,072, and 32 layers x 14,336."""
+
+
+class Warm:
+    """A crew that has loaded its model."""
+
+    def __init__(self, crew: Crew[Shard, Kept], warming: Iterable[Shard]) -> None:
+        self._crew = crew
+        list(crew.map(warming))
+
+    def map(self, _: Make[Shard, Kept], items: Iterable[Shard]) -> Iterator[tuple[Shard, Kept]]:
+        return self._crew.map(items)
+
+
+def timed(engine: Engine, texts: list[str]) -> tuple[float, Activations]:
+    probe = probe_sample(map(str, range(len(texts))), 500, "benchmark")
+    pieces = (texts[start : start + SHARD] for start in range(0, len(texts), SHARD))
+    start = perf_counter()
+    [found] = gathered(engine, READER, shards(pieces, probe), probe, len(texts))
+    return perf_counter() - start, found
+
+
+def speedup() -> dict[str, Any]:
+    table = artifacts.read_table(Path("data/sentences/calibration.parquet"), "sentences")
+    texts = table["text"].tolist()
+    torch.set_num_threads(1)
+    alone, expected = timed(Local(), texts)
+    Cluster("", max(WORKERS), 1.0, 0.0)
+    rounds, identical = [], True
+    for _ in range(ROUNDS):
+        times = {}
+        for workers in WORKERS:
+            cluster = Cluster("", workers, 1.0, 0.0)
+            with Crew(cluster, READER) as crew:
+                warming = shards([texts[:8]] * (4 * workers), np.zeros(0, np.int32))
+                times[workers], found = timed(Warm(crew, warming), texts)
+            pairs = ((getattr(found, f.name), getattr(expected, f.name)) for f in fields(Activations))
+            identical &= all(np.array_equal(one, other) for one, other in pairs)
+        rounds.append(times)
+        print({workers: round(value, 2) for workers, value in times.items()}, flush=True)
+    ratios = sorted(times[1] / times[2] for times in rounds)
+    return {
+        "speedup_2_workers": round(ratios[len(ratios) // 2], 3),
+        "identical": identical,
+        "seconds": {"alone": round(alone, 2)} | {f"{w}_workers": round(min(t[w] for t in rounds), 2) for w in WORKERS},
+        "sentences": len(texts),
+    }
+
+
+def merging() -> dict[str, Any]:
+    """A shard's arrays merged again and again: the cost depends on their size alone."""
+    found = {}
+    for name, (neurons, k) in SIZES.items():
+        layer, index = np.zeros(neurons, np.int16), np.arange(neurons, dtype=np.int32)
+        whole, part = (Kept(layer, index, ["mean"], k, np.zeros(0, np.int32)) for _ in range(2))
+        for start in range(0, k, 10):
+            rows = np.arange(start, start + 10)
+            part.update([torch.randn(10, neurons)], rows, torch.from_numpy(rows))
+        size = sum(array.nbytes for array in part.state().values())
+        repeats = MERGED if name == "bert_base" else MERGED // 50
+        start = perf_counter()
+        for _ in range(repeats):
+            whole.merge(part)
+        spent = perf_counter() - start
+        found[name] = {
+            "seconds_for_1000": round(spent * MERGED / repeats, 1),
+            "merged": repeats,
+            "megabytes_a_shard": round(size / 1e6, 1),
+        }
+    return found
+
+
+def main() -> None:
+    content = {**speedup(), "merge": merging(), "threads_a_worker": 1, "cores": os.cpu_count()}
+    artifacts.write_json(Path("benchmarks/results/ray.json"), content)
+    for name, value in content.items():
+        print(f"{name:20} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""What does reading every neuron cost, beside the model's bare pass, other ways to run it, and the machine's limit?
+
+Run after `dvc repro`: python benchmarks/extract.py [--no-memory]. Writes benchmarks/results/extract.json and .png. All
+figures but memory come from the embedded corpus and the embedded model in one run, in rounds, whose ratios' median
+counts. Memory: a process of its own for each size, on up to 200,000 sentences of real reviews where they are at hand;
+the first layer alone is read, which saves time, and lets what grows with the corpus show beside what does not.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModel, AutoTokenizer
+
+from descry import artifacts
+from descry.activations import Reader, extract_each, gathered, probe_sample, shards
+from descry.artifacts import Activations
+from descry.assignment import assign, gather
+from descry.batching import token_batches
+from descry.corpus import read_reviews, sentence_table
+from descry.devices import has_bfloat16
+from descry.embedder import Embedder
+from descry.engine import Local
+from descry.evaluation import Pair
+from descry.forward import forward
+from descry.target import Target, TargetSource
+
+ROUNDS, BFLOAT16_SENTENCES = 3, 500
+SIZES = (20_000, 200_000)
+REVIEWS = Path("../shared/data/amazon_reviews.jsonl")
+RESULTS = Path("benchmarks/results")
+PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
+TARGET = Path("data/models/target")
+SPLITS = ("calibration", "validation")
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def sentences(split: str) -> list[str]:
+    found: list[str] = artifacts.read_table(Path(f"data/sentences/{split}.parquet"), "sentences")["text"].tolist()
+    return found
+
+
+def extracted(target: Target, texts: Sequence[str], poolings: Sequence[str] = ("mean",)) -> list[Activations]:
+    probe = probe_sample(map(str, range(len(texts))), PARAMETERS["extract"]["probe"], "benchmark")
+    top_k = PARAMETERS["extract"]["top_k"]
+    return extract_each(target, texts, probe, poolings=poolings, top_k=top_k)
+
+
+class Bare:
+    """The model's plain forward pass over the very batches that are extracted from."""
+
+    def __init__(self, target: Target, texts: Sequence[str]) -> None:
+        ids, special = target.encode(texts)
+        self.tokens = sum(map(len, ids))
+        self._target = target
+        batches = token_batches([len(i) for i in ids], PARAMETERS["runtime"]["batch_tokens"])
+        self._batches = [([ids[i] for i in batch], [special[i] for i in batch]) for batch in batches]
+
+    @torch.inference_mode()
+    def run(self) -> None:
+        for batch in self._batches:
+            tokens, attention, _ = self._target.batch(*batch)
+            forward(self._target.model, "encoder", tokens, attention)
+
+    def operations(self) -> int:
+        """Floating-point operations of the matrix products that reading the neurons takes."""
+        sights = [(site, lambda values, own: values.new_zeros(0)) for site in self._target.sites]
+        with FlopCounterMode(display=False) as counter:
+            for batch in self._batches:
+                self._target.inputs(*batch, sights)
+        return int(counter.get_total_flops())
+
+
+def one_at_a_time(texts: Sequence[str]) -> None:
+    """The plain loop that tutorials show: a sentence, all hidden states."""
+    tokenizer, model = AutoTokenizer.from_pretrained(TARGET), AutoModel.from_pretrained(TARGET).eval()
+    with torch.inference_mode():
+        for text in texts:
+            model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
+
+
+def products() -> float:
+    """Operations a second of the machine's own matrix product: float32, of the model's shape or square, the faster."""
+    best = 0.0
+    for rows, inner, columns in ((1024, 384, 1536), (2048, 2048, 2048)):
+        one, other = torch.randn(rows, inner), torch.randn(inner, columns)
+        repeats = 1 + int(2e11 / (2 * rows * inner * columns))
+        one @ other
+        spent = seconds(lambda one=one, other=other, n=repeats: [one @ other for _ in range(n)])
+        best = max(best, repeats * 2 * rows * inner * columns / spent)
+    return best
+
+
+def agreement(target: Target) -> float:
+    """Jaccard of the pairs that bfloat16 and float32 assign, on calibration."""
+    labels = artifacts.read_arrays(Path("data/labels/first/calibration.safetensors"), "labels")[0]["labels"]
+    rule = dict(PARAMETERS["assign"])
+    k = rule.pop("exemplars")
+    texts = sentences("calibration")
+    half = Target(TARGET, dtype="bfloat16")
+    found = Pair(*(extracted(one, texts)[0] for one in (target, half)))
+    one, other = (assign(gather(by.exemplars(k), labels), **rule).assigned for by in vars(found).values())
+    return float((one & other).sum() / (one | other).sum())
+
+
+def speed() -> dict[str, Any]:
+    texts = [text for split in SPLITS for text in sentences(split)]
+    target, embedder = Target(TARGET), Embedder(Path("data/models/embedder"))
+    half, bare = Target(TARGET, dtype="bfloat16"), Bare(target, texts)
+    operations = bare.operations()
+    encoder: Any = embedder._model
+    ways: dict[str, Callable[[], Any]] = {
+        "bare_forward": bare.run,
+        "extract": lambda: extracted(target, texts),
+        "extract_two_poolings": lambda: extracted(target, texts, ("mean", "max")),
+        "encode": lambda: encoder.encode(texts, show_progress_bar=False),
+    }
+    rounds, rates = [], []
+    for _ in range(ROUNDS):
+        rates.append(products())
+        rounds.append({name: seconds(way) for name, way in ways.items()})
+        print(
+            {name: round(value, 2) for name, value in rounds[-1].items()}, f"{rates[-1] / 1e9:.0f} GFLOP/s", flush=True
+        )
+    part = texts[:BFLOAT16_SENTENCES]
+    halves = [seconds(lambda one=one: extracted(one, part)) for one in (target, half) for _ in range(2)]
+    others = {"one_at_a_time": seconds(lambda: one_at_a_time(texts)), "neurox": neurox(texts)}
+
+    def ratio(one: str, other: str) -> float:
+        return round(median(times[one] / times[other] for times in rounds), 3)
+
+    middle = {name: median(times[name] for times in rounds) for name in ways}
+    middle |= {name: value for name, value in others.items() if value is not None}
+    reached = [operations / times["extract"] / rate for times, rate in zip(rounds, rates, strict=True)]
+    return {
+        "over_bare_forward": ratio("extract", "bare_forward"),
+        "two_poolings_over_bare_forward": ratio("extract_two_poolings", "bare_forward"),
+        "over_encode": ratio("extract", "encode"),
+        "one_at_a_time_over": round(middle["one_at_a_time"] / middle["extract"], 2),
+        "of_matmul_rate": round(median(reached), 3),
+        "bare_forward_of_matmul_rate": round(
+            median(operations / times["bare_forward"] / rate for times, rate in zip(rounds, rates, strict=True)), 3
+        ),
+        "bfloat16_speedup": round(min(halves[:2]) / min(halves[2:]), 3),
+        "bfloat16_on_this_cpu": has_bfloat16(target.device),
+        "bfloat16_jaccard": round(agreement(target), 4),
+        "seconds": {
+            name: round(value, 2) for name, value in {**middle, "matmul_limit": operations / median(rates)}.items()
+        },
+        "sentences": len(texts),
+        "tokens": bare.tokens,
+        "threads": torch.get_num_threads(),
+    }
+
+
+NEUROX = """
+import sys
+from time import perf_counter
+from neurox.data.extraction.transformers_extractor import extract_representations
+start = perf_counter()
+extract_representations(sys.argv[1], sys.argv[2], sys.argv[3], "cpu")
+print("seconds", perf_counter() - start)
+"""
+
+
+def neurox(texts: Sequence[str]) -> float | None:
+    """Seconds that NeuroX takes, in a folder of its own; None where it cannot be installed."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder / "site")]
+        if subprocess.run([*install, "neurox==1.0.9", "h5py"], check=False).returncode:
+            print("NeuroX cannot be installed here")
+            return None
+        (folder / "texts.txt").write_text("\n".join(texts) + "\n")
+        done = subprocess.run(
+            [sys.executable, "-c", NEUROX, str(TARGET.absolute()), str(folder / "texts.txt"), str(folder / "out.hdf5")],
+            env=os.environ | {"PYTHONPATH": str(folder / "site")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=True,
+        )
+        return float(done.stdout.split()[-1])
+
+
+def corpus(path: Path) -> None:
+    """The most sentences of real reviews that are wanted, as a table."""
+    reviews = read_reviews(str(REVIEWS), text_field="text", id_field="review_id", product_field="product", limit=None)
+    table = sentence_table(reviews, key="benchmark", validation=0.5, source=str(REVIEWS)).sentences
+    both = pd.concat([table["calibration"], table["validation"]], ignore_index=True)
+    artifacts.write_table(path, both.head(max(SIZES)), "sentences")
+
+
+def peak(path: Path, size: int) -> None:
+    """Extract from the first `size` sentences of a table, as the stage does, and print the peak memory in GB."""
+    wanted, runtime = PARAMETERS["extract"], PARAMETERS["runtime"]
+    pieces = artifacts.read_pieces(path, "sentences", "text", runtime["shard"])
+    texts = (texts[: size - start] for start, texts in zip(range(0, size, runtime["shard"]), pieces, strict=False))
+    ids = chain.from_iterable(artifacts.read_pieces(path, "sentences", "sentence_id"))
+    probe = probe_sample(islice(ids, size), wanted["probe"], "benchmark")
+    reader = Reader(
+        TargetSource(TARGET, neurons=(("layers", (1,)),)),
+        (wanted["pooling"], *wanted["also"]),
+        wanted["top_k"],
+        runtime["batch_tokens"],
+    )
+    checkpoint = path.with_name(f"kept-{size}.safetensors")
+    found = gathered(Local(), reader, shards(texts, probe), probe, size, checkpoint=checkpoint, progress=f"{size:,}")
+    assert found[0].count == size
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+
+
+def memory() -> dict[str, Any]:
+    if not REVIEWS.exists():
+        print(f"no memory figures: {REVIEWS} is not there")
+        return {}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sentences.parquet"
+        corpus(path)
+        command = [sys.executable, __file__, "--peak", str(path)]
+        peaks = {
+            size: float(subprocess.run([*command, str(size)], check=True, stdout=subprocess.PIPE, text=True).stdout)
+            for size in SIZES
+        }
+    small, large = (peaks[size] for size in SIZES)
+    return {
+        "memory_200k_over_20k": round(large / small, 3),
+        "peak_gb": {f"{size:,}": round(gb, 3) for size, gb in peaks.items()},
+    }
+
+
+def draw(content: dict[str, Any]) -> None:
+    """The seconds of every way, as bars beside the machine's limit."""
+    labels = {
+        "matmul_limit": "matrix products alone, at the machine's rate",
+        "bare_forward": "the model's bare forward pass",
+        "extract": "descry: every neuron of every layer",
+        "extract_two_poolings": "descry: the same, two poolings",
+        "encode": "sentence-transformers encode",
+        "one_at_a_time": "one sentence at a time, hidden states",
+        "neurox": "NeuroX, hidden states",
+    }
+    times = {labels[name]: value for name, value in content["seconds"].items() if name in labels}
+    names = sorted(times, key=times.__getitem__, reverse=True)
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    colours = ["#c44e52" if name.startswith("descry") else "#8c8c8c" for name in names]
+    bars = axes.barh(names, [times[name] for name in names], color=colours)
+    axes.bar_label(bars, fmt="%.1f s", padding=3, fontsize=8)
+    axes.set_xlabel(f"seconds for {content['sentences']:,} sentences, {content['threads']} CPU threads")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+    figure.savefig(RESULTS / "extract.png", dpi=110)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--peak"]:
+        peak(Path(sys.argv[2]), int(sys.argv[3]))
+        return
+    content = speed() | ({} if "--no-memory" in sys.argv else memory())
+    artifacts.write_json(RESULTS / "extract.json", content)
+    draw(content)
+    for name, value in content.items():
+        print(f"{name:34} {value}")
+
+
+if __name__ == "__main__":
+    main()
