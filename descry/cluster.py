@@ -87,6 +87,10 @@ class Crew(Generic[Item, Result]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the workers go."""
         self._over = True
         self._free.put(InputError("the work was broken off"))  # for threads that still wait for a worker
         for worker in self._workers:

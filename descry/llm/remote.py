@@ -41,6 +41,9 @@ class RemoteModel:
         self.parallel = cluster.workers
         self.identity: Mapping[str, Any] = self._crew.work(("identity", ()))
 
+    def __del__(self) -> None:  # the next model needs the room
+        self._crew.close()
+
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """As `LocalModel.batches`."""
         found: list[list[int]] = self._crew.work(("batches", (requests,)))
