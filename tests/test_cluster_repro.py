@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +23,7 @@ from descry.llm.client import Answer, Request
 from descry.llm.local import LocalModel
 from descry.llm.remote import ModelSource, RemoteModel
 from descry.target import TargetSource
+from tests.squares import Squares
 from tests.test_activations import TEXTS
 from tests.test_local import built
 
@@ -58,32 +56,6 @@ def test_a_cluster_gives_the_same_bytes(cluster: Cluster, tiny_bert: Path) -> No
     for one, other in zip(extracted(Local(), tiny_bert), extracted(cluster, tiny_bert), strict=True):
         for field in fields(Activations):
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
-
-
-@dataclass(frozen=True)
-class Squares:
-    """Squares a number; a worker that meets `bad` dies of it, the first `times` times; all wait until so many workers
-    as `crowd` are there."""
-
-    marks: Path
-    bad: int = -1
-    times: int = 0
-    seconds: float = 0.0
-    crowd: int = 1
-
-    def __call__(self) -> Callable[[int], int]:
-        return self.square
-
-    def square(self, number: int) -> int:
-        time.sleep(self.seconds)
-        (self.marks / f"{number}-{os.getpid()}").touch()
-        while len({path.name.rpartition("-")[2] for path in self.marks.iterdir()}) < self.crowd:
-            time.sleep(0.05)
-        if number == self.bad and len(list(self.marks.glob(f"{number}-*"))) <= self.times:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if number < 0:
-            raise InputError(f"{number} is negative")
-        return number * number
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
