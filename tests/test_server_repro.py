@@ -13,7 +13,7 @@ import yaml
 
 from descry import artifacts
 from descry.errors import InputError
-from descry.settings import Asking, Llms, parse
+from descry.settings import Asking, Llms, RayCluster, Sharding, parse
 from stages import _llms
 from tests.fake_server import FakeServer, Reply, Seen, refused, said
 from tests.test_repro import SMALL, Shell, change, clone, shell
@@ -151,9 +151,10 @@ def test_a_key_that_is_not_there_or_wrong_says_one_line(
 def test_a_language_model_that_is_not_there_is_named() -> None:
     asking = Asking(concurrency=1, timeout=1.0, retries=0, answers="x")
     llms = parse(Llms, {"llms": {"shop": {"client": "transformers"}}})
+    local = Sharding(shard=1, engine="local", ray=RayCluster(address="", workers=1, cpus=1.0, gpus=0.0))
     with pytest.raises(InputError, match=r"no language model 'shoppe' in llms \(there: shop\)$"):
-        _llms.client("shoppe", llms, asking)
+        _llms.client("shoppe", llms, asking, local)
     with pytest.raises(InputError, match=r"llms.shop runs on this machine: name its weights in models.llms.shop$"):
-        _llms.client("shop", llms, asking)
+        _llms.client("shop", llms, asking, local)
     with pytest.raises(InputError, match=r"^prompts/nowhere.txt: cannot be read"):
         _llms.prompt("nowhere", ())
