@@ -1,17 +1,13 @@
 """What does reading every neuron cost, beside the model's bare pass, other ways to run it, and the machine's limit?
 
-Run after `dvc repro`: python benchmarks/extract.py [--no-memory]. Writes benchmarks/results/extract.json and .png. All
-figures but memory come from the embedded corpus and the embedded model in one run, in rounds, whose ratios' median
-counts. Memory: a process of its own for each size, on up to 200,000 sentences of real reviews where they are at hand;
-the first layer alone is read, which saves time, and lets what grows with the corpus show beside what does not.
+Run after `dvc repro`: python benchmarks/extract.py. Writes benchmarks/results/extract.json and .png. All figures come
+from the embedded corpus and the embedded model in one run, in rounds, whose ratios' median counts.
 """
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,28 +15,23 @@ from time import perf_counter
 from typing import Any
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, AutoTokenizer
 
 from descry import artifacts
-from descry.activations import Reader, extract_each, gathered, probe_sample, shards
+from descry.activations import extract_each, probe_sample
 from descry.artifacts import Activations
 from descry.assignment import assign, gather
 from descry.batching import token_batches
-from descry.corpus import read_reviews, sentence_table
 from descry.devices import has_bfloat16
 from descry.embedder import Embedder
-from descry.engine import Local
 from descry.evaluation import Pair
 from descry.forward import forward
-from descry.target import Target, TargetSource
+from descry.target import Target
 
 ROUNDS, BFLOAT16_SENTENCES = 3, 500
-SIZES = (20_000, 200_000)
-REVIEWS = Path("../shared/data/amazon_reviews.jsonl")
 RESULTS = Path("benchmarks/results")
 PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
 TARGET = Path("data/models/target")
@@ -201,52 +192,6 @@ def neurox(texts: Sequence[str]) -> float | None:
         return float(done.stdout.split()[-1])
 
 
-def corpus(path: Path) -> None:
-    """The most sentences of real reviews that are wanted, as a table."""
-    reviews = read_reviews(str(REVIEWS), text_field="text", id_field="review_id", product_field="product", limit=None)
-    table = sentence_table(reviews, key="benchmark", validation=0.5, source=str(REVIEWS)).sentences
-    both = pd.concat([table["calibration"], table["validation"]], ignore_index=True)
-    artifacts.write_table(path, both.head(max(SIZES)), "sentences")
-
-
-def peak(path: Path, size: int) -> None:
-    """Extract from the first `size` sentences of a table, as the stage does, and print the peak memory in GB."""
-    wanted, runtime = PARAMETERS["extract"], PARAMETERS["runtime"]
-    pieces = artifacts.read_pieces(path, "sentences", "text", runtime["shard"])
-    texts = (texts[: size - start] for start, texts in zip(range(0, size, runtime["shard"]), pieces, strict=False))
-    ids = chain.from_iterable(artifacts.read_pieces(path, "sentences", "sentence_id"))
-    probe = probe_sample(islice(ids, size), wanted["probe"], "benchmark")
-    reader = Reader(
-        TargetSource(TARGET, neurons=(("layers", (1,)),)),
-        (wanted["pooling"], *wanted["also"]),
-        wanted["top_k"],
-        runtime["batch_tokens"],
-    )
-    checkpoint = path.with_name(f"kept-{size}.safetensors")
-    found = gathered(Local(), reader, shards(texts, probe), probe, size, checkpoint=checkpoint, progress=f"{size:,}")
-    assert found[0].count == size
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
-
-
-def memory() -> dict[str, Any]:
-    if not REVIEWS.exists():
-        print(f"no memory figures: {REVIEWS} is not there")
-        return {}
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "sentences.parquet"
-        corpus(path)
-        command = [sys.executable, __file__, "--peak", str(path)]
-        peaks = {
-            size: float(subprocess.run([*command, str(size)], check=True, stdout=subprocess.PIPE, text=True).stdout)
-            for size in SIZES
-        }
-    small, large = (peaks[size] for size in SIZES)
-    return {
-        "memory_200k_over_20k": round(large / small, 3),
-        "peak_gb": {f"{size:,}": round(gb, 3) for size, gb in peaks.items()},
-    }
-
-
 def draw(content: dict[str, Any]) -> None:
     """The seconds of every way, as bars beside the machine's limit."""
     labels = {
@@ -271,10 +216,7 @@ def draw(content: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--peak"]:
-        peak(Path(sys.argv[2]), int(sys.argv[3]))
-        return
-    content = speed() | ({} if "--no-memory" in sys.argv else memory())
+    content = speed()
     artifacts.write_json(RESULTS / "extract.json", content)
     draw(content)
     for name, value in content.items():

@@ -144,8 +144,8 @@ def extract_each(
 ) -> list[Activations]:
     """`gathered` over texts in memory, in this process: one Activations for each of `poolings`."""
     pieces = (list(texts[start : start + SHARD]) for start in range(0, len(texts), SHARD))
-    work = partial(read_shard, target, poolings=poolings, top_k=top_k, batch_tokens=batch_tokens)
-    return gathered(Local(), lambda: work, shards(pieces, probe_rows), probe_rows, len(texts), progress=progress)
+    reader = Reader(target, tuple(poolings), top_k, batch_tokens)
+    return gathered(Local(), reader, shards(pieces, probe_rows), probe_rows, len(texts), progress=progress)
 
 
 def extract(

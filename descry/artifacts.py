@@ -7,6 +7,7 @@ check what they read and raise InputError, one line that names the file.
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import math
 import os
@@ -285,6 +286,12 @@ def read_arrays(path: Path, kind: str, without: Collection[str] = ()) -> tuple[d
         _check_arrays(path, arrays, kind)
         meta: dict[str, Any] = header["meta"]
     return arrays, meta
+
+
+def sha256(path: Path) -> str:
+    """What a file's content hashes to: 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ class EncoderSource:
         return self.load().encode
 
 
-@cache
+@lru_cache(maxsize=1)
 def _loaded(source: EncoderSource) -> Encoder:
     from descry.embedder import Embedder
 

@@ -1,7 +1,9 @@
-"""Where shards are worked on: in this process, one after the other."""
+"""Who works on shards: what every engine does, and the one that needs nothing, this process."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -10,6 +12,13 @@ Result = TypeVar("Result")
 
 Make = Callable[[], Callable[[Item], Result]]
 """Builds what works on an item, a loaded model for example: called once in every process that works."""
+
+
+def trim() -> None:
+    """Give free memory back to the system: pieces of many sizes, shard after shard, would leave the C library's heap
+    ever wider (a tenth of a gigabyte over 100,000 sentences). Nothing happens where that library is not glibc."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 class Engine(Protocol):
@@ -26,4 +35,6 @@ class Local:
         """Each item and what came of it, in order."""
         work = make()
         for item in items:
-            yield item, work(item)
+            result = work(item)
+            trim()
+            yield item, result

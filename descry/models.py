@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from descry.artifacts import sha256
 from descry.errors import InputError
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/*.json", "*/*.safetensors")
@@ -84,11 +84,6 @@ def locate(source: Source) -> Path:
     return folder
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check(path: Path, source: Source) -> None:
     try:
         with safe_open(path, framework="np"):
@@ -113,7 +108,7 @@ def fetch(source: Source, destination: Path) -> dict[str, str]:
         target = partial / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    sums = {str(path.relative_to(folder)): _sha256(partial / path.relative_to(folder)) for path in files}
+    sums = {str(path.relative_to(folder)): sha256(partial / path.relative_to(folder)) for path in files}
     if source.sha256 and sums.get("model.safetensors") != source.sha256:
         shutil.rmtree(partial)
         raise InputError(

@@ -12,23 +12,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from descry.artifacts import sha256
+
 LIBRARIES = ("numpy", "torch", "tokenizers", "transformers", "sentence-transformers")
 """What a model's numbers depend on besides our own code."""
 
 _SHARE = 0.05
 
 
-def digest(path: Path) -> str:
-    """A file's content in 64 hexadecimal digits (sha256)."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(ingredients: Mapping[str, Any]) -> str:
     """A key, 32 hexadecimal digits, of all that goes into a computation: what is given (JSON can hold it), the code of
     this library, and the versions of others."""
     root = Path(__file__).parent
-    code = {str(path.relative_to(root)): digest(path) for path in root.rglob("*.py")}
+    code = {str(path.relative_to(root)): sha256(path) for path in root.rglob("*.py")}
     whole = {"given": ingredients, "code": code, "libraries": {name: version(name) for name in LIBRARIES}}
     return hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
 

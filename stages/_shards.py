@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from descry.artifacts import sha256
 from descry.engine import Engine, Local
 from descry.errors import InputError
 from descry.settings import Section, Sharding
-from descry.shards import digest, fingerprint, workspace
+from descry.shards import fingerprint, workspace
 from stages import _stage
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def kept(name: str, sections: Sequence[Section], files: Sequence[Path], **more: 
     """Where the stage `name` keeps finished shards: a folder of its own for every other content of these settings
     and files, and for every other code."""
     given = {section.section: section.model_dump() for section in sections}
-    return workspace(_stage.SHARDS / name, fingerprint(given | more | {str(path): digest(path) for path in files}))
+    return workspace(_stage.SHARDS / name, fingerprint(given | more | {str(path): sha256(path) for path in files}))
 
 
 def engine(settings: Sharding) -> Engine:

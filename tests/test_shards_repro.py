@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from descry import artifacts
+from descry.errors import InputError
 from descry.exemplars import read_kept
 from descry.generation import candidate_table
 from tests.test_repro import SMALL, change, clone, environment
@@ -72,15 +73,18 @@ class Forks:
                 return int(line.split()[1])
         raise AssertionError("the process that forks has ended")
 
-    def run(self, stage: str, killed_after: float | None = None) -> int:
-        """The exit code; negative for a signal."""
+    def run(self, stage: str, killed_after: float | None = None, since: Callable[[], bool] = lambda: True) -> int:
+        """The exit code; negative for a signal. killed_after: seconds, from the start or from when `since` holds."""
         assert self._process.stdin
         self._process.stdin.write(stage + "\n")
         self._process.stdin.flush()
         child = self._said("child")
         if killed_after is not None:
-            time.sleep(killed_after)
             with suppress(ProcessLookupError):
+                while not since():
+                    os.kill(child, 0)  # it still runs
+                    time.sleep(0.001)
+                time.sleep(killed_after)
                 os.kill(child, signal.SIGKILL)
         return self._said("ended")
 
@@ -140,13 +144,20 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(project: Path, forks: For
     assert forks.run(stage) == 0
     whole = time.perf_counter() - start
     assert emptied(project, STAGES[stage]) == expected
-    generator, kills, before, went_on = random.Random(stage), 0, 0, 0
-    while kills < KILLS:
-        if forks.run(stage, generator.uniform(0.0, whole)) == 0:  # it came to its end before the kill
+    generator, before, went_on = random.Random(stage), 0, 0
+
+    def soon_after_a_shard() -> bool:
+        try:
+            return shards_done(project) > before
+        except InputError:  # it came to its end just now, and nothing is kept any more
+            return False
+
+    for trial in range(KILLS):  # at any moment; and, so that some runs do go on, soon after another shard is kept
+        moments = [(whole, lambda: True), (0.02, soon_after_a_shard)]
+        longest, since = moments[trial % 2]
+        while forks.run(stage, generator.uniform(0.0, longest), since) == 0:  # it came to its end before the kill
             assert emptied(project, STAGES[stage]) == expected
             before = 0
-            continue
-        kills += 1
         done = shards_done(project)
         assert done >= before
         went_on += 0 < before < done

@@ -1,0 +1,80 @@
+"""Does the memory of `extract` grow with the corpus?
+
+Run after `dvc repro`: python benchmarks/memory.py. Writes benchmarks/results/memory.json: the peak memory of reading
+20,000 and 200,000 sentences of real reviews with the committed parameters, each in a process of its own. It skips
+where the reviews are not at hand.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import yaml
+
+from descry import artifacts
+from descry.activations import Reader, gathered, probe_sample, shards
+from descry.corpus import read_reviews, sentence_table
+from descry.engine import Local
+from descry.target import TargetSource
+
+SIZES = (20_000, 200_000)
+REVIEWS = Path("../shared/data/amazon_reviews.jsonl")
+RESULT = Path("benchmarks/results/memory.json")
+
+
+def corpus(path: Path) -> None:
+    """The most sentences of real reviews that are wanted, as a table."""
+    reviews = read_reviews(str(REVIEWS), text_field="text", id_field="review_id", product_field="product", limit=None)
+    table = sentence_table(reviews, key="benchmark", validation=0.5, source=str(REVIEWS)).sentences
+    both = pd.concat([table["calibration"], table["validation"]], ignore_index=True)
+    artifacts.write_table(path, both.head(max(SIZES)), "sentences")
+
+
+def peak(path: Path, size: int) -> None:
+    """Extract from the first `size` sentences of a table, as the stage does, and print the peak memory in GB."""
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    wanted, runtime = parameters["extract"], parameters["runtime"]
+    pieces = artifacts.read_pieces(path, "sentences", "text", runtime["shard"])
+    texts = (texts[: size - start] for start, texts in zip(range(0, size, runtime["shard"]), pieces, strict=False))
+    ids = chain.from_iterable(artifacts.read_pieces(path, "sentences", "sentence_id"))
+    probe = probe_sample(islice(ids, size), wanted["probe"], "benchmark")
+    poolings = (wanted["pooling"], *wanted["also"])
+    reader = Reader(TargetSource(Path("data/models/target")), poolings, wanted["top_k"], runtime["batch_tokens"])
+    checkpoint = path.with_name(f"kept-{size}.safetensors")
+    found = gathered(Local(), reader, shards(texts, probe), probe, size, checkpoint=checkpoint, progress=f"{size:,}")
+    assert found[0].count == size
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--peak"]:
+        peak(Path(sys.argv[2]), int(sys.argv[3]))
+        return
+    if not REVIEWS.exists():
+        print(f"nothing measured: {REVIEWS} is not there")
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sentences.parquet"
+        corpus(path)
+        command = [sys.executable, __file__, "--peak", str(path)]
+        peaks = {
+            size: float(subprocess.run([*command, str(size)], check=True, stdout=subprocess.PIPE, text=True).stdout)
+            for size in SIZES
+        }
+    small, large = (peaks[size] for size in SIZES)
+    content = {
+        "memory_200k_over_20k": round(large / small, 3),
+        "peak_gb": {f"{size:,}": round(gb, 3) for size, gb in peaks.items()},
+        "threads": os.cpu_count(),
+    }
+    artifacts.write_json(RESULT, content)
+    print(content)
+
+
+if __name__ == "__main__":
+    main()
