@@ -1,7 +1,7 @@
 # make        set up, run the pipeline, show the metrics
 # make test   set up, run all tests
 # make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
-# make bench   speed, size and cluster: benchmarks/results/{extract,assign,ray,repro}.json, a table each, a plot
+# make bench   speed, size and cluster: benchmarks/results/{extract,memory,assign,ray,repro}.json, a table each, a plot
 # make bench-planted   known answers: benchmarks/results/planted.json
 # make bench-llm   what language models cost: benchmarks/results/llm.json
 PYTHON ?= python3
@@ -38,6 +38,7 @@ lint: setup
 bench: repro
 	python benchmarks/assign.py
 	python benchmarks/extract.py
+	python benchmarks/memory.py
 	python benchmarks/cluster.py
 	python benchmarks/repro.py
 

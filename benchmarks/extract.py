@@ -1,20 +1,23 @@
 """What does reading every neuron cost, beside the model's bare pass, other ways to run it, and the machine's limit?
 
 Run after `dvc repro`: python benchmarks/extract.py. Writes benchmarks/results/extract.json and .png. All figures come
-from the embedded corpus and the embedded model in one run, in rounds, whose ratios' median counts.
+from the embedded corpus and the embedded model in one run: every way reads a part of the sentences after the other, in
+rounds, so that a machine whose pace drifts slows all alike; a ratio is the median over parts and rounds.
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,7 +34,7 @@ from descry.evaluation import Pair
 from descry.forward import forward
 from descry.target import Target
 
-ROUNDS, BFLOAT16_SENTENCES = 3, 500
+ROUNDS, PARTS, BFLOAT16_SENTENCES = 3, 4, 500
 RESULTS = Path("benchmarks/results")
 PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
 TARGET = Path("data/models/target")
@@ -93,7 +96,7 @@ def products() -> float:
     best = 0.0
     for rows, inner, columns in ((1024, 384, 1536), (2048, 2048, 2048)):
         one, other = torch.randn(rows, inner), torch.randn(inner, columns)
-        repeats = 1 + int(2e11 / (2 * rows * inner * columns))
+        repeats = 1 + int(1e11 / (2 * rows * inner * columns))
         one @ other
         spent = seconds(lambda one=one, other=other, n=repeats: [one @ other for _ in range(n)])
         best = max(best, repeats * 2 * rows * inner * columns / spent)
@@ -115,49 +118,46 @@ def agreement(target: Target) -> float:
 def speed() -> dict[str, Any]:
     texts = [text for split in SPLITS for text in sentences(split)]
     target, embedder = Target(TARGET), Embedder(Path("data/models/embedder"))
-    half, bare = Target(TARGET, dtype="bfloat16"), Bare(target, texts)
-    operations = bare.operations()
+    half = Target(TARGET, dtype="bfloat16")
     encoder: Any = embedder._model
-    ways: dict[str, Callable[[], Any]] = {
-        "bare_forward": bare.run,
-        "extract": lambda: extracted(target, texts),
-        "extract_two_poolings": lambda: extracted(target, texts, ("mean", "max")),
-        "encode": lambda: encoder.encode(texts, show_progress_bar=False),
+    parts = [texts[start::PARTS] for start in range(PARTS)]
+    bare = [Bare(target, part) for part in parts]
+    ways: dict[str, Callable[[int], Any]] = {
+        "bare_forward": lambda i: bare[i].run(),
+        "extract": lambda i: extracted(target, parts[i]),
+        "extract_two_poolings": lambda i: extracted(target, parts[i], ("mean", "max")),
+        "encode": lambda i: encoder.encode(parts[i], show_progress_bar=False),
+        "one_at_a_time": lambda i: one_at_a_time(parts[i]),
     }
-    rounds, rates = [], []
-    for _ in range(ROUNDS):
-        rates.append(products())
-        rounds.append({name: seconds(way) for name, way in ways.items()})
-        print(
-            {name: round(value, 2) for name, value in rounds[-1].items()}, f"{rates[-1] / 1e9:.0f} GFLOP/s", flush=True
-        )
-    part = texts[:BFLOAT16_SENTENCES]
-    halves = [seconds(lambda one=one: extracted(one, part)) for one in (target, half) for _ in range(2)]
-    others = {"one_at_a_time": seconds(lambda: one_at_a_time(texts)), "neurox": neurox(texts)}
+    operations = [one.operations() for one in bare]
+    rows = []
+    for row in product(range(ROUNDS), range(PARTS)):
+        times = {name: seconds(partial(way, row[1])) for name, way in ways.items()}
+        rows.append({**times, "matmul_limit": operations[row[1]] / products(), "part": row[1]})
+        print({name: round(value, 2) for name, value in rows[-1].items()}, flush=True)
+    table = pd.DataFrame(rows)
+    few = texts[:BFLOAT16_SENTENCES]
+    halves = [seconds(lambda one=one: extracted(one, few)) for one in (target, half) for _ in range(2)]
 
     def ratio(one: str, other: str) -> float:
-        return round(median(times[one] / times[other] for times in rounds), 3)
+        return round(float((table[one] / table[other]).median()), 3)
 
-    middle = {name: median(times[name] for times in rounds) for name in ways}
-    middle |= {name: value for name, value in others.items() if value is not None}
-    reached = [operations / times["extract"] / rate for times, rate in zip(rounds, rates, strict=True)]
+    middle = table.groupby("part").median().sum()
+    if (other := neurox(texts)) is not None:
+        middle["neurox"] = other
     return {
         "over_bare_forward": ratio("extract", "bare_forward"),
         "two_poolings_over_bare_forward": ratio("extract_two_poolings", "bare_forward"),
         "over_encode": ratio("extract", "encode"),
-        "one_at_a_time_over": round(middle["one_at_a_time"] / middle["extract"], 2),
-        "of_matmul_rate": round(median(reached), 3),
-        "bare_forward_of_matmul_rate": round(
-            median(operations / times["bare_forward"] / rate for times, rate in zip(rounds, rates, strict=True)), 3
-        ),
+        "one_at_a_time_over": ratio("one_at_a_time", "extract"),
+        "of_matmul_rate": ratio("matmul_limit", "extract"),
+        "bare_forward_of_matmul_rate": ratio("matmul_limit", "bare_forward"),
         "bfloat16_speedup": round(min(halves[:2]) / min(halves[2:]), 3),
         "bfloat16_on_this_cpu": has_bfloat16(target.device),
         "bfloat16_jaccard": round(agreement(target), 4),
-        "seconds": {
-            name: round(value, 2) for name, value in {**middle, "matmul_limit": operations / median(rates)}.items()
-        },
+        "seconds": middle.round(2).to_dict(),
         "sentences": len(texts),
-        "tokens": bare.tokens,
+        "tokens": sum(one.tokens for one in bare),
         "threads": torch.get_num_threads(),
     }
 
