@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 import descry
-from descry.engine import Item, Make, Result, trim
+from descry.engine import Item, Make, Result
 from descry.errors import InputError
 
 RETRIES = 5
@@ -34,9 +34,7 @@ class _Worker:
         self._work = make()
 
     def work(self, item: Any) -> Any:
-        result = self._work(item)
-        trim()
-        return result
+        return self._work(item)
 
 
 class Cluster:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -12,13 +10,6 @@ Result = TypeVar("Result")
 
 Make = Callable[[], Callable[[Item], Result]]
 """Builds what works on an item, a loaded model for example: called once in every process that works."""
-
-
-def trim() -> None:
-    """Give free memory back to the system: pieces of many sizes, shard after shard, would leave the C library's heap
-    ever wider (a tenth of a gigabyte over 100,000 sentences). Nothing happens where that library is not glibc."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
 
 
 class Engine(Protocol):
@@ -35,6 +26,4 @@ class Local:
         """Each item and what came of it, in order."""
         work = make()
         for item in items:
-            result = work(item)
-            trim()
-            yield item, result
+            yield item, work(item)

@@ -24,17 +24,19 @@ State = Mapping[str, np.ndarray]
 
 _SIGN = 0x7FFFFFFF
 _ROW = 0xFFFFFFFF
+BUFFER = 1024
+"""Sentences that wait until the largest values are picked out again."""
 _NEURONS = 8192  # whose largest values are picked out at once
 
 
 def _keys(values: Tensor, rows: Tensor) -> Tensor:
     """One int64 per (value, row) whose order is: larger value first, then lower row.
 
-    values: float32 [batch, neurons]; rows: int64 [batch], below 2**32. Returns [neurons, batch].
+    values: float32 [batch, neurons]; rows: int64 [batch], below 2**32. Returns [batch, neurons].
     """
     bits = (values + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal to 0.0
-    ordered = (bits ^ ((bits >> 31) & _SIGN)).T.to(torch.int64)
-    return (ordered << 32) | (_ROW - rows)
+    ordered = (bits ^ ((bits >> 31) & _SIGN)).to(torch.int64)
+    return (ordered << 32) | (_ROW - rows)[:, None]
 
 
 def _unkey(keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,47 +48,53 @@ def _unkey(keys: Tensor) -> tuple[Tensor, Tensor]:
 class TopK:
     """The k sentences with the largest value of every neuron; ties go to the lower row."""
 
-    def __init__(self, neurons: int, k: int, device: torch.device | str = "cpu", buffer: int = 1024) -> None:
-        """buffer: sentences that wait until the largest are picked out again."""
+    def __init__(self, neurons: int, k: int, device: torch.device | str = "cpu", buffer: int = BUFFER) -> None:
+        """buffer: sentences that wait beside the k best, at least 1. All have their place from the start, since tensors
+        that live on between batches would tear the heap to pieces."""
         self.k = k
-        self._buffer = buffer
-        self._best = torch.empty(neurons, 0, dtype=torch.int64, device=device)
-        self._waiting: list[Tensor] = []
+        self._places = torch.empty(k + buffer, neurons, dtype=torch.int64, device=device)
+        self._taken = 0
 
     def update(self, values: Tensor, rows: Tensor) -> None:
         """values: float32 [batch, neurons], finite; rows: int64 [batch], each seen once."""
-        self._waiting.append(_keys(values, rows))
-        if sum(part.shape[1] for part in self._waiting) >= self._buffer:
-            self._settle()
+        self._take(_keys(values, rows))
+
+    def _take(self, keys: Tensor) -> None:
+        while len(keys):
+            if self._taken == len(self._places):
+                self._settle()
+            free = self._places[self._taken :]
+            now, keys = keys[: len(free)], keys[len(free) :]
+            free[: len(now)] = now
+            self._taken += len(now)
 
     def _settle(self) -> None:
-        if self._waiting:
-            parts = [self._best, *self._waiting]
-            count = min(self.k, sum(part.shape[1] for part in parts))
-            pieces = zip(*(torch.split(part, _NEURONS) for part in parts), strict=True)
-            self._best = torch.cat([torch.cat(piece, 1).topk(count, sorted=False).values for piece in pieces])
-            self._waiting = []
+        """Leave the best alone."""
+        if self._taken > self.k:
+            for some in torch.split(self._places, _NEURONS, dim=1):
+                some[: self.k] = some[: self._taken].T.contiguous().topk(self.k, sorted=False).values.T
+            self._taken = self.k
+
+    def _best(self) -> Tensor:
+        self._settle()
+        return self._places[: self._taken].T
 
     def merge(self, other: TopK) -> None:
         """Take in what another accumulator over other rows has seen."""
-        other._settle()
-        self._waiting.append(other._best.to(self._best.device))
-        self._settle()
+        self._take(other._best().T.to(self._places.device))
 
     def compute(self) -> tuple[np.ndarray, np.ndarray]:
         """Values float32 and rows int32, both [neurons, min(k, rows seen)], best first."""
-        self._settle()
-        values, rows = _unkey(self._best.sort(dim=1, descending=True).values)
+        values, rows = _unkey(self._best().sort(dim=1, descending=True).values)
         return values.cpu().numpy(), rows.to(torch.int32).cpu().numpy()
 
     def state(self) -> State:
-        self._settle()
-        return {"best": self._best.cpu().numpy()}
+        return {"best": self._best().cpu().numpy()}
 
     @classmethod
     def restored(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
-        top = cls(len(state["best"]), k, device)
-        top._best = torch.tensor(state["best"], device=device)
+        top = cls(len(state["best"]), k, device, buffer=k)
+        top._take(torch.from_numpy(state["best"]).T.to(device))
         return top
 
 
@@ -228,7 +236,8 @@ class Probe:
 class Kept:
     """What is kept of a pass over some sentences: the accumulators of every pooling, and which neurons they are of.
 
-    layer int16 and index int32, both [neurons]; poolings: their names, for each of which `update` gets values.
+    layer int16 and index int32, both [neurons]; poolings: their names, for each of which `update` gets values; buffer:
+    of `TopK`.
     """
 
     def __init__(
@@ -239,17 +248,19 @@ class Kept:
         top_k: int,
         probe_rows: np.ndarray,
         device: torch.device | str = "cpu",
+        buffer: int = BUFFER,
     ) -> None:
         self.layer, self.index, self.poolings, self.top_k = layer, index, tuple(poolings), top_k
         self.device = torch.device(device)
         neurons = len(layer)
         self._parts = [
-            (TopK(neurons, top_k, device), Moments(neurons, device), Probe(neurons, probe_rows)) for _ in poolings
+            (TopK(neurons, top_k, device, buffer), Moments(neurons, device), Probe(neurons, probe_rows))
+            for _ in poolings
         ]
 
     def empty(self, probe_rows: np.ndarray) -> Kept:
-        """The same neurons and poolings before anything was seen, with another sample."""
-        return Kept(self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device)
+        """The same neurons and poolings before anything was seen, with another sample: to merge others into."""
+        return Kept(self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device, buffer=self.top_k)
 
     def on(self, device: torch.device) -> Kept:
         """The same on a device."""
