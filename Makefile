@@ -3,13 +3,14 @@
 # make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
 # make bench   speed, size and cluster: benchmarks/results/{extract,memory,assign,ray,repro}.json, a table each, a plot
 # make bench-planted   known answers: benchmarks/results/planted.json
+# make audit   dependencies: pins, and known vulnerabilities where an advisory service answers
 # make bench-llm   what language models cost: benchmarks/results/llm.json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm lock clean
+.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm audit lock clean
 
 all: repro
 
@@ -50,6 +51,10 @@ bench-llm: repro
 
 docs: setup
 	python docs/parameters.py > docs/parameters.md
+
+audit: setup  # pins, packages that fit together, and known vulnerabilities where an advisory service answers
+	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	@PATH="$$PATH:$(CURDIR)/$(VENV)/audit/bin" $(BIN)/python .ci/audit
 
 lock: setup  # after a change of pyproject.toml's dependencies
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from descry.devices import usable
 from descry.embedding import unit
-from descry.errors import InputError
+from descry.errors import UNLOADABLE, InputError
 
 CHARACTERS_A_TOKEN = 4
 """Of English text, about."""
@@ -75,7 +75,7 @@ class Embedder:
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except UNLOADABLE as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{folder}: not a sentence encoder ({reason}); choose another") from error
         self._model.eval()

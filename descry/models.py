@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -18,6 +21,19 @@ PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/*.json"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+MODULES = (
+    "Transformer",
+    "Pooling",
+    "Normalize",
+    "Dense",
+    "LayerNorm",
+    "Dropout",
+    "WeightedLayerPooling",
+    "StaticEmbedding",
+)
+"""Parts of a sentence encoder that read nothing but configuration and safetensors."""
+_MODULE = re.compile(rf"sentence_transformers(\.\w+)*\.({'|'.join(MODULES)})")
+_STORED = re.compile(r"[0-9a-f]{30,64}")
 
 
 @dataclass(frozen=True)
@@ -92,16 +108,87 @@ def _check(path: Path, source: Source) -> None:
         raise InputError(f"model {source.source}: {path.name} is damaged ({error}); fetch it again") from error
 
 
+def _check_links(files: Iterable[Path], folder: Path, source: Source) -> None:
+    """Links lead to files of the folder, or of a store that names files by their hash (the Hub's cache, DVC's)."""
+    for path in files:
+        real = path.resolve()
+        if not real.is_relative_to(folder.resolve()) and not _STORED.fullmatch(real.name):
+            raise InputError(
+                f"model {source.source}: {path.relative_to(folder)} is a link that leads out of the folder, to {real}; "
+                "put the file itself in its place if it belongs to the model"
+            )
+
+
+def _json(path: Path, source: Source) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"model {source.source}: {path.name} is not JSON; fetch the model again") from error
+
+
+def _check_index(path: Path, source: Source) -> None:
+    """The shards that an index names are safetensors files of the folder."""
+    try:
+        shards = set(_json(path, source)["weight_map"].values())
+    except (KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"model {source.source}: {path.name} is no index of weights; fetch the model again") from error
+    there = {file.name for file in path.parent.glob("*.safetensors")}
+    if strange := sorted(map(repr, shards - there)):
+        raise InputError(
+            f"model {source.source}: {path.name} names {strange[0]}, which is no safetensors file of the folder; "
+            "fetch the model again, from a source that you trust"
+        )
+
+
+def _check_config(path: Path, source: Source) -> None:
+    """No configuration asks for a kernel of the Hub, which is machine code."""
+    waiting = [_json(path, source)]
+    while waiting:
+        part = waiting.pop()
+        for key, value in part.items() if isinstance(part, dict) else ():
+            if key.endswith("_implementation") and "/" in str(value):
+                raise InputError(
+                    f"model {source.source}: {path.name} asks for code of the Hub ({key}: {value!r}), which is never "
+                    "run; take that key out"
+                )
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+
+
+def _check_modules(path: Path, source: Source) -> None:
+    """A sentence encoder is put together of known parts; any other name would be imported."""
+    try:
+        types = [str(module["type"]) for module in _json(path, source)]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"model {source.source}: {path.name} is no list of modules; fetch the model again") from error
+    if strange := [name for name in types if not _MODULE.fullmatch(name)]:
+        raise InputError(
+            f"model {source.source}: {path.name} asks for {strange[0]!r}, which is none of the parts that are run "
+            f"({', '.join(MODULES)}); choose another model"
+        )
+
+
+CHECKS: dict[str, Callable[[Path, Source], None]] = {
+    "*.safetensors": _check,
+    "*.safetensors.index.json": _check_index,
+    "config.json": _check_config,
+    "modules.json": _check_modules,
+}
+"""What a model's files must pass before any of them is copied."""
+
+
 def fetch(source: Source, destination: Path) -> dict[str, str]:
     """Copy a model's files to a new folder; returns the sha256 of each by relative name.
 
-    Errors: InputError where the source is not there, holds no safetensors, is damaged, or is not the model
-    that `sha256` names. `destination` appears whole or not at all.
+    Errors: InputError where the source is not there, holds no safetensors, is damaged, reaches for files of other
+    folders, or is not the model that `sha256` names. `destination` appears whole or not at all.
     """
     folder = locate(source)
     files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
-    for weights in folder.glob("*.safetensors"):
-        _check(weights, source)
+    _check_links(files, folder, source)
+    for path in files:
+        for pattern, check in CHECKS.items():
+            if path.match(pattern):
+                check(path, source)
     partial = destination.with_name(destination.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     for path in files:

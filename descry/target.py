@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from descry.devices import DTYPES, has_bfloat16, usable
-from descry.errors import InputError
+from descry.errors import UNLOADABLE, InputError
 from descry.forward import Finished, Stack, first, is_encoder_decoder, watch
 from descry.neurons import Kind, Site, causal, find
 
@@ -72,11 +72,12 @@ class Target:
         if dtype == "bfloat16" and not has_bfloat16(self.device):
             print("runtime.dtype is bfloat16, which this CPU has no arithmetic for: float32 is several times faster")
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype])
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+            model = AutoModel.from_pretrained(folder, **safe, use_safetensors=True, dtype=DTYPES[dtype])
+        except UNLOADABLE as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{folder}: the target model does not load: {reason}") from error
         self.model: Any = model.eval().to(self.device)
         self._find = partial(find, site=site, stack=stack, layers=layers, modules=modules)

@@ -54,7 +54,7 @@ def shared(name: str) -> Path:
 
 
 def hub(monkeypatch: pytest.MonkeyPatch, load) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load))
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load, __version__="4.0.0"))
 
 
 # --------------------------------------------------------------------------------------------- readers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from dataclasses import replace
@@ -475,7 +476,7 @@ def test_histograms_of_p_stand_beside_a_flat_line(run: Run) -> None:
 
 
 def test_poolings_are_compared_where_there_are_several(run: Run, files: dict[str, bytes]) -> None:
-    assert files["pooling.csv"].decode().splitlines()[1].startswith("mean,")
+    assert files["pooling.csv"].decode().splitlines()[1].startswith('"mean",')
     assert "pooling" not in series.tables(replace(run, sweeps=run.sweeps[run.sweeps["x"] != "max"]))
 
 
@@ -487,8 +488,8 @@ def test_the_plots_of_dvc_find_their_columns(files: dict[str, bytes]) -> None:
         else:
             (shown,) = plot.values()
             for path, columns in shown["y"].items():
-                header = files[path.removeprefix("report/")].decode().splitlines()[0].split(",")
-                assert {shown["x"], *columns} <= set(header)
+                header = set(pd.read_csv(io.BytesIO(files[path.removeprefix("report/")])))
+                assert {shown["x"], *columns} <= header
 
 
 def test_label_quality_says_what_the_tables_say(run: Run, page: str) -> None:
@@ -530,8 +531,8 @@ def test_no_described_neuron_and_a_single_descriptor() -> None:
     assert "No neuron carries it" in page
     assert not [name for name in files if name.startswith("pooling")]
     assert 'id="plot-pooling"' not in page
-    assert files["layers.csv"].decode().splitlines()[1].startswith("1,20,0,0,0,0,")
-    assert files["descriptors.csv"].decode().splitlines()[1] == "battery,0,0,0,0,0,0"
+    assert files["layers.csv"].decode().splitlines()[1].startswith("1,20,0,0,0.0,0.0,")
+    assert files["descriptors.csv"].decode().splitlines()[1] == '"battery",0,0.0,0,0,0,0'
     one = a_run(["battery"])
     assert check_links(rendered(one)).text.count("with\n  1 descriptor found") == 1
 

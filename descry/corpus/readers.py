@@ -202,17 +202,25 @@ def _txt(source: str, fields: Fields) -> Iterator[Record]:
 
 
 def _hub(source: str) -> Iterator[Record]:
-    match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([\w.-]+))?", source)
-    if match is None:
+    match = re.fullmatch(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@([\w.-]+))?(?:/([\w.-]+))?", source)
+    if match is None or ".." in source:
         raise InputError(f"{source}: not a data set's address; write hf://owner/name[@revision][/split]")
     try:
-        load = import_module("datasets").load_dataset
+        library = import_module("datasets")
     except ImportError:
         raise InputError(
             f"{source}: needs the library datasets; pip install datasets, or give a downloaded file"
         ) from None
+    if int(library.__version__.partition(".")[0]) < 4:
+        raise InputError(
+            f"{source}: the library datasets {library.__version__} can run code of a data set; "
+            "pip install 'datasets>=4', or give a downloaded file"
+        )
     name, revision, split = match.groups()
-    return _hub_rows(source, partial(load, name, split=split or "train", revision=revision, streaming=True))
+    if Path(name).exists():
+        raise InputError(f"{source}: the folder {name} of this machine would be read; rename it, or name a file in it")
+    load = partial(library.load_dataset, name, split=split or "train", revision=revision, streaming=True)
+    return _hub_rows(source, load)
 
 
 def _hub_rows(source: str, load: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Record]:

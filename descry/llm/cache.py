@@ -94,7 +94,7 @@ class AnswerCache:
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]
             places = ",".join("?" * len(some))
-            statement = f"SELECT key, answer FROM answers WHERE key IN ({places}) AND digest IS digest_of(key, answer)"
+            statement = f"SELECT key, answer FROM answers WHERE key IN ({places}) AND digest IS digest_of(key, answer)"  # noqa: S608
             with self._usable():
                 rows = self._connection.execute(statement, some).fetchall()
             found |= {key: _parsed(answer) for key, answer in rows}

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 from descry.batching import token_batches
 from descry.devices import DTYPES, usable
-from descry.errors import InputError
+from descry.errors import UNLOADABLE, InputError
 from descry.llm.client import Answer, Failure, Request
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
@@ -68,12 +69,13 @@ class LocalModel:
             "chat": self._chat,
         }
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, **safe)
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype])
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
+            model = kind.from_pretrained(folder, **safe, use_safetensors=True, dtype=DTYPES[dtype])
+        except (*UNLOADABLE, SafetensorError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"llms.{name}: {folder} does not load as a language model: {reason}") from error
         self._seq2seq: bool = config.is_encoder_decoder
@@ -115,20 +117,24 @@ class LocalModel:
         # What a review spells like a special token would end the prompt: it is taken out.
         prompts = [self._special.sub(" ", request.prompt) for request in requests]
         if self._tokenizer.chat_template:
-            texts = [
-                self._tokenizer.apply_chat_template(
-                    [{"role": "user", "content": prompt}],
-                    add_generation_prompt=True,
-                    tokenize=False,
-                    **self._chat,
-                )
-                for prompt in prompts
-            ]
+            texts = [self._templated(prompt) for prompt in prompts]
         else:
             texts = [self._wrap.replace("{prompt}", prompt) for prompt in prompts]
         # A chat template writes its special tokens itself.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
         return ids
+
+    def _templated(self, prompt: str) -> str:
+        """A prompt in the model's chat template, which transformers runs in a sandbox."""
+        message = [{"role": "user", "content": prompt}]
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                message, add_generation_prompt=True, tokenize=False, **self._chat
+            )
+        except (TemplateError, TypeError, ValueError, OverflowError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"llms.{self.name}: the model's chat template does not run: {reason}") from error
+        return text
 
     @torch.inference_mode()
     def _generated(self, requests: Sequence[Request], ids: Sequence[list[int]]) -> list[Answer | Failure]:

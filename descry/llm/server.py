@@ -17,6 +17,8 @@ from descry.llm.client import Answer, Failure, Request
 
 TOP = 20
 """Tokens whose probability is asked for, where an answer is one of some words: as many as servers give."""
+SHORTEST_KEY = 16
+"""Characters of a key that cannot be a word of an answer ("none", "ollama"): it is struck out where it comes back."""
 LONGEST_PAUSE = 8.0
 """Seconds between two tries, at most, after an answer that is no answer."""
 
@@ -156,6 +158,8 @@ class Server:
         tokens = (given if isinstance(given, int) else 0, made if isinstance(made, int) else 0)
         shares = {choice: sum(share for word, share in likely if word == choice) for choice in request.choices}
         whole = (text or "").encode("utf-8", "replace").decode()  # JSON can hold halves of characters
+        if len(self._key) >= SHORTEST_KEY:  # answers are kept on disk, and shared
+            whole = whole.replace(self._key, "***")
         return Answer(whole, tuple(map(float, shares.values())) if likely and shares else None, tokens)
 
     def _said(self, error: openai.APIError) -> str:

@@ -1,6 +1,7 @@
 """A finished run to look at: one self-contained page, a few plots, and the tables behind them."""
 
 from descry.report.content import Run, Side, descriptor_table, strongest
+from descry.report.csv import csv
 from descry.report.page import render
 from descry.report.plots import plots
 from descry.report.series import tables
@@ -18,5 +19,5 @@ def build(run: Run, *, neurons: int, exemplars: int) -> dict[str, bytes]:
     page = render(run, behind, pictures, neurons=neurons, exemplars=exemplars)
     files = {"index.html": page.encode()} | {f"{name}.png": picture for name, picture in pictures.items()}
     for name, table in behind.items():
-        files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
+        files[f"{name}.csv"] = csv(table)
     return files

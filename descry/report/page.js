@@ -25,7 +25,7 @@ function sort() {
 }
 
 function open() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));
   if (!target) return;
   for (let node = target; node; node = node.parentElement) {
     if (node.hidden) { find.value = ""; filter(); }

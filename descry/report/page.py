@@ -112,8 +112,8 @@ def render(
         _environment()
         .get_template("page.html.jinja")
         .render(
-            style=Markup(_text("page.css")),
-            script=Markup(script),
+            style=Markup(_text("page.css")),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
             script_hash=digest,
             run=_overview(run),
             groups=headlines(run),
