@@ -41,11 +41,13 @@ class Link:
         self._left = float("inf")
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
-        self.port = free_port()
+        self._listener = socket.create_server((HOST, 0))
+        self.port = int(self._listener.getsockname()[1])
         self.mend()
 
     def mend(self) -> None:
-        """Pass on everything again, on the same port."""
+        """Pass on everything again, on the same port; what was open is reset."""
+        self.cut()
         self._left = float("inf")
         self._listener = socket.create_server((HOST, self.port))
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
@@ -69,6 +71,8 @@ class Link:
             while True:
                 client, _ = listener.accept()
                 server = socket.create_connection((HOST, self._server))
+                for each in (client, server):
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
                     self._sockets += [client, server]
                 threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
@@ -174,7 +178,8 @@ def s3_remote(folder: Path) -> Iterator[Remote]:
     server = subprocess.Popen([MOTO, "-H", HOST, "-p", str(port)], stdout=log, stderr=log)
     link = Link(port)
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    (folder / "none").touch()
+    nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), str(folder / "none"))
     try:
         wait_for(port, server)
         request = urllib.request.Request(f"http://{HOST}:{port}/descry", method="PUT")

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dvc
 import pytest
 import yaml
 
@@ -154,7 +153,7 @@ def test_old_commits_and_experiments_are_had_elsewhere(other: tuple[Path, Shell]
     assert ran(run) == set()
     assert (folder / "report/index.html").is_file()
     run("git", "checkout", "-q", "--force", "HEAD~1")
-    run("dvc", "pull", "-q", "--allow-missing", *HEAVY)
+    run("dvc", "pull", "-q", "--allow-missing")
     assert ran(run, *HEAVY) == set()
     assert run("git", "status", "--porcelain").stdout == ""
 
@@ -167,12 +166,12 @@ def test_a_new_setting_downloads_only_what_its_stages_read(other: tuple[Path, Sh
     assert not (folder / "data/controls").exists()
 
 
-@pytest.mark.parametrize("sent", [0, 20_000, 400_000])
+@pytest.mark.parametrize("remote", ["ssh", "s3"], indirect=True)
+@pytest.mark.parametrize("sent", [0, 200_000])
 def test_a_push_that_lost_the_network_is_finished_by_another(
     project: Path, remote: Remote, tmp_path: Path, python: str, sent: int
 ) -> None:
-    if remote.link is None:
-        pytest.skip("no network between here and a folder")
+    assert remote.link
     again = replace(remote, url=f"{remote.url}-lost-{sent}")
     mine, other = (joined(tmp_path / name, again, python, project) for name in ("mine", "other"))
     shutil.copytree(project / ".dvc/cache", tmp_path / "mine/.dvc/cache")
@@ -230,6 +229,7 @@ class User:
     def __init__(self, number: int, group: int, home: Path, python: Path) -> None:
         self.home = home
         home.mkdir(mode=0o700)
+        (home / ".gitconfig").write_text("[safe]\n    directory = *\n")  # the repository that they clone is not theirs
         os.chown(home, number, group)
         self._who = {"user": number, "group": group, "extra_groups": [], "umask": 0o002}
         self._variables = environment(
@@ -237,6 +237,8 @@ class User:
             PATH=os.pathsep.join([str(python), os.environ["PATH"]]),
             PYTHONPATH=os.pathsep.join(path for path in sys.path if path.endswith("-packages")),
             HOME=str(home),
+            LOGNAME=home.name,
+            GIT_CONFIG_GLOBAL=str(home / ".gitconfig"),
         )
 
     def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -280,13 +282,14 @@ def users(project: Path) -> Iterator[tuple[User, User, Path]]:
         base.chmod(0o755)
         python = python_for_all(base / "bin")
         one, two = (User(number, 64100, base / name, python) for number, name in ((64101, "one"), (64102, "two")))
-        if not open_to_all(Path(dvc.__file__)) or one("python", "-c", "import dvc.cli, torch", check=False).returncode:
+        if one("python", "-c", "import dvc.cli, torch", check=False).returncode:
             pytest.skip("other users of this machine may not run this Python and its packages")
         shared = base / "shared"
         shared.mkdir()
         os.chown(shared, 0, 64100)
         shared.chmod(0o2775)  # chmod g+ws
         shutil.copytree(project, base / "origin", symlinks=True)
+        (base / "origin").chmod(0o755)
         run = shell(base / "origin", base / "site")
         run("dvc", "remote", "add", "-d", "--local", "store", str(base / "store"))
         run("dvc", "push", "-q", "--run-cache")
@@ -298,8 +301,7 @@ def users(project: Path) -> Iterator[tuple[User, User, Path]]:
 def test_two_users_of_one_group_share_a_cache(users: tuple[User, User, Path]) -> None:
     *both, base = users
     for user in both:
-        user("git", "config", "--file", ".gitconfig", "safe.directory", "*")
-        user("git", "-c", "safe.directory=*", "clone", "-q", str(base / "origin"), "descry")
+        user("git", "clone", "-q", str(base / "origin"), "descry")
         user("dvc", "cache", "dir", "--local", str(base / "shared"))
         user("dvc", "config", "--local", "cache.shared", "group")
     one, two = both
