@@ -58,7 +58,7 @@ audit: setup  # pins, packages that fit together, and known vulnerabilities wher
 
 lock: setup  # after a change of pyproject.toml's dependencies
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra ray --strip-extras --no-emit-index-url --no-emit-find-links --no-header --annotation-style line --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra ray --extra ssh --extra s3 --strip-extras --no-emit-index-url --no-emit-find-links --no-header --annotation-style line --output-file requirements.lock pyproject.toml
 	sed -i 's/+cpu / /' requirements.lock
 
 clean:
