@@ -23,6 +23,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup
+	@python -m stages.mend
 	@dvc repro
 	@python -m stages.summary
 

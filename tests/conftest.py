@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,15 +31,13 @@ def embedded_model() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a BERT of 3 layers x 48 FFN neurons with random weights and a word-level vocabulary."""
+def bert(folder: Path, words: Iterable[str]) -> Path:
+    """A folder with a BERT of 3 layers x 48 FFN neurons with random weights that knows these words."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny") / "bert"
     folder.mkdir()
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     torch.manual_seed(7)
     config = BertConfig(
@@ -52,3 +51,9 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertModel(config).eval().save_pretrained(folder)
     BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a BERT of 3 layers x 48 FFN neurons with random weights and a word-level vocabulary."""
+    return bert(tmp_path_factory.mktemp("tiny") / "bert", TEXT.split())
