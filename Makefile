@@ -3,13 +3,14 @@
 # make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
 # make bench   speed, size and cluster: benchmarks/results/{extract,assign,ray,repro}.json, a table each, a plot
 # make bench-planted   known answers: benchmarks/results/planted.json
+# make bench-faults   what is lost when things break: benchmarks/results/faults.json
 # make bench-llm   what language models cost: benchmarks/results/llm.json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm lock clean
+.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm bench-faults lock clean
 
 all: repro
 
@@ -47,6 +48,9 @@ bench-planted: repro
 
 bench-llm: repro
 	python benchmarks/llm.py
+
+bench-faults: setup
+	python benchmarks/faults.py
 
 docs: setup
 	python docs/parameters.py > docs/parameters.md

@@ -37,8 +37,8 @@ def bert(folder: Path, words: Iterable[str]) -> Path:
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir()
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    known = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
+    vocabulary = {word: number for number, word in enumerate(known)}
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(vocabulary),
@@ -49,7 +49,7 @@ def bert(folder: Path, words: Iterable[str]) -> Path:
         max_position_embeddings=32,
     )
     BertModel(config).eval().save_pretrained(folder)
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
+    BertTokenizerFast(vocab=vocabulary, model_max_length=32).save_pretrained(folder)
     return folder
 
 
