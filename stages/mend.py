@@ -5,9 +5,12 @@ finds in its cache what ran since.
 """
 
 import json
+import re
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.lock import Lock, LockError
@@ -24,13 +27,19 @@ RWLOCK = TEMPORARY / "rwlock"
 
 def whole_lock(text: str) -> bool:
     """Whether a dvc.lock is as DVC or git left it, and not cut off. One with a conflict is git's to solve."""
-    if "\n<<<<<<< " in text:
+    if re.search("^<<<<<<< ", text, re.MULTILINE):
         return True
     try:
-        COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, str(LOCK)))
+        read = COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, str(LOCK)))
     except (DvcException, Invalid):
         return False
-    return text.endswith("\n")
+    last = [out for stage in read.get("stages", {}).values() for out in stage.get("outs", [])][-1:]
+    return text.endswith("\n") and all(_whole_out(out) for out in last)
+
+
+def _whole_out(out: Mapping[str, Any]) -> bool:
+    """A cut between two lines leaves sound YAML, but an output that lacks its last keys."""
+    return "size" in out and ("nfiles" in out or not str(out.get("md5")).endswith(".dir"))
 
 
 def _whole_json(text: str) -> bool:
