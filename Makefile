@@ -3,14 +3,15 @@
 # make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
 # make bench   speed, size and cluster: benchmarks/results/{extract,memory,assign,ray,repro}.json, a table each, a plot
 # make bench-planted   known answers: benchmarks/results/planted.json
-# make audit   dependencies: pins, and known vulnerabilities where an advisory service answers
+# make bench-faults   what is lost when things break: benchmarks/results/faults.json
 # make bench-llm   what language models cost: benchmarks/results/llm.json
+# make audit   dependencies: pins, and known vulnerabilities where an advisory service answers
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm audit lock clean
+.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm bench-faults audit lock clean
 
 all: repro
 
@@ -24,6 +25,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup
+	@python -m stages.mend
 	@dvc repro
 	@python -m stages.summary
 
@@ -48,6 +50,9 @@ bench-planted: repro
 
 bench-llm: repro
 	python benchmarks/llm.py
+
+bench-faults: setup
+	python benchmarks/faults.py
 
 docs: setup
 	python docs/parameters.py > docs/parameters.md

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from descry.artifacts import sha256
+from descry.artifacts import sha256, writing
 from descry.errors import InputError
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/*.json", "*/*.safetensors")
@@ -191,10 +191,15 @@ def fetch(source: Source, destination: Path) -> dict[str, str]:
                 check(path, source)
     partial = destination.with_name(destination.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
-    for path in files:
-        target = partial / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    try:
+        with writing(destination):
+            for path in files:
+                target = partial / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    except InputError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     sums = {str(path.relative_to(folder)): sha256(partial / path.relative_to(folder)) for path in files}
     if source.sha256 and sums.get("model.safetensors") != source.sha256:
         shutil.rmtree(partial)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from descry.artifacts import sha256
+from descry.artifacts import sha256, writing
 
 LIBRARIES = ("numpy", "torch", "tokenizers", "transformers", "sentence-transformers")
 """What a model's numbers depend on besides our own code."""
@@ -37,7 +37,8 @@ def workspace(folder: Path, key: str) -> Iterator[Path]:
     for other in folder.glob("*"):
         if other != own:
             shutil.rmtree(other, ignore_errors=True)
-    own.mkdir(parents=True, exist_ok=True)
+    with writing(own):
+        own.mkdir(parents=True, exist_ok=True)
     yield own
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from descry.errors import InputError
 from descry.settings import Section, parse
@@ -55,9 +56,17 @@ def _declared() -> dict[str, Any]:
 
 
 def run(stage: Callable[[], None]) -> None:
-    """Run a stage; InputError ends it with one line on stderr and exit code 1."""
+    """Run a stage; InputError or a full disk ends it with one line on stderr and exit code 1."""
     try:
         stage()
     except InputError as error:
-        print(f"descry: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _end(f"{error.filename or 'the disk'}: {error.strerror}; free some space, then run the same command again")
+
+
+def _end(message: str) -> NoReturn:
+    print(f"descry: {message}", file=sys.stderr)
+    sys.exit(1)

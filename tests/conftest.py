@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,14 @@ def embedded_model() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a BERT of 3 layers x 48 FFN neurons with random weights and a word-level vocabulary."""
+def bert(folder: Path, words: Iterable[str]) -> Path:
+    """A folder with a BERT of 3 layers x 48 FFN neurons with random weights that knows these words."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny") / "bert"
     folder.mkdir()
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    known = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
+    vocabulary = {word: number for number, word in enumerate(known)}
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(vocabulary),
@@ -50,5 +49,11 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=32,
     )
     BertModel(config).eval().save_pretrained(folder)
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
+    BertTokenizerFast(vocab=vocabulary, model_max_length=32).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a BERT of 3 layers x 48 FFN neurons with random weights and a word-level vocabulary."""
+    return bert(tmp_path_factory.mktemp("tiny") / "bert", TEXT.split())

@@ -19,6 +19,7 @@ NO_RESULT = {
     "descry/errors.py",
     "descry/settings.py",
     "stages/__init__.py",
+    "stages/_ending.py",
     "stages/_parameters.py",
     "stages/_stage.py",
 }

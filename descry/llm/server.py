@@ -165,7 +165,8 @@ class Server:
     def _said(self, error: openai.APIError) -> str:
         """An error in a few words, without the key."""
         message = error.message.replace(self._key, "***") if self._key else error.message
-        code = f"HTTP {error.status_code}: " if isinstance(error, openai.APIStatusError) else ""
+        code = f"{self._url}: " if isinstance(error, openai.APIConnectionError) else ""
+        code += f"HTTP {error.status_code}: " if isinstance(error, openai.APIStatusError) else ""
         return (code + message).splitlines()[0][:200] if code + message else type(error).__name__
 
 
