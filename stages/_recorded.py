@@ -37,6 +37,8 @@ class Entry:
 def lock(root: Path) -> dict[str, Any]:
     """What dvc.lock says of every stage, by name. Errors: InputError where it cannot be read."""
     path = root / LOCK
+    if not path.is_file():
+        raise InputError(f"{path}: not there; run `dvc repro` first, or name the folder of a run")
     try:
         # DVC's own reader takes ten times as long; hashes and paths are the same in both dialects of YAML.
         found = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
@@ -105,17 +107,22 @@ def object_path(cache: Path, name: str) -> Path:
     return cache / name[:2] / name[2:]
 
 
+def expected(entry: Entry, cache: Path) -> dict[Path, str]:
+    """The md5 of every file of an entry; of a folder none where the cache has lost its list."""
+    if not entry.md5.endswith(".dir"):
+        return {entry.path: entry.md5}
+    try:
+        listing = json.loads(object_path(cache, entry.md5).read_bytes())
+        return {entry.path / part["relpath"]: part["md5"] for part in listing}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def damaged_files(entry: Entry, cache: Path) -> list[Path]:
     """Which files of a changed entry are not as recorded; the entry itself where the cache cannot tell."""
-    try:
-        listing = json.loads(object_path(cache, entry.md5).read_bytes()) if entry.md5.endswith(".dir") else []
-        expected = {entry.path / part["relpath"]: part["md5"] for part in listing}
-    except (OSError, ValueError, KeyError, TypeError):
-        expected = {}
-    if not expected:
-        return [entry.path]
-    known = sums(files(entry.path))
-    return sorted(path for path in expected.keys() | known.keys() if expected.get(path) != known.get(path))
+    known, wanted = sums(files(entry.path)), expected(entry, cache)
+    wrong = sorted(path for path in wanted.keys() | known.keys() if wanted.get(path) != known.get(path))
+    return wrong if wanted else [entry.path]
 
 
 def check(stage: str) -> None:

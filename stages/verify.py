@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,13 +62,14 @@ def _sound(heal: bool) -> bool:
     for path in other_input:
         print(f"{path}: not what the last run read; if you did not change it: `git checkout {path}`")
     names = {out.md5: out.path for out in outs}
+    names |= {md5: path for out in outs for path, md5 in _recorded.expected(out, cache).items()}
     for path in torn:
         name = names.get(path.parent.name + path.name)
         print(f"{os.path.relpath(path)}: damaged object of the cache" + (f", of {name}" if name else ""))
     results = [path for path, _ in damaged] + torn
     if heal:
         for path in results:
-            path.unlink(missing_ok=True)
+            _remove(path)
     if results:
         print(
             "taken away; `dvc pull` or `dvc repro` brings them back"
@@ -77,6 +79,13 @@ def _sound(heal: bool) -> bool:
     if not results and not other_input:
         print(f"{len(outs)} results and {len(objects)} objects of the cache are as recorded")
     return not results and not other_input
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _rest(md5: str, path: Path) -> str:
