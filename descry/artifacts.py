@@ -11,6 +11,8 @@ import hashlib
 import json
 import math
 import os
+import re
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ SCHEMA = 1
 
 ROW_GROUP = 4096
 """Rows of a table that are read at once, at least, where it is read in pieces."""
+
+_NUMBER = re.compile(r"([-+]?\d+\.\d+(?:[eE][-+]?\d+)?)")
 
 _HEAL = "run `dvc repro` again, or `dvc pull` it"
 
@@ -273,8 +277,21 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str, meta: 
     _check_arrays(path, tensors, kind)
     # One key only: safetensors writes several in an order that changes from process to process.
     header = {"kind": kind, "schema": str(SCHEMA), "meta": meta}
+    header["crc32"] = {name: zlib.crc32(array.data) for name, array in tensors.items()} | {"": _meta_crc32(meta)}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata={"descry": json.dumps(header, sort_keys=True)})
+
+
+def _meta_crc32(meta: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+
+
+def _check_content(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    expected = header["crc32"]
+    found = {name: zlib.crc32(array.data) for name, array in arrays.items()} | {"": _meta_crc32(header["meta"])}
+    wrong = [name or "meta" for name, value in found.items() if value != expected[name]]
+    if wrong:
+        raise InputError(f"{path}: damaged ({', '.join(wrong)} not as written); {_HEAL}")
 
 
 def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> None:
@@ -291,13 +308,14 @@ def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> No
 
 
 def read_arrays(path: Path, kind: str, without: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays (but for those named in `without`) and meta that `write_arrays` wrote; dtypes, shapes and finiteness
-    are checked."""
+    """Arrays (but for those named in `without`) and meta that `write_arrays` wrote; checksums, dtypes, shapes and
+    finiteness are checked."""
     with _readable(path):
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {}).get("descry", "{}"))
             _check_schema(path, header, kind)
             arrays = {name: file.get_tensor(name) for name in ARRAYS[kind] if name not in without}
+        _check_content(path, arrays, header)
         _check_arrays(path, arrays, kind)
         meta: dict[str, Any] = header["meta"]
     return arrays, meta
@@ -322,6 +340,35 @@ def read_json(path: Path) -> Any:
     """Read JSON."""
     with _readable(path):
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def contents(path: Path) -> Any:
+    """What any artifact holds: nested mappings and lists of arrays, numbers and text, for a comparison.
+
+    Tables and safetensors by column or array, JSON as it is, PNG as pixels from 0 to 1, other text cut into words and
+    numbers. Errors: InputError.
+    """
+    if path.suffix == ".json":
+        return read_json(path)
+    with _readable(path):
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            return {name: _column(table[name]) for name in table.column_names}
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="np") as file:
+                header = json.loads((file.metadata() or {}).get("descry", "{}"))
+                return {"meta": header.get("meta")} | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if path.suffix == ".png":
+            from matplotlib.image import imread
+
+            return imread(path)
+        words = _NUMBER.split(path.read_text(encoding="utf-8"))
+        return [float(word) if _NUMBER.fullmatch(word) else word for word in words]
+
+
+def _column(column: pa.ChunkedArray) -> Any:
+    numeric = pa.types.is_primitive(column.type) and not column.null_count
+    return column.to_numpy() if numeric else column.to_pylist()
 
 
 def write_metrics(path: Path, measures: Mapping[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""A stage's parameters as DVC reads them: what the stage does not declare is not there.
+"""What a stage declares in dvc.yaml: its parameters as DVC reads them (what it does not declare is not there), and its
+dependencies.
 
 `dvc.api.params_show(stages=...)` gives the same (tests/test_wiring.py compares), but opens the whole repository for
 it, which takes longer than many a stage.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from dvc.utils.serialize import load_yaml
@@ -17,9 +19,18 @@ _ITEM = re.compile(r"\$\{item\.\w+\}")
 
 def declared(stage: str) -> dict[str, Any]:
     """The values in params.yaml that a stage declares in dvc.yaml. stage: as DVC calls it, `name` or `name@item`."""
+    return _selected(load_yaml("params.yaml"), _listed(stage, "params"))
+
+
+def dependencies(stage: str) -> list[str]:
+    """The paths that a stage declares in dvc.yaml to depend on."""
+    return _listed(stage, "deps")
+
+
+@cache
+def _listed(stage: str, key: str) -> list[str]:
     name, _, item = stage.rpartition(":")[2].partition("@")
-    keys = load_yaml("dvc.yaml")["stages"][name].get("params", [])
-    return _selected(load_yaml("params.yaml"), (_ITEM.sub(item, key) for key in keys))
+    return [_ITEM.sub(item, entry) for entry in load_yaml("dvc.yaml")["stages"][name].get(key, [])]
 
 
 def _selected(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

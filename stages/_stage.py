@@ -56,9 +56,13 @@ def _declared() -> dict[str, Any]:
 
 
 def run(stage: Callable[[], None]) -> None:
-    """Run a stage; InputError or a full disk ends it with one line on stderr and exit code 1."""
+    """Run a stage, if what it reads is sound; InputError or a full disk ends it with one line on stderr and exit
+    code 1."""
     try:
-        stage()
+        if "DVC_STAGE" in os.environ:
+            _run_recorded(os.environ["DVC_STAGE"], stage)
+        else:
+            stage()
     except InputError as error:
         _end(str(error))
     except OSError as error:
@@ -70,3 +74,15 @@ def run(stage: Callable[[], None]) -> None:
 def _end(message: str) -> NoReturn:
     print(f"descry: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def _run_recorded(name: str, stage: Callable[[], None]) -> None:
+    """Run a stage between a check of what it reads and a stamp of what it ran in."""
+    from stages import _environment, _recorded
+
+    warning = _environment.unlike_lock(_environment.PACKAGES)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    _recorded.check(name)
+    stage()
+    _environment.stamp(name.rpartition(":")[2], _declared().get("runtime", {}))

@@ -20,7 +20,9 @@ NO_RESULT = {
     "descry/settings.py",
     "stages/__init__.py",
     "stages/_ending.py",
+    "stages/_environment.py",
     "stages/_parameters.py",
+    "stages/_recorded.py",
     "stages/_stage.py",
 }
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -111,6 +113,8 @@ def test_what_a_stage_does_not_declare_is_not_there(tmp_path: Path, monkeypatch:
 def test_dependencies_point_one_way() -> None:
     for file in (ROOT / "descry").rglob("*.py"):
         relative = str(file.relative_to(ROOT))
+        if relative == "descry/__main__.py":  # the command line, which nothing imports
+            continue
         assert not any(module.startswith("stages/") for module in imports(relative)), relative
         assert "dvc" not in re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.MULTILINE), relative
 

@@ -1,0 +1,134 @@
+"""Two runs' artifacts compared by meaning: integers and text equal, floats within a tolerance."""
+
+from __future__ import annotations
+
+import filecmp
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from descry.artifacts import contents
+from descry.errors import InputError
+
+SHOWN = 3
+"""Differences of a file that are told; the others are counted."""
+
+Verdict = Literal["same", "agrees", "differs", "incomparable", "missing"]
+AGREEING: tuple[Verdict, ...] = ("same", "agrees")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far floats may lie apart: by `absolute` plus `relative` times the second one.
+
+    relative: at least what one step of float16 is, 2**-10.
+    """
+
+    relative: float = 1e-3
+    absolute: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found of one artifact; detail: one line, "" where nothing is to be said."""
+
+    verdict: Verdict
+    detail: str = ""
+
+
+def compare(first: Path, second: Path, tolerance: Tolerance) -> Comparison:
+    """Two files by meaning."""
+    for path in (first, second):
+        if not path.is_file():
+            return Comparison("missing", f"{path} is not there")
+    if filecmp.cmp(first, second, shallow=False):
+        return Comparison("same")
+    try:
+        found = list(differences(contents(first), contents(second), tolerance))
+    except InputError as error:
+        return Comparison("incomparable", str(error))
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return Comparison("differs", "; ".join(found[:SHOWN]) + more) if found else Comparison("agrees")
+
+
+def differences(first: Any, second: Any, tolerance: Tolerance, name: str = "") -> Iterator[str]:
+    """A phrase for each part in which two contents, as `artifacts.contents` gives them, differ."""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        yield from _array_differences(first, second, tolerance, name or "pixels")
+    elif isinstance(first, Mapping) and isinstance(second, Mapping):
+        for key in sorted(first.keys() | second.keys()):
+            inner = f"{name}.{key}" if name else key
+            if key in first and key in second:
+                yield from differences(first[key], second[key], tolerance, inner)
+            else:
+                yield f"{inner} is in one alone"
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for place, (one, other) in enumerate(zip(first, second, strict=True)):
+            yield from differences(one, other, tolerance, f"{name}[{place}]")
+    elif isinstance(first, float) and isinstance(second, float):
+        if not _close(np.array(first), np.array(second), tolerance):
+            yield f"{name} is {first:.6g}, {second:.6g}"
+    elif first != second:
+        yield f"{name} is {_short(first)}, {_short(second)}"
+
+
+def _array_differences(first: np.ndarray, second: np.ndarray, tolerance: Tolerance, name: str) -> Iterator[str]:
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
+        yield f"{name} is {first.dtype} {list(first.shape)}, {second.dtype} {list(second.shape)}"
+        return
+    floats = first.dtype.kind == "f"
+    apart = ~_close(first, second, tolerance) if floats else first != second
+    if count := int(np.count_nonzero(apart)):
+        most = np.nanmax(np.abs(first[apart].astype(float) - second[apart].astype(float))) if floats else math.nan
+        yield f"{name}: {count:,} of {first.size:,} differ" + (f", by {most:.2g} at most" if most == most else "")
+
+
+def _close(first: np.ndarray, second: np.ndarray, tolerance: Tolerance) -> np.ndarray:
+    one, other = (array.astype(np.float32) if array.dtype == np.float16 else array for array in (first, second))
+    return np.asarray(np.isclose(one, other, rtol=tolerance.relative, atol=tolerance.absolute, equal_nan=True))
+
+
+def _short(content: Any) -> str:
+    if isinstance(content, list):
+        return f"a list of {len(content)}"
+    text = repr(content)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two tables of assignments say the same.
+
+    jaccard: of the assigned pairs of a neuron and a descriptor; first: the share of the neurons described in either
+    whose first descriptor is the same. Both are 1 where neither assigns anything.
+    """
+
+    jaccard: float
+    first: float
+
+
+def agreement(one: pd.DataFrame, other: pd.DataFrame, rule: str) -> Agreement:
+    """The agreement of two `assignments` tables under a rule."""
+    pairs, firsts = zip(*(_assigned(table, rule) for table in (one, other)), strict=True)
+    either = firsts[0].keys() | firsts[1].keys()
+    same = sum(firsts[0].get(neuron) == firsts[1].get(neuron) for neuron in either)
+    return Agreement(_share(len(pairs[0] & pairs[1]), len(pairs[0] | pairs[1])), _share(same, len(either)))
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _assigned(table: pd.DataFrame, rule: str) -> tuple[set[tuple[Any, ...]], dict[tuple[Any, ...], str]]:
+    """The assigned pairs (layer, index, descriptor), and every described neuron's first descriptor."""
+    chosen = table[table[f"{rule}_assigned"]]
+    columns = ["layer", "index", "descriptor"]
+    best = chosen[chosen[f"{rule}_rank"] == 1]
+    return set(chosen[columns].itertuples(index=False, name=None)), {
+        (layer, index): name for layer, index, name in best[columns].itertuples(index=False, name=None)
+    }
