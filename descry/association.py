@@ -155,7 +155,7 @@ def associations(
             bounds = np.quantile(measured[..., 1:], INTERVAL, axis=-1)
             out[block] = np.stack([measured[..., 0], *bounds], axis=-1) * moves[:, None, None]
     names = [f"{measure}{bound}" for measure in MEASURES for bound in ("", "_low", "_high")]
-    return pd.DataFrame(out.reshape(len(out), -1), columns=names)
+    return pd.DataFrame(out.reshape(len(out), len(names)), columns=names)
 
 
 def missing_labels(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:

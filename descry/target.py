@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging
 
-from descry.devices import DTYPES, has_bfloat16, usable
+from descry.devices import fits, has_bfloat16, loaded, loading, usable
 from descry.errors import InputError
 from descry.forward import Finished, Stack, first, is_encoder_decoder, watch
 from descry.neurons import Kind, Site, causal, find
@@ -71,14 +70,11 @@ class Target:
         self.device, self.stack = usable(device), stack
         if dtype == "bfloat16" and not has_bfloat16(self.device):
             print("runtime.dtype is bfloat16, which this CPU has no arithmetic for: float32 is several times faster")
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
+        with loading(f"{folder}: the target model does not load"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[dtype])
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{folder}: the target model does not load: {reason}") from error
-        self.model: Any = model.eval().to(self.device)
+            model = loaded(AutoModel, folder, dtype)
+            fits(folder, self.tokenizer, model)
+        self.model: Any = model.to(self.device)
         self._find = partial(find, site=site, stack=stack, layers=layers, modules=modules)
         self.sites: list[Site] = self._find(self.model)
         bos = self.tokenizer.bos_token_id

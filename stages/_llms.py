@@ -51,8 +51,4 @@ def answers(asking: Asking) -> AnswerCache:
 def prompt(name: str, fields: tuple[str, ...]) -> Prompt:
     """The prompt `prompts/<name>.txt`. Errors: InputError where it cannot be read or lacks a field."""
     path = PROMPTS / f"{name}.txt"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    return Prompt.parse(text, fields, str(path))
+    return Prompt.parse(_stage.read_text(path), fields, str(path))

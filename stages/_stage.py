@@ -54,10 +54,21 @@ def _declared() -> dict[str, Any]:
     return declared(os.environ["DVC_STAGE"])
 
 
+def read_text(path: Path) -> str:
+    """What somebody wrote in a file. Errors: InputError where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
+
+
 def run(stage: Callable[[], None]) -> None:
     """Run a stage; InputError ends it with one line on stderr and exit code 1."""
     try:
         stage()
     except InputError as error:
-        print(f"descry: {error}", file=sys.stderr)
+        shown = "".join(character if character.isprintable() else " " for character in str(error))
+        print(f"descry: {' '.join(shown.split())}", file=sys.stderr)
         sys.exit(1)

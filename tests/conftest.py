@@ -39,7 +39,6 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "bert"
     folder.mkdir()
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(vocabulary),
@@ -50,5 +49,6 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=32,
     )
     BertModel(config).eval().save_pretrained(folder)
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
+    ids = {word: number for number, word in enumerate(vocabulary)}
+    BertTokenizerFast(vocab=ids, model_max_length=32).save_pretrained(folder)
     return folder
