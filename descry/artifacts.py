@@ -174,16 +174,31 @@ class Activations:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
-        left.unlink(missing_ok=True)
+    """A temporary name beside `path` that becomes `path` when the block, which writes it, ends well, and vanishes
+    otherwise. Errors: InputError where it cannot be written, for a full disk for example."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
+            left.unlink(missing_ok=True)
+        try:
+            yield partial
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into one line."""
     try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path}: cannot be written ({reason}); free space on the disk or mend its permissions, then run the same "
+            "command again"
+        ) from error
 
 
 @contextmanager

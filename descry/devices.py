@@ -58,6 +58,7 @@ def loaded(kind: Any, folder: Path, dtype: str) -> Any:
     model, found = kind.from_pretrained(
         folder,
         local_files_only=True,
+        trust_remote_code=False,
         use_safetensors=True,
         dtype=DTYPES[dtype],
         ignore_mismatched_sizes=True,

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from safetensors.numpy import load_file, save_file
 
 from descry import artifacts
 from descry.generation import candidate_table
+from tests.fake_server import NO_JSON, FakeServer, said
 from tests.forks import Forks
-from tests.test_repro import SMALL, change, clone
+from tests.test_repro import SMALL, change, clone, shell
 
 LONGEST = 60.0
 """Seconds: a stage that takes longer than that on so little hangs."""
@@ -38,7 +40,8 @@ Change = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Case:
-    """A project misused, the stages then run, and what the last of them says. works: whether it comes to its end."""
+    """A project misused, the stages then run until one fails, and what that one says. works: whether none fails, and
+    any says it."""
 
     change: Change
     stages: Sequence[str]
@@ -181,7 +184,7 @@ def linked(folder: Path) -> None:
 
 REVIEWS = {
     "utf-16": Case(reviews(csv(*FEW).encode("utf-16"), "own.csv"), ["split"], "own.csv, line 1: not valid UTF-8"),
-    "latin-1": Case(reviews(csv("ok", "caf\xe9").encode("latin-1"), "own.csv"), ["split"], "own.csv, line 3: not valid"),
+    "latin-1": Case(reviews(csv("ok", "caf\xe9").encode("latin-1"), "own.csv"), ["split"], "own.csv, line 3: not"),
     "broken utf-8": Case(reviews(b"ok\n\xe2\x82\n", "own.txt"), ["split"], "own.txt, line 2: not valid UTF-8"),
     "byte order mark": Case(reviews("\ufeff" + csv(*FEW), "own.csv"), ["split"], "sentences 20", works=True),
     "windows line ends": Case(reviews(csv(*FEW, end="\r\n"), "own.csv"), ["split"], "sentences 20", works=True),
@@ -194,7 +197,7 @@ REVIEWS = {
     "emoji only": Case(reviews(jsonl("😀", "👍🏽", "🎉")), ["split"], "not one of its 3 reviews has a sentence with a"),
     "zero width only": Case(reviews(jsonl("\u200b", "\u2060\ufeff")), ["split"], "has a sentence with a letter"),
     "numbers only": Case(reviews(csv(*"123456"), "own.csv"), ["split"], "check that the text field is the right one"),
-    "marks without end": Case(reviews(jsonl("e" + "\u0301\u0316" * 10**5, *FEW)), ["split"], "sentences 21", works=True),
+    "marks without end": Case(reviews(jsonl("e" + "\u0301\u0316" * 10**5, *FEW)), ["split"], "sentences 21", True),
     "a line of 10 MB": Case(
         reviews(jsonl("battery " * 1_250_000, *FEW)), ["split", "extract calibration"], "sentences", works=True
     ),
@@ -221,7 +224,7 @@ REVIEWS = {
         all_of(setting("split.source", "own.csv"), lambda folder: os.mkfifo(folder / "own.csv")),
         ["split"], "own.csv: is a pipe or a device; give a file",
     ),
-    "a link to itself": Case(all_of(setting("split.source", "loop.jsonl"), linked), ["split"], "loop.jsonl: no such file"),
+    "a link to itself": Case(all_of(setting("split.source", "loop.jsonl"), linked), ["split"], "loop.jsonl: no such"),
     "a name too long": Case(setting("split.source", "x" * 5000), ["split"], "cannot be opened (File name too long)"),
     "a name of two lines": Case(setting("split.source", '"a\\nb.csv"'), ["split"], "a b.csv: no such file"),
     "another format": Case(setting("split.source", "params.yaml"), ["split"], "params.yaml: .yaml is not a format"),
@@ -260,7 +263,7 @@ SETTINGS = dict(
     ]
 ) | {
     "a pattern that matches nothing": Case(
-        setting("extract.modules", "nothing.*"), ["extract calibration"], "extract.modules 'nothing.*' matches no module"
+        setting("extract.modules", "nothing.*"), ["extract calibration"], "extract.modules 'nothing.*' matches no"
     ),
     "candidates beyond the terms": Case(setting("generate.per_sentence", "100"), GENERATE, "candidates", works=True),
     "top_k and probe beyond the corpus": Case(
@@ -284,11 +287,11 @@ MODELS = {
     "a pickle only": Case(
         own_model("target", model__safetensors=None, pytorch_model__bin=b"x"), ["models target"], "has no *.safetensors"
     ),
-    "no such package": Case(setting("models.target.source", "package:__main__"), ["models target"], "no package of that"),
+    "no such package": Case(setting("models.target.source", "package:__main__"), ["models target"], "no package of"),
     "a path too long": Case(setting("models.target.source", "x" * 5000), ["models target"], "cannot be copied"),
-    "no such llm": Case(setting("models.llms", "{q: {source: nowhere}}"), ["models llms"], "model nowhere: no such folder"),
-    "cut weights": Case(own_model("target", model__safetensors=b"\x20\0\0\0\0\0\0\0{"), ["models target"], "is damaged"),
-    "broken config": Case(own_model("target", config__json="{"), EXTRACT, "data/models/target: the target model does not"),
+    "no such llm": Case(setting("models.llms", "{q: {source: nowhere}}"), ["models llms"], "model nowhere: no such"),
+    "cut weights": Case(own_model("target", model__safetensors=b"\x20\0\0\0\0\0\0\0{"), ["models target"], "damaged"),
+    "broken config": Case(own_model("target", config__json="{"), EXTRACT, "config.json"),
     "a config that is a list": Case(own_model("target", config__json="[1]"), EXTRACT, "the target model does not load"),
     "no heads": Case(config("target", num_attention_heads=0), EXTRACT, "the target model does not load"),
     "a size in words": Case(config("target", hidden_size="large"), EXTRACT, "the target model does not load"),
@@ -310,7 +313,7 @@ VOCABULARY = {
     "edits in latin-1": Case(written("data/edits.yaml", b"drop: [\xe9]"), ["cluster"], "edits.yaml: not valid UTF-8"),
     "edits with a date": Case(written("data/edits.yaml", "drop: [2024-13-45]"), ["cluster"], "edits.yaml: not YAML"),
     "edits that say a key twice": Case(written("data/edits.yaml", EDITED + "drop: [x]"), ["cluster"], "duplicate key"),
-    "edits with an object": Case(written("data/edits.yaml", "!!python/name:os.system"), ["cluster"], "edits.yaml, line 1"),
+    "edits with an object": Case(written("data/edits.yaml", "!!python/name:os.system"), ["cluster"], "edits.yaml, l"),
     "edits that hold themselves": Case(written("data/edits.yaml", "drop: &a [*a]"), ["cluster"], "drop.0 is [[[...]]]"),
     "edits of a list": Case(written("data/edits.yaml", "[1]"), ["cluster"], "edits.yaml: the file is [1]"),
     "edits of an unknown name": Case(
@@ -331,8 +334,8 @@ LLMS = {
     "an endpoint that refuses": Case(asking(NOWHERE), ["generate"], "127.0.0.1:1/v1 cannot be reached"),
     "no such port": Case(asking("http://127.0.0.1:99999/v1"), ["generate"], "llms.q"),
     "no host": Case(asking("http:///v1"), ["generate"], "llms.q"),
-    "a key in place of its variable": Case(asking(NOWHERE, key="sk-123"), ["generate"], "llms.q.key : not the name of an"),
-    "a key that is not set": Case(asking(NOWHERE, key="NOT_SET_HERE"), ["generate"], "variable NOT_SET_HERE is not set"),
+    "a key in place of its variable": Case(asking(NOWHERE, key="sk-123"), ["generate"], "llms.q.key : not the name of"),
+    "a key that is not set": Case(asking(NOWHERE, key="NOT_SET_HERE"), ["generate"], "NOT_SET_HERE is not set"),
     "nobody of that name": Case(setting("generate.generators", "[nobody]"), ["generate"], "no language model 'nobody'"),
     "a prompt without its fields": Case(
         all_of(asking(NOWHERE), written("prompts/generate.txt", "Name it.")), ["generate"], "the prompt has no {example"
@@ -410,19 +413,20 @@ def test_a_misuse_ends_in_one_line_or_works_and_says_what_it_did(
     case, folder, told = CASES[name], tmp_path / "project", ""
     shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".git"))
     case.change(folder)
-    for number, stage in enumerate(case.stages, 1):
+    for stage in case.stages:
         for out in outs(folder, stage):  # as DVC does
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
         before = files(folder)
         code, output = forks.heard(stage, folder, tmp_path / "output", LONGEST)
         told += output
-        if number < len(case.stages) or case.works:
-            assert code == 0, output
+        if code:
+            break
     record_property("bad_inputs", 1)
     record_property("bad_inputs_with_traceback", int("Traceback" in told))
     assert "Traceback" not in told
     assert case.said in told
     if case.works:
+        assert code == 0
         assert all(out.exists() for out in outs(folder, stage))
         assert "descry: " not in told
         return
@@ -431,3 +435,94 @@ def test_a_misuse_ends_in_one_line_or_works_and_says_what_it_did(
     assert case.said in spoken(output)[-1]
     assert len([line for line in spoken(output) if "descry: " in line]) == 1
     assert files(folder) == before
+
+
+def parameters(*changed: tuple[str, str]) -> Change:
+    """params.yaml with one text in place of another, in turn."""
+
+    def made(folder: Path) -> None:
+        path = folder / "params.yaml"
+        text = path.read_text()
+        for old, new in changed:
+            assert old in text
+            text = text.replace(old, new, 1)
+        path.write_text(text)
+
+    return made
+
+
+READ_BY_DVC = {
+    "params.yaml that is empty": (written("params.yaml", ""), "params.yaml"),
+    "params.yaml that is broken": (parameters(("\nassign:", "\nassign: [")), "params.yaml"),
+    "a section twice": (parameters(("\nassign:", "\nsplit:")), "params.yaml"),
+    "a section that is not there": (parameters(("\nsplit:", "\nsplat:")), "split.source"),
+    "a file that is not there": (setting("split.source", "nowhere.csv"), "nowhere.csv"),
+    "an edits.yaml that is not there": (lambda folder: (folder / "data/edits.yaml").unlink(), "edits.yaml"),
+}
+
+
+@pytest.mark.parametrize("name", READ_BY_DVC)
+def test_what_dvc_reads_first_is_told_in_one_line(
+    project: Path, tmp_path: Path, record_property: Callable[[str, int], None], name: str
+) -> None:
+    made, said_by_dvc = READ_BY_DVC[name]
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder)
+    made(folder)
+    before = files(folder / "data")
+    done = shell(folder, tmp_path / "site")("dvc", "repro", "-s", "split", "cluster", check=False)
+    said_all = done.stdout + done.stderr
+    record_property("bad_inputs", 1)
+    record_property("bad_inputs_with_traceback", int("Traceback" in said_all))
+    assert done.returncode != 0
+    assert "Traceback" not in said_all
+    (line,) = [line for line in spoken(done.stderr) if line.startswith("ERROR: ")]
+    assert said_by_dvc in line
+    assert files(folder / "data").keys() <= before.keys()
+
+
+@pytest.mark.parametrize("reply", [NO_JSON, said("")], ids=["no JSON", "nothing"])
+def test_an_endpoint_that_answers_nonsense_is_told_in_one_line(
+    project: Path, forks: Forks, tmp_path: Path, record_property: Callable[[str, int], None], reply: Any
+) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".git"))
+    with FakeServer(lambda _: reply) as server:
+        asking(server.url)(folder)
+        code, output = forks.heard("generate", folder, tmp_path / "output", LONGEST)
+        if not code:
+            code, output = forks.heard("cluster", folder, tmp_path / "output", LONGEST)
+    record_property("bad_inputs", 1)
+    record_property("bad_inputs_with_traceback", int("Traceback" in output))
+    assert code == 1
+    assert "Traceback" not in output
+    assert spoken(output)[-1].startswith("descry: ")
+
+
+DROPPED = """
+import os, sys
+os.setgid(65534), os.setuid(65534)
+os.environ["DVC_STAGE"] = "split"
+import runpy
+runpy.run_module("stages.split", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root, to become another user")
+@pytest.mark.parametrize(("path", "mode"), [("own.csv", 0o000), ("data", 0o555)])
+def test_without_permission_a_stage_says_so_in_one_line(
+    project: Path, record_property: Callable[[str, int], None], path: str, mode: int
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "project"
+        shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".git", "sentences", "gold"))
+        reviews(csv(*FEW), "own.csv")(folder)
+        Path(place).chmod(0o755)
+        (folder / path).chmod(mode)
+        done = shell(folder, Path(place), PYTHONPATH=str(folder))("python", "-c", DROPPED, check=False)
+    record_property("bad_inputs", 1)
+    record_property("bad_inputs_with_traceback", int("Traceback" in done.stderr))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"descry: {path}")
+    assert done.stderr.count("\n") == 1
