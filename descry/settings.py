@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Mapping
@@ -26,6 +27,15 @@ def _once(values: list[T]) -> list[T]:
     return values
 
 
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise PydanticCustomError("json", "it should hold nothing but what JSON can") from None
+    return value
+
+
+Json = Annotated[dict[str, Any], AfterValidator(_plain)]
 Different = Annotated[list[T], AfterValidator(_once)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 _DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
@@ -113,7 +123,7 @@ class LocalLlm(Part):
     "Seed of the drawing."
     wrap: str = Field(default="{prompt}", pattern=r"\{prompt\}")
     "What a prompt is put into where the model has no chat template; {prompt} stands for it."
-    chat: dict[str, Any] = Field(default_factory=dict)
+    chat: Json = Field(default_factory=dict)
     "What the model's chat template is given besides, for example enable_thinking: false."
 
 
@@ -134,7 +144,7 @@ class ServerLlm(Part):
     "0 for the most probable answer (greedy); null leaves it to the server."
     seed: int | None = None
     "Sent to the server where it is not null."
-    extra: dict[str, Any] = Field(default_factory=dict)
+    extra: Json = Field(default_factory=dict)
     "Further fields of every request, for example max_completion_tokens or chat_template_kwargs."
 
     @field_validator("key")

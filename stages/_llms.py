@@ -45,7 +45,11 @@ def client(name: str, llms: Llms, asking: Asking, sharding: Sharding) -> Client:
 
 def answers(asking: Asking) -> AnswerCache:
     """The answer cache."""
-    return AnswerCache(Path(asking.answers).expanduser())
+    try:
+        folder = Path(asking.answers).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"params.yaml: runtime.answers is {asking.answers!r}: {error} Give another folder") from None
+    return AnswerCache(folder)
 
 
 def prompt(name: str, fields: tuple[str, ...]) -> Prompt:

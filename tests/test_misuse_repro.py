@@ -69,6 +69,20 @@ def written(name: str, content: str | bytes) -> Change:
     return write
 
 
+def parameters(*changed: tuple[str, str]) -> Change:
+    """params.yaml with one text in place of another, in turn."""
+
+    def made(folder: Path) -> None:
+        path = folder / "params.yaml"
+        text = path.read_text()
+        for old, new in changed:
+            assert old in text
+            text = text.replace(old, new, 1)
+        path.write_text(text)
+
+    return made
+
+
 def reviews(content: str | bytes, name: str = "own.jsonl") -> Change:
     """Reviews of one's own."""
     return all_of(setting("split.source", name), setting("split.limit", "null"), written(name, content))
@@ -206,7 +220,10 @@ REVIEWS = {
         reviews("It died.\n" * 10**5 + "\n".join(FEW), "own.txt"), ["split"], "duplicates 99999", works=True
     ),
     "one review": Case(reviews(jsonl("It died.")), ["split"], "holds one review; at least two are needed"),
-    "two reviews on one side": Case(reviews(jsonl("It died.", "It lives.")), ["split"], "no sentence falls on the"),
+    "two reviews": Case(reviews(jsonl("It died.", "It lives.")), ["split"], "reviews 2, ", works=True),
+    "all on one side": Case(
+        all_of(reviews(jsonl(*FEW)), setting("split.validation", "0.001")), ["split"], "no sentence falls on the valid"
+    ),
     "few reviews": Case(reviews(jsonl(*FEW)), ["split", "extract calibration", "assign calibration"],
                         "params.yaml: assign.exemplars is 40, but"),
     "ids that repeat": Case(reviews('{"review_id": 1, "text": "A."}\n' * 2), ["split"], "the review_id '1' was used"),
@@ -216,7 +233,9 @@ REVIEWS = {
     "broken json": Case(reviews(jsonl("A.") + '{"text": "B'), ["split"], "own.jsonl, line 2: broken JSON at column"),
     "an unclosed quote": Case(reviews('text,n\n"A,1\nB,2\n', "own.csv"), ["split"], "line 2: the row that begins here"),
     "another separator": Case(reviews("review_id;text\n1;A.\n", "own.csv"), ["split"], "line 1: no field 'text'"),
-    "a column that is not there": Case(setting("split.text_field", "body"), ["split"], "line 1: no field 'body'"),
+    "a column that is not there": Case(
+        all_of(reviews(csv(*FEW), "own.csv"), setting("split.text_field", "body")), ["split"], "line 1: no field 'body'"
+    ),
     "an empty file": Case(reviews("", "own.csv"), ["split"], "own.csv: is empty; give a file with reviews"),
     "a header alone": Case(reviews(csv(), "own.csv"), ["split"], "own.csv: holds no review"),
     "a folder": Case(setting("split.source", "data"), ["split"], "data: is a folder; name one file in it"),
@@ -245,7 +264,6 @@ SETTINGS = dict(
         number("assign.exemplars", "many", "assign calibration"),
         number("assign.exemplars", "10000", "assign calibration"),
         number("assign.tau", "-0.1", "assign calibration"),
-        number("assign.aplha", "", "assign calibration"),
         number("split.limit", HUGE, "split"),
         number("split.key", "é" * 40, "split"),
         number("controls.seed", HUGE, "controls"),
@@ -255,13 +273,21 @@ SETTINGS = dict(
         number("extract.layers", "[9]", "extract calibration"),
         number("label.embedding.sharpness", "1.0e+300", "label first"),
         number("label.lexical.letters", HUGE, "label second"),
-        number("label.labeller", "list", "label first"),
         number("sweep.thresholds", "[0.1, 0.1]", "sweep"),
         number("sweep.ks", "[3]", "sweep"),
         number("evaluate.ks", "[1, 1]", "evaluate"),
         number("report.neurons", "true", "report"),
     ]
 ) | {
+    "an unknown key": Case(
+        parameters(("\n  alpha:", "\n  aplha:")), ["assign calibration"], "assign.aplha is not a known key"
+    ),
+    "a section that is a list": Case(
+        parameters(("\nreport:", "\nreport: [1]\nrest:")), ["report"], "section `report` is not there or not a mapping"
+    ),
+    "a labeller that nobody answers for": Case(
+        setting("label.labeller", "list"), ["label first"], "'list' asks a language model: name it in"
+    ),
     "a pattern that matches nothing": Case(
         setting("extract.modules", "nothing.*"), ["extract calibration"], "extract.modules 'nothing.*' matches no"
     ),
@@ -276,7 +302,7 @@ SETTINGS = dict(
     "ks beyond the descriptors": Case(
         all_of(setting("evaluate.ks", "[1, 2, 999]"), setting("sweep.ks", "[1, 2, 999]")), FOLLOWING, "", works=True
     ),
-    "nothing found": Case(setting("assign.min_lift", "1.0e+9"), FOLLOWING, "0 pairs", works=True),
+    "nothing found": Case(setting("assign.min_lift", "1.0e+9"), FOLLOWING[:3], "0 pairs", works=True),
 }  # fmt: skip
 
 MODELS = {
@@ -437,22 +463,8 @@ def test_a_misuse_ends_in_one_line_or_works_and_says_what_it_did(
     assert files(folder) == before
 
 
-def parameters(*changed: tuple[str, str]) -> Change:
-    """params.yaml with one text in place of another, in turn."""
-
-    def made(folder: Path) -> None:
-        path = folder / "params.yaml"
-        text = path.read_text()
-        for old, new in changed:
-            assert old in text
-            text = text.replace(old, new, 1)
-        path.write_text(text)
-
-    return made
-
-
 READ_BY_DVC = {
-    "params.yaml that is empty": (written("params.yaml", ""), "params.yaml"),
+    "params.yaml that is empty": (written("params.yaml", ""), "split.source"),
     "params.yaml that is broken": (parameters(("\nassign:", "\nassign: [")), "params.yaml"),
     "a section twice": (parameters(("\nassign:", "\nsplit:")), "params.yaml"),
     "a section that is not there": (parameters(("\nsplit:", "\nsplat:")), "split.source"),
@@ -500,11 +512,11 @@ def test_an_endpoint_that_answers_nonsense_is_told_in_one_line(
 
 
 DROPPED = """
-import os, sys
-os.setgid(65534), os.setuid(65534)
+import os, pandas, pyarrow.parquet
+from stages import _parameters, _stage, split
 os.environ["DVC_STAGE"] = "split"
-import runpy
-runpy.run_module("stages.split", run_name="__main__")
+os.setgid(65534), os.setuid(65534)
+_stage.run(split.main)
 """
 
 
