@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
-from transformers.utils import logging
 
-from descry.devices import usable
+from descry.devices import loading, usable
 from descry.embedding import unit
-from descry.errors import UNLOADABLE, InputError
+from descry.errors import InputError
 
 CHARACTERS_A_TOKEN = 4
 """Of English text, about."""
@@ -66,18 +65,15 @@ class Embedder:
             raise InputError(f"{folder}: no model there (no config.json); check `models.embedder`")
         if not any(folder.rglob("*.safetensors")):
             raise InputError(f"{folder}: no .safetensors file, and no other format is read; convert the model")
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
+        where = str(usable(device))
+        with loading(f"{folder}: not a sentence encoder"):
             self._model = SentenceTransformer(
                 str(folder),
-                device=str(usable(device)),
+                device=where,
                 local_files_only=True,
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
-        except UNLOADABLE as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{folder}: not a sentence encoder ({reason}); choose another") from error
         self._model.eval()
 
     def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
@@ -90,6 +86,8 @@ class Embedder:
                     [texts[row] for row in rows], batch_size=len(rows), show_progress_bar=False
                 )
                 bar.update(len(rows))
+        if not np.isfinite(vectors).all():
+            raise InputError("the sentence encoder (models.embedder) gives vectors that are not finite; choose another")
         return unit(vectors).astype(np.float32)
 
     def words(self) -> list[str]:

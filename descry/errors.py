@@ -1,8 +1,5 @@
 """The one error that a user is meant to read."""
 
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError)
-"""What libraries raise at a model folder that they cannot load, or must not."""
-
 
 def printable(text: str) -> str:
     """A text on one line that a terminal can only show: control and direction characters are spelt out."""

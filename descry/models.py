@@ -49,7 +49,10 @@ class Source:
 
 
 def _package_folder(name: str) -> Path:
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # __main__ has none
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"model package:{name}: no package of that name is installed; pip install it first")
     root = Path(next(iter(spec.submodule_search_locations)))
@@ -182,6 +185,15 @@ def fetch(source: Source, destination: Path) -> dict[str, str]:
     Errors: InputError where the source is not there, holds no safetensors, is damaged, reaches for files of other
     folders, or is not the model that `sha256` names. `destination` appears whole or not at all.
     """
+    try:
+        return _fetched(source, destination)
+    except OSError as error:
+        raise InputError(
+            f"model {source.source}: cannot be copied ({error}); check the path, its permissions and the disk"
+        ) from error
+
+
+def _fetched(source: Source, destination: Path) -> dict[str, str]:
     folder = locate(source)
     files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
     _check_links(files, folder, source)

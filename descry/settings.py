@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from descry.errors import InputError
 
 Labeller = Literal["embedding", "lexical", "list", "each", "distil"]
 PROMPTED = ("list", "each", "distil")
 """The labellers that ask a language model."""
+T = TypeVar("T")
+
+
+def _once(values: list[T]) -> list[T]:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "name each once")
+    return values
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise PydanticCustomError("json", "it should hold nothing but what JSON can") from None
+    return value
+
+
+Json = Annotated[dict[str, Any], AfterValidator(_plain)]
+Different = Annotated[list[T], AfterValidator(_once)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 _DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
 _NAME = r"^[a-z][a-z0-9_-]*$"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlevel = 2
 _VARIABLE = r"[A-Z][A-Z0-9_]*"
+LARGEST = 2**31 - 1
+"""No number may be larger: what counts, seeds or weighs more overflows somewhere."""
 
 
 class Part(BaseModel):
@@ -26,6 +54,14 @@ class Part(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
     )
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and number > LARGEST:
+                raise PydanticCustomError("too_large", "input should be at most {largest}", {"largest": LARGEST})
+        return value
 
 
 class Section(Part):
@@ -87,7 +123,7 @@ class LocalLlm(Part):
     "Seed of the drawing."
     wrap: str = Field(default="{prompt}", pattern=r"\{prompt\}")
     "What a prompt is put into where the model has no chat template; {prompt} stands for it."
-    chat: dict[str, Any] = Field(default_factory=dict)
+    chat: Json = Field(default_factory=dict)
     "What the model's chat template is given besides, for example enable_thinking: false."
 
 
@@ -108,7 +144,7 @@ class ServerLlm(Part):
     "0 for the most probable answer (greedy); null leaves it to the server."
     seed: int | None = None
     "Sent to the server where it is not null."
-    extra: dict[str, Any] = Field(default_factory=dict)
+    extra: Json = Field(default_factory=dict)
     "Further fields of every request, for example max_completion_tokens or chat_template_kwargs."
 
     @field_validator("key")
@@ -167,6 +203,13 @@ class Split(Section):
     "Key of the hash that decides a review's side; another key, another split."
     language: str = Field(min_length=2, max_length=8)
     "ISO 639 code of the language, for sentence segmentation."
+
+    @field_validator("key")
+    @classmethod
+    def _short(cls, key: str) -> str:
+        if len(key.encode(errors="replace")) > 64:
+            raise PydanticCustomError("too_long", "in UTF-8 it should take at most 64 bytes")
+        return key
 
 
 class Runtime(Section):
@@ -425,7 +468,7 @@ class Controls(Section):
 
     section = "controls"
 
-    kinds: list[Literal["untrained_target", "random_directions"]]
+    kinds: Different[Literal["untrained_target", "random_directions"]]
     "Which: random weights; random directions in place of neurons. An empty list for none."
     sample: int = Field(ge=2)
     "Sentences of calibration from which the directions take their mean and spread, at most."
@@ -485,14 +528,21 @@ class Sweep(Section):
 
     section = "sweep"
 
-    thresholds: list[Annotated[float, Field(gt=0.0, le=1.0)]] = Field(min_length=1)
+    thresholds: Different[Annotated[float, Field(gt=0.0, le=1.0)]] = Field(min_length=1)
     "Shares of the exemplars that must bear a descriptor, under either rule."
-    exemplars: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    exemplars: Different[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     "Sizes of the exemplar set; those above extract.top_k are left out."
-    ks: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    ks: Different[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     "Ranks at which precision and recall are taken."
     seed: int = Field(ge=0)
     "Seed of the random exemplars that are drawn in as chance."
+
+    @field_validator("ks")
+    @classmethod
+    def _drawn(cls, ks: list[int]) -> list[int]:
+        if not {1, 2} <= set(ks):
+            raise PydanticCustomError("drawn", "name 1 and 2 at least, which the page draws")
+        return ks
 
 
 class Evaluate(Section):
@@ -500,7 +550,7 @@ class Evaluate(Section):
 
     section = "evaluate"
 
-    ks: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    ks: Different[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     "Ranks at which precision and recall are taken."
     repeats: int = Field(ge=1)
     "Random repeats behind every chance value."
@@ -519,12 +569,15 @@ class Report(Section):
     "Sentences shown for each of those."
 
 
+Name = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
+
+
 class Edits(Part):
     """Hand edits of the vocabulary (data/edits.yaml): merged first, then renamed, then dropped."""
 
-    rename: dict[str, str]
+    rename: dict[str, Name]
     "New names by old ones."
-    merge: dict[str, list[str]]
+    merge: dict[Name, list[str]]
     "Names that join, by the name that stays."
     drop: list[str]
     "Names that go."
@@ -536,13 +589,16 @@ S = TypeVar("S", bound=Section)
 def parse_edits(text: str, file: str) -> Edits:
     """Validated hand edits out of a YAML text. Errors: InputError, one line that begins with `file`."""
     try:
-        return Edits.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InputError(f"{file}: not YAML{f', line {mark.line + 1}' if mark else ''}; correct it") from None
+        return Edits.model_validate(YAML(typ="safe", pure=True).load(text) or {})
+    except YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place, why = f", line {mark.line + 1}" if mark else "", f" ({problem.splitlines()[0]})" if problem else ""
+        raise InputError(f"{file}{place}: not YAML that can be read{why}; correct it") from None
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'} {_said(fault)}" for fault in error.errors()]
         raise InputError(f"{file}: {'; '.join(faults)}") from None
+    except (ValueError, RecursionError) as error:  # a date that is none, lists within lists without end
+        raise InputError(f"{file}: not YAML that can be read ({str(error).splitlines()[0]}); correct it") from None
 
 
 def parse(section: type[S], values: Mapping[str, Any]) -> S:
@@ -580,7 +636,7 @@ def _said(fault: Any) -> str:
         return "needs a client, transformers or openai"
     message = fault["msg"].removeprefix("Value error, ")
     return (
-        f"is {fault['input']!r}: {message[0].lower() + message[1:]}"
+        f"is {_SHORT.repr(fault['input'])}: {message[0].lower() + message[1:]}"
         if fault["type"] != "value_error"
         else f": {message}"
     )

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging
 
-from descry.devices import DTYPES, has_bfloat16, usable
-from descry.errors import UNLOADABLE, InputError
+from descry.devices import SAFE, fits, has_bfloat16, loaded, loading, usable
+from descry.errors import InputError
 from descry.forward import Finished, Stack, first, is_encoder_decoder, watch
 from descry.neurons import Kind, Site, causal, find
 
@@ -71,15 +70,11 @@ class Target:
         self.device, self.stack = usable(device), stack
         if dtype == "bfloat16" and not has_bfloat16(self.device):
             print("runtime.dtype is bfloat16, which this CPU has no arithmetic for: float32 is several times faster")
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-            model = AutoModel.from_pretrained(folder, **safe, use_safetensors=True, dtype=DTYPES[dtype])
-        except UNLOADABLE as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{folder}: the target model does not load: {reason}") from error
-        self.model: Any = model.eval().to(self.device)
+        with loading(f"{folder}: the target model does not load"):
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
+            model = loaded(AutoModel, folder, dtype)
+            fits(folder, self.tokenizer, model)
+        self.model: Any = model.to(self.device)
         self._find = partial(find, site=site, stack=stack, layers=layers, modules=modules)
         self.sites: list[Site] = self._find(self.model)
         bos = self.tokenizer.bos_token_id

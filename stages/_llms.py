@@ -45,14 +45,14 @@ def client(name: str, llms: Llms, asking: Asking, sharding: Sharding) -> Client:
 
 def answers(asking: Asking) -> AnswerCache:
     """The answer cache."""
-    return AnswerCache(Path(asking.answers).expanduser())
+    try:
+        folder = Path(asking.answers).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"params.yaml: runtime.answers is {asking.answers!r}: {error} Give another folder") from None
+    return AnswerCache(folder)
 
 
 def prompt(name: str, fields: tuple[str, ...]) -> Prompt:
     """The prompt `prompts/<name>.txt`. Errors: InputError where it cannot be read or lacks a field."""
     path = PROMPTS / f"{name}.txt"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    return Prompt.parse(text, fields, str(path))
+    return Prompt.parse(_stage.read_text(path), fields, str(path))

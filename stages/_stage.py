@@ -55,6 +55,16 @@ def _declared() -> dict[str, Any]:
     return declared(os.environ["DVC_STAGE"])
 
 
+def read_text(path: Path) -> str:
+    """What somebody wrote in a file. Errors: InputError where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
+
+
 def run(stage: Callable[[], None]) -> None:
     """Run a stage, if what it reads is sound; InputError or a full disk ends it with one line on stderr and exit
     code 1."""

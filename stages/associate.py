@@ -24,7 +24,8 @@ def main() -> None:
         **settings.model_dump(),
     )
     artifacts.write_table(_stage.ASSOCIATIONS, pd.concat([pairs, strength], axis=1), "associations")
-    print(f"{len(pairs):,} pairs, median correlation {strength['pearson'].median():.3f} on validation")
+    median = f", median correlation {strength['pearson'].median():.3f} on validation" if len(pairs) else ""
+    print(f"{len(pairs):,} pairs{median}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from stages import _stage
 
 def main() -> None:
     settings, runtime = _stage.settings(Cluster), _stage.settings(Runtime)
-    edits = parse_edits(_stage.EDITS.read_text(encoding="utf-8"), str(_stage.EDITS))
+    edits = parse_edits(_stage.read_text(_stage.EDITS), str(_stage.EDITS))
     candidates = artifacts.read_table(_stage.CANDIDATES, "candidates")
     embedder = Embedder(_stage.MODELS / "embedder", runtime.device, runtime.batch_tokens)
     found = edited(descriptors(candidates, embedder, **settings.model_dump()), **edits.model_dump())

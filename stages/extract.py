@@ -20,6 +20,8 @@ def main() -> None:
         place.mkdir(parents=True, exist_ok=True)
         for activations in others:
             artifacts.write_activations(place / f"{activations.pooling}.safetensors", activations)
+    layers = len(set(main_one.layer.tolist()))
+    print(f"{split}: {len(main_one.layer):,} neurons of {layers} layers over {main_one.count:,} sentences")
 
 
 if __name__ == "__main__":

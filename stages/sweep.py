@@ -27,6 +27,8 @@ def main() -> None:
         settings.seed,
     )
     kept = min(len(split.rows[0]) for split in vars(active).values())
+    if left_out := [size for size in settings.exemplars if size > kept]:
+        print(f"sweep.exemplars: {left_out} left out, since {kept} sentences were kept for each neuron")
     whose = {"target": active} | {name: read() for name, read in _inputs.controls(probe=False).items()}
     found = table(
         {

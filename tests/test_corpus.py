@@ -187,6 +187,32 @@ def test_csv_round_trip(tmp_path_factory, texts, kind):
     assert [review.passages[0].text for review in read_reviews(path)] == texts
 
 
+json_text = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "sentences", "aspects"]), inner)
+    ),
+).map(json.dumps)
+scraps = st.sampled_from(
+    [b"text", b"review_id", b'"', b",", b"\t", b"\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"{"]
+)
+
+
+@given(
+    st.sampled_from(["r.jsonl", "r.csv", "r.tsv", "r.txt", "r.parquet"]),
+    st.binary() | st.lists(scraps).map(b"".join) | st.lists(json_text).map("\n".join).map(str.encode),
+)
+def test_whatever_a_file_holds_is_reviews_or_one_line(tmp_path_factory, name, content):
+    path = write(tmp_path_factory.mktemp("any") / name, content)
+    said = ""
+    try:
+        table = sentence_table(read_reviews(path), **SPLIT)
+        assert sum(map(len, table.sentences.values())) == table.counts["sentences"]
+    except InputError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
 # ---------------------------------------------------------------------------------------------- errors
 
 GOOD = '{"review_id": "a", "text": "Good."}\n'

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.exemplars import Moments, Probe, TopK
+from descry.exemplars import Kept, Moments, Probe, TopK
 
 
 def matrix(seed: int, sentences: int, neurons: int, ties: bool = True) -> torch.Tensor:
@@ -108,6 +108,28 @@ def test_top_k_and_probe_merge_in_any_order() -> None:
     assert results[0] == results[1]
     assert results[0][0] == slow_top(values, 6)[1].tolist()
     assert results[0][1] == values[sample].to(torch.float16).tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 30), st.permutations(range(4)), st.sets(st.integers(0, 29), min_size=1))
+def test_what_is_kept_is_the_same_whoever_saw_what_and_whenever_it_was_set_aside(
+    seed: int, sentences: int, order: list[int], sample: set[int]
+) -> None:
+    values = matrix(seed, sentences, 3)
+    probe_rows = np.array(sorted(row for row in sample if row < sentences), dtype=np.int32)
+    layer, index = np.ones(3, np.int16), np.arange(3, dtype=np.int32)
+    straight, merged = (Kept(layer, index, ["mean"], 4, probe_rows) for _ in range(2))
+    straight.update([values], np.arange(sentences), torch.arange(sentences))
+    for number in order:
+        rows = chunks(seed, sentences)[number]
+        part = straight.empty(probe_rows)
+        if len(rows):
+            part.update([values[rows]], rows.numpy(), rows)
+        merged.merge(Kept.restored(part.state(), ["mean"], 4))
+        merged = Kept.restored(merged.state(), ["mean"], 4)
+    for one, other in zip(straight.compute(), merged.compute(), strict=True):
+        for name, array in vars(one).items():
+            np.testing.assert_array_equal(getattr(other, name), array)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 2.0**21])

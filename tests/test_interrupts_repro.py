@@ -24,9 +24,9 @@ import yaml
 from stages.mend import whole_lock
 from tests.conftest import ROOT, bert
 from tests.fake_server import FakeServer, Reply, Seen
+from tests.forks import Forks
 from tests.test_repro import SMALL, change, clone, environment, shell
 from tests.test_server_repro import KEY, VARIABLE, reader
-from tests.test_shards_repro import Forks
 
 TINY = SMALL | {
     "runtime.shard": "20",
@@ -349,16 +349,13 @@ class Bench:
         self.folder = folder
         shutil.copytree(project, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", ".dvc"))
         self._outs = {stage: [out["path"] for out in entry["outs"]] for stage, entry in lock(project)["stages"].items()}
-        self._log = folder.parent / f"{folder.name}.stderr"
-        with self._log.open("w") as log:
-            names = [stage.replace("@", " ") for stage in STAGES]
-            self._forks = Forks(folder, folder.parent / "site", names, log, **{VARIABLE: KEY})
+        self._log = folder.parent / f"{folder.name}.log"
+        names = [stage.replace("@", " ") for stage in STAGES]
+        self._forks = Forks(folder, folder.parent / "site", names, **{VARIABLE: KEY})
 
     def run(self, stage: str) -> tuple[int, str]:
-        """The exit code, and what was said on stderr."""
-        start = self._log.stat().st_size
-        code = self._forks.run(stage.replace("@", " "))
-        return code, self._log.read_bytes()[start:].decode()
+        """The exit code, and what was said."""
+        return self._forks.heard(stage.replace("@", " "), self.folder, self._log, longest=300)
 
     def written(self, stage: str) -> dict[Path, bytes]:
         """The stage's outputs, as far as they are there."""

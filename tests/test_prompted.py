@@ -246,6 +246,13 @@ def test_a_yes_is_worth_its_probability(answer: Answer, yes: float | None) -> No
     assert probability(answer) == (yes if yes is None else pytest.approx(yes))
 
 
+@given(st.lists(st.sampled_from([*NAMES, "none", ", ", "\n", ".", "<think>", "x"])).map("".join) | st.text())
+def test_whatever_is_answered_is_names_or_a_missing_label(answer: str) -> None:
+    read = named(answer, NAMES)
+    assert read is None or (read.shape == (len(NAMES),) and read.dtype == bool)
+    assert probability(Answer(answer)) in (None, 0.0, 1.0)
+
+
 FOUND = [Descriptor("battery", ("battery",), 1), Descriptor("price", ("price",), 1)]
 
 

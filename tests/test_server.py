@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from descry.errors import InputError
 from descry.labelling.prompted import AGAIN_FIELDS, LIST_FIELDS, Asker, ListTeacher, named
@@ -23,7 +25,7 @@ from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.prompts import Prompt
-from descry.llm.server import Server
+from descry.llm.server import Server, _NotAnAnswer
 from tests.fake_server import (
     CUT,
     HANGS,
@@ -239,6 +241,35 @@ def test_a_server_that_counts_no_tokens_is_answered_all_the_same(usage: Any, cac
         assert ask(client(server), asked(1), cache, "job") == [Answer("x", None, (0, 0))]
 
 
+@pytest.fixture(scope="module")
+def reader() -> Server:
+    return client(dead_address())
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["message", "content", "logprobs", "top_logprobs", "token", "logprob"]), inner
+        )
+    ),
+)
+
+
+@given(anything, anything, anything)
+def test_whatever_a_server_sends_is_an_answer_or_none(reader: Server, choice: Any, shown: Any, usage: Any) -> None:
+    request = Request("prompt", 8, ("yes", "no"))
+    whole = {"message": {"content": "yes"}, "logprobs": {"content": [{"top_logprobs": shown}]}}
+    for sent_back in (choice, {"choices": [choice]}, {"choices": [whole], "usage": usage}):
+        try:
+            answer = reader._read(sent_back, request)
+        except _NotAnAnswer:
+            continue
+        assert isinstance(answer.text, str)
+        assert answer.probabilities is None or all(0.0 <= share <= 1.0 for share in answer.probabilities)
+
+
 @pytest.mark.parametrize("message", [{"content": None}, {"role": "assistant"}])
 def test_an_answer_without_content_is_empty(message: Any, cache: AnswerCache) -> None:
     with FakeServer(lambda seen: sent({"choices": [{"index": 0, "message": message}]})) as server:
@@ -276,7 +307,7 @@ from pathlib import Path
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Request
-from descry.llm.server import Server
+from descry.llm.server import Server, _NotAnAnswer
 
 url, folder, count = sys.argv[1:]
 server = Server(name="m", base_url=url, model="tiny", parallel=8, timeout=60, retries=2)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.settings import Llms, Section, parse
+from descry.settings import Edits, Llms, Section, parse, parse_edits
 from tests.conftest import ROOT
 
 VALUES = load_yaml(str(ROOT / "params.yaml"))
@@ -61,6 +61,11 @@ SERVER = {"client": "openai", "base_url": "http://localhost:8000/v1", "model": "
         ("assign.alpha", 0, "assign.alpha is 0"),
         ("assign.alpha", "0.05", "assign.alpha is '0.05'"),
         ("assign.alpha", float("nan"), "assign.alpha is nan"),
+        ("assign.min_lift", 1e300, "assign.min_lift is 1e+300: input should be at most 2147483647"),
+        ("controls.seed", 2**64, "controls.seed is 18446744073709551616: input should be at most"),
+        ("sweep.ks", [1, 3], "sweep.ks is [1, 3]: name 1 and 2 at least"),
+        ("sweep.thresholds", [0.1, 0.1], "sweep.thresholds is [0.1, 0.1]: name each once"),
+        ("split.key", "é" * 40, "in UTF-8 it should take at most 64 bytes"),
         ("assign.rule", "vote", "assign.rule is 'vote'"),
         ("assign.exemplars", 1.5, "assign.exemplars is 1.5"),
         ("assign.exemplars", True, "assign.exemplars is True"),
@@ -151,6 +156,39 @@ def test_whatever_stands_for_a_language_model_gives_a_section_or_one_line(value:
 def refused_in_one_line(section: type[Section], values: Any) -> None:
     message = refused(section, values)
     assert message == "" or message.startswith("params.yaml: ")
+
+
+yaml_text = st.lists(
+    st.sampled_from(
+        ["rename", "merge", "drop", ": ", "- ", "[", "]", "{", "}", ",", "\n", " ", "a", "1", "&x ", "*x", "!", "'"]
+    )
+).map("".join)
+
+
+@given(st.text() | yaml_text)
+def test_whatever_stands_in_the_edits_gives_edits_or_one_line(text: str) -> None:
+    said = "edits.yaml"
+    try:
+        assert isinstance(parse_edits(text, "edits.yaml"), Edits)
+    except InputError as error:
+        said = str(error)
+    assert said.startswith("edits.yaml")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("drop: [a]\ndrop: [b]", "edits.yaml, line 2: not YAML that can be read (found duplicate key"),
+        ("drop: [2024-13-45]", "edits.yaml: not YAML that can be read (month"),
+        ("rename: {a: ''}", "rename.a is ''"),
+        ('rename: {a: "b\\nc"}', "rename.a is 'b\\nc'"),
+    ],
+)
+def test_edits_that_mean_nothing_are_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_edits(text, "edits.yaml")
+    assert said in str(caught.value)
 
 
 def test_the_documentation_of_parameters_is_up_to_date() -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytest
@@ -20,7 +14,8 @@ from descry import artifacts
 from descry.errors import InputError
 from descry.exemplars import read_kept
 from descry.generation import candidate_table
-from tests.test_repro import SMALL, change, clone, environment
+from tests.forks import Forks
+from tests.test_repro import SMALL, change, clone
 
 KILLS = 20
 STAGES = {
@@ -28,85 +23,6 @@ STAGES = {
     "label first": ["data/labels/first/calibration.safetensors", "data/labels/first/validation.safetensors"],
 }
 NAMES = ["battery", "price", "sound", "size"]
-
-# Each stage runs once in the process that forks, which has loaded the models then: a kill costs no start-up.
-FORKS = """
-import importlib, os, sys, torch
-torch.set_num_threads(1)
-from stages import _stage
-
-def run(stage, *item):
-    sys.argv = [stage, *item]
-    os.environ["DVC_STAGE"] = "@".join(sys.argv)
-    _stage._declared.cache_clear()
-    _stage.run(importlib.import_module(f"stages.{stage}").main)
-
-for stage in STAGES:
-    run(*stage.split())
-print("ready", os.getpid(), flush=True)
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            run(*line.split())
-            code = 0
-        finally:
-            os._exit(code)
-    print("child", child, flush=True)
-    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-class Forks:
-    """Runs stages of a project, each in a process of its own that can be killed."""
-
-    def __init__(
-        self,
-        folder: Path,
-        site: Path,
-        stages: Sequence[str] = tuple(STAGES),
-        stderr: int | IO[str] = subprocess.DEVNULL,
-        **changes: str,
-    ) -> None:
-        """stderr: where the stages' own goes; changes: of the environment."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"STAGES = {list(stages)}\n{FORKS}"],
-            cwd=folder,
-            env=environment(site, PYTHONPATH=str(folder), TOKENIZERS_PARALLELISM="false", **changes),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-        self._said("ready")
-
-    def _said(self, word: str) -> int:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            if line.startswith(f"{word} "):
-                return int(line.split()[1])
-        raise AssertionError("the process that forks has ended")
-
-    def run(self, stage: str, killed_after: float | None = None, since: Callable[[], bool] = lambda: True) -> int:
-        """The exit code; negative for a signal. killed_after: seconds, from the start or from when `since` holds."""
-        assert self._process.stdin
-        self._process.stdin.write(stage + "\n")
-        self._process.stdin.flush()
-        child = self._said("child")
-        if killed_after is not None:
-            with suppress(ProcessLookupError):
-                while not since():
-                    os.kill(child, 0)  # it still runs
-                    time.sleep(0.001)
-                time.sleep(killed_after)
-                os.kill(child, signal.SIGKILL)
-        return self._said("ended")
-
-    def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +45,7 @@ def project(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def forks(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    found = Forks(project, tmp_path_factory.mktemp("site"))
+    found = Forks(project, tmp_path_factory.mktemp("site"), list(STAGES))
     yield found
     found.close()
 

@@ -176,6 +176,7 @@ def _check_sides(source: str, reviews: int, validation: float, kept: dict[Side, 
     for name, count in kept.items():
         if count == 0:
             raise InputError(
-                f"{source}: no sentence falls on the {name} side ({reviews} reviews, share for validation "
-                f"{validation}); choose a share nearer to 0.5 or another key, or add reviews"
+                f"{source}: no sentence falls on the {name} side ({reviews} reviews, {sum(kept.values())} different "
+                f"sentences, share for validation {validation}); choose a share nearer to 0.5 or another key, or add "
+                "reviews"
             )

@@ -76,21 +76,23 @@ def _open(source: str, fields: Fields) -> Iterator[Record]:
     if source.startswith("hf://"):
         return _hub(source)
     path = Path(source)
-    if not path.exists():
-        raise InputError(f"{source}: no such file; check the path")
-    if path.is_dir():
-        raise InputError(f"{source}: is a folder; name one file in it")
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(
-            f"{source}: {path.suffix or 'no extension'} is not a format that can be read; "
-            f"use {', '.join(FORMATS)} or hf://owner/name"
-        )
     try:
+        if not path.exists():
+            raise InputError(f"{source}: no such file; check the path")
+        if path.is_dir():
+            raise InputError(f"{source}: is a folder; name one file in it")
+        if not path.is_file():
+            raise InputError(f"{source}: is a pipe or a device; give a file")
+        if path.suffix.lower() not in FORMATS:
+            raise InputError(
+                f"{source}: {path.suffix or 'no extension'} is not a format that can be read; "
+                f"use {', '.join(FORMATS)} or hf://owner/name"
+            )
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{source}: is empty; give a file with reviews")
     except OSError as error:
-        raise InputError(f"{source}: cannot be opened ({error.strerror}); check its permissions") from None
+        raise InputError(f"{source}: cannot be opened ({error.strerror}); check its name and permissions") from None
     return FORMATS[path.suffix.lower()](source, fields)
 
 
@@ -155,7 +157,7 @@ def _csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
         except csv.Error as error:
             raise InputError(
                 f"{where}: the row that begins here is broken ({error}); "
-                "look for a quote that is not closed, and double the quotes inside a quoted field"
+                "look for a quote that is not closed, double the quotes inside a quoted field, and end lines with LF"
             ) from None
         if row is None:
             return

@@ -17,6 +17,8 @@ _TAG = re.compile(rf"<\s*/?\s*(?:({_BREAKS})|{_INLINE})(?:\s[^<>]*=[^<>]*)?\s*/?
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
+# Marks piled on a letter beyond what any script needs; to put them in order takes the square of their number.
+_PILED = re.compile("([\u0300-\u036f]{30})[\u0300-\u036f]+")
 # The blanks that a tokeniser put in. Each rule takes out blanks and nothing else.
 _BLANKS = [
     (re.compile(pattern, re.IGNORECASE), replacement)
@@ -37,13 +39,14 @@ def normalise(text: str) -> str:
     """Return a text that reads well: one line for each line or block of the original, none of them empty.
 
     Markup goes (entities are resolved, known HTML tags are taken out, <br>, <p> and the like end a line);
-    characters that nobody sees go; white space is single blanks; the blanks that a tokeniser put before
-    punctuation, in contractions, brackets and quotes are closed: `( it does n't fit , sadly )` becomes
-    `(it doesn't fit, sadly)`. A text without any of that comes back unchanged. NFC.
+    characters that nobody sees go, and of the marks on a letter all but the first 30; white space is single
+    blanks; the blanks that a tokeniser put before punctuation, in contractions, brackets and quotes are closed:
+    `( it does n't fit , sadly )` becomes `(it doesn't fit, sadly)`. A text without any of that comes back
+    unchanged. NFC.
     """
     text = _ENTITY.sub(lambda found: html.unescape(f"&{found[1]};"), text)
     text = _TAG.sub(lambda found: "\n" if found[1] else " ", text)
-    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    text = unicodedata.normalize("NFC", _PILED.sub(r"\1", _INVISIBLE.sub("", text)))
     lines = (_close_blanks(" ".join(line.split())) for line in text.splitlines())
     return "\n".join(line for line in lines if line)
 

@@ -52,10 +52,9 @@ class AnswerCache:
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot hold the answer cache ({error.strerror}); see runtime.answers"
-            ) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{folder}: cannot hold the answer cache ({reason}); see runtime.answers") from None
         with self._usable():
             self._connection = sqlite3.connect(self._path, timeout=WAIT, isolation_level=None, check_same_thread=False)
             self._connection.create_function("digest_of", 2, _digest, deterministic=True)

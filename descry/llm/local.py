@@ -12,13 +12,11 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
-from transformers.utils import logging
 
 from descry.batching import token_batches
-from descry.devices import DTYPES, usable
-from descry.errors import UNLOADABLE, InputError
+from descry.devices import SAFE, fits, loaded, loading, usable
+from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
@@ -68,21 +66,17 @@ class LocalModel:
             "wrap": wrap,
             "chat": self._chat,
         }
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            config = AutoConfig.from_pretrained(folder, **safe)
+        with loading(f"llms.{name}: {folder} does not load as a language model"):
+            config = AutoConfig.from_pretrained(folder, **SAFE)
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
-            model = kind.from_pretrained(folder, **safe, use_safetensors=True, dtype=DTYPES[dtype])
-        except (*UNLOADABLE, SafetensorError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"llms.{name}: {folder} does not load as a language model: {reason}") from error
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
+            model = loaded(kind, folder, dtype)
+            fits(folder, self._tokenizer, model)
         self._seq2seq: bool = config.is_encoder_decoder
         self._tokenizer.padding_side = "right" if self._seq2seq else "left"
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._model: Any = model.eval().to(self._device)
+        self._model: Any = model.to(self._device)
         special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
         self._special = re.compile("|".join(map(re.escape, special)) or r"(?!)")
         # A folder's other habits (sampling, penalties, beams, stop strings) would change what is most probable.

@@ -148,7 +148,7 @@ class Server:
             text = choice["message"].get("content")
             shown = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
             likely = [(token["token"].strip().lower(), math.exp(min(token["logprob"], 0.0))) for token in shown]
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
             raise _NotAnAnswer("its answer holds no choice as it should be") from error
         if not isinstance(text, str | None):
             raise _NotAnAnswer("its answer holds no text")
