@@ -137,7 +137,7 @@ def check(stage: str) -> None:
     for out in changed(outs):
         name = damaged_files(out, cache_folder())[0]
         raise InputError(
-            f"{name}: damaged, or changed by hand: not what the stage {out.stage} wrote; "
+            f"{name}: {'damaged, or changed by hand' if name.exists() else 'not there'}: not what {out.stage} wrote; "
             "run `python -m descry verify --heal`, then `dvc repro`"
         )
 
