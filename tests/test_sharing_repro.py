@@ -128,6 +128,7 @@ def test_pulled_elsewhere_nothing_runs(
     record_property("remotes", 1)
 
 
+@pytest.mark.parametrize("remote", ["folder"], indirect=True)
 def test_without_a_pull_nothing_runs_either(other: tuple[Path, Shell]) -> None:
     folder, run = other
     assert ran(run, "--pull") == set()
@@ -135,7 +136,7 @@ def test_without_a_pull_nothing_runs_either(other: tuple[Path, Shell]) -> None:
     assert (folder / "report/index.html").is_file()
 
 
-def test_an_old_setting_brings_its_results_back(other: tuple[Path, Shell]) -> None:
+def test_without_a_pull_an_old_setting_brings_its_results_back(other: tuple[Path, Shell]) -> None:
     folder, run = other
     for path, value in OLD.items():
         change(folder, path, value)
