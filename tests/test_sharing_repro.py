@@ -128,6 +128,7 @@ def test_pulled_elsewhere_nothing_runs(
     record_property("remotes", 1)
 
 
+@pytest.mark.parametrize("remote", ["folder"], indirect=True)
 def test_without_a_pull_nothing_runs_either(other: tuple[Path, Shell]) -> None:
     folder, run = other
     assert ran(run, "--pull") == set()
@@ -135,7 +136,7 @@ def test_without_a_pull_nothing_runs_either(other: tuple[Path, Shell]) -> None:
     assert (folder / "report/index.html").is_file()
 
 
-def test_an_old_setting_brings_its_results_back(other: tuple[Path, Shell]) -> None:
+def test_without_a_pull_an_old_setting_brings_its_results_back(other: tuple[Path, Shell]) -> None:
     folder, run = other
     for path, value in OLD.items():
         change(folder, path, value)
@@ -192,14 +193,14 @@ def test_a_push_that_lost_the_network_is_finished_by_another(
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (("label.max_missing", "0.06"), ("report.neurons", "3")),  # git alone would merge the locks
-        (("assign.exemplars", "30"), ("evaluate.repeats", "3")),  # the metrics are in conflict as well
+    ("ours", "theirs", "mergeable"),
+    [  # git alone would merge the locks of the first two; the metrics of the others are in conflict as well
+        (("label.max_missing", "0.06"), ("report.neurons", "3"), True),
+        (("assign.exemplars", "30"), ("evaluate.repeats", "3"), False),
     ],
 )
 def test_two_branches_are_merged_as_the_readme_says(
-    project: Path, tmp_path: Path, python: str, ours: tuple[str, str], theirs: tuple[str, str]
+    project: Path, tmp_path: Path, python: str, ours: tuple[str, str], theirs: tuple[str, str], mergeable: bool
 ) -> None:
     recipe = re.search(r"conflict in `dvc.lock`: `(.+?)`", (ROOT / "README.md").read_text())
     assert recipe
@@ -213,6 +214,10 @@ def test_two_branches_are_merged_as_the_readme_says(
         assert ran(run)
         committed(run, branch)
         run("dvc", "checkout", "-q")
+    for branch in ("ours", "main", "theirs"):
+        (tmp_path / branch).write_text(run("git", "show", f"{branch}:dvc.lock").stdout)
+    merged_by_git = run("git", "merge-file", "-q", "-p", "../ours", "../main", "../theirs", check=False)
+    assert (merged_by_git.returncode == 0) == mergeable
     assert "CONFLICT (content): Merge conflict in dvc.lock" in run("git", "merge", "-q", "theirs", check=False).stdout
     run("sh", "-c", recipe[1])
     committed(run, "merged")
