@@ -1,6 +1,5 @@
 """How a stage's process ends before its time: at once, and with the `dvc` that started it."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -15,6 +14,8 @@ def guard() -> None:
     130. To end at once loses nothing: files appear whole or not at all, and finished shards and answers are kept."""
     signal.signal(signal.SIGINT, _interrupted)
     if sys.platform == "linux":
+        import ctypes  # only now: a key stroke while it loads is heard
+
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
         if os.getpgid(os.getppid()) != os.getpgrp():  # the parent had ended before, and this process was adopted
             sys.exit(f"descry: the `dvc` that started this stage has ended; {GO_ON}")

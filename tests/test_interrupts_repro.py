@@ -138,10 +138,15 @@ class Repro:
         return left
 
 
+def broke(said: str) -> bool:
+    """Whether a traceback was shown of this project's code. Python itself shows one where Ctrl-C finds it starting."""
+    return "Traceback" in said and bool(re.search("/(stages|descry)/", said))
+
+
 @dataclass
 class Trials:
-    """What became of kills. kills: each; lost: those after which something ran on or broke with a traceback; mended:
-    how many left DVC's own files half-written."""
+    """What became of kills. kills: each; lost: those after which something ran on, or did not go on, or a traceback
+    was shown; mended: how many left DVC's own files half-written."""
 
     folder: Path
     kills: list[str] = field(default_factory=list)
@@ -157,7 +162,7 @@ class Trials:
         alive = run.dvc.poll() is None
         run.kill(how)
         name = f"{stage}: {how}, {wait:.3f} s after {line!r}"
-        if run.orphans() or "Traceback" in run.said:
+        if run.orphans() or broke(run.said):
             self.lost.append(f"{name}\n{run.said}")
         if alive:
             self.kills.append(name)
@@ -284,9 +289,9 @@ def test_wherever_a_lock_file_is_cut_no_output_is_half_noted() -> None:
     assert whole_lock(text)
     accepted = [text[:end] for end in range(len(text)) if whole_lock(text[:end])]
     for cut in accepted:
-        stages = yaml.safe_load(cut)["stages"].values()
+        stages = yaml.safe_load(cut).get("stages", {}).values()
         assert all(out in stage["outs"] for found in stages for out in found.get("outs", []))
-    assert len(accepted) < 20
+    assert len(accepted) < len(text) / 10
 
 
 def test_a_conflict_is_left_to_git(project: Path) -> None:
