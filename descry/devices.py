@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def loading(what: str) -> Iterator[None]:
     """Turn whatever goes wrong while a model's folder is read into one line that begins with `what`; transformers
     itself says nothing meanwhile."""
     said = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
