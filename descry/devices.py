@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ def loading(what: str) -> Iterator[None]:
     """Turn whatever goes wrong while a model's folder is read into one line that begins with `what`; transformers
     itself says nothing meanwhile."""
     said = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
     except Exception as error:  # whatever a configuration, a tokenizer or weights that are broken may raise
         reason = (str(error).strip().splitlines() or [""])[0]
         raise InputError(f"{what} ({type(error).__name__}: {reason}); mend its folder, or fetch it again") from error
@@ -68,29 +69,29 @@ def loaded(kind: Any, folder: Path, dtype: str) -> Any:
     missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if missing:
         raise InputError(
-            f"{folder}: {len(missing)} of the weights that config.json asks for are not in the safetensors files "
+            f"{len(missing)} of the weights that config.json asks for are not in the safetensors files "
             f"({missing[0]} ...); they belong to another model: fetch both anew"
         )
     if found["mismatched_keys"]:
         name, given, wanted = sorted(found["mismatched_keys"])[0]
         raise InputError(
-            f"{folder}: the weights {name} are {list(given)}, but config.json asks for {list(wanted)}; they belong to "
+            f"the weights {name} are {list(given)}, but config.json asks for {list(wanted)}; they belong to "
             "another model: fetch both anew"
         )
     for name, weights in model.named_parameters():
         if not bool(torch.isfinite(weights).all()):
-            raise InputError(f"{folder}: the weights {name} are not finite numbers; fetch the model anew")
+            raise InputError(f"the weights {name} are not finite numbers; fetch the model anew")
     return model.eval()
 
 
-def fits(folder: Path, tokenizer: Any, model: Any) -> None:
+def fits(tokenizer: Any, model: Any) -> None:
     """Errors: InputError where a tokenizer knows no words, or tokens that the model does not have."""
     known = tokenizer.get_vocab().values()
     if len(known) <= len(set(tokenizer.all_special_tokens)):
-        raise InputError(f"{folder}: its tokenizer knows no words (no tokenizer.json or vocabulary?); fetch it anew")
+        raise InputError("its tokenizer knows no words (no tokenizer.json or vocabulary?); fetch it anew")
     tokens = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if tokens is not None and max(known) >= tokens:
         raise InputError(
-            f"{folder}: its tokenizer counts tokens up to {max(known)}, the model has {tokens}; they belong to "
+            f"its tokenizer counts tokens up to {max(known)}, the model has {tokens}; they belong to "
             "different models: fetch both anew"
         )

@@ -73,7 +73,7 @@ class Target:
         with loading(f"{folder}: the target model does not load"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
             model = loaded(AutoModel, folder, dtype)
-            fits(folder, self.tokenizer, model)
+            fits(self.tokenizer, model)
         self.model: Any = model.to(self.device)
         self._find = partial(find, site=site, stack=stack, layers=layers, modules=modules)
         self.sites: list[Site] = self._find(self.model)

@@ -529,7 +529,8 @@ def test_without_permission_a_stage_says_so_in_one_line(
         folder = Path(place) / "project"
         shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".git", "sentences", "gold"))
         reviews(csv(*FEW), "own.csv")(folder)
-        Path(place).chmod(0o755)
+        for reached in (Path(place), folder):
+            reached.chmod(0o755)
         (folder / path).chmod(mode)
         done = shell(folder, Path(place), PYTHONPATH=str(folder))("python", "-c", DROPPED, check=False)
     record_property("bad_inputs", 1)

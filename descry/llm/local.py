@@ -71,7 +71,7 @@ class LocalModel:
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
             model = loaded(kind, folder, dtype)
-            fits(folder, self._tokenizer, model)
+            fits(self._tokenizer, model)
         self._seq2seq: bool = config.is_encoder_decoder
         self._tokenizer.padding_side = "right" if self._seq2seq else "left"
         if self._tokenizer.pad_token is None:
