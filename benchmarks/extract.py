@@ -1,8 +1,8 @@
 """What does reading every neuron cost, beside the model's bare pass, other ways to run it, and the machine's limit?
 
 Run after `dvc repro`: python benchmarks/extract.py. Writes benchmarks/results/extract.json and .png. All figures come
-from the embedded corpus and the embedded model in one run: every way reads a part of the sentences after the other, in
-rounds, so that a machine whose pace drifts slows all alike; a ratio is the median over parts and rounds.
+from the embedded corpus and the embedded model in one run: every way reads a split of the sentences after the other, in
+rounds, so that a machine whose pace drifts slows all alike; a ratio is the median over splits and rounds.
 """
 
 import os
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -34,7 +34,7 @@ from descry.evaluation import Pair
 from descry.forward import forward
 from descry.target import Target
 
-ROUNDS, PARTS, BFLOAT16_SENTENCES = 3, 4, 500
+ROUNDS, BFLOAT16_SENTENCES = 3, 500
 RESULTS = Path("benchmarks/results")
 PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
 TARGET = Path("data/models/target")
@@ -116,11 +116,11 @@ def agreement(target: Target) -> float:
 
 
 def speed() -> dict[str, Any]:
-    texts = [text for split in SPLITS for text in sentences(split)]
+    parts = [sentences(split) for split in SPLITS]
+    texts = list(chain.from_iterable(parts))
     target, embedder = Target(TARGET), Embedder(Path("data/models/embedder"))
     half = Target(TARGET, dtype="bfloat16")
     encoder: Any = embedder._model
-    parts = [texts[start::PARTS] for start in range(PARTS)]
     bare = [Bare(target, part) for part in parts]
     ways: dict[str, Callable[[int], Any]] = {
         "bare_forward": lambda i: bare[i].run(),
@@ -131,7 +131,7 @@ def speed() -> dict[str, Any]:
     }
     operations = [one.operations() for one in bare]
     rows = []
-    for row in product(range(ROUNDS), range(PARTS)):
+    for row in product(range(ROUNDS), range(len(parts))):
         times = {name: seconds(partial(way, row[1])) for name, way in ways.items()}
         rows.append({**times, "matmul_limit": operations[row[1]] / products(), "part": row[1]})
         print({name: round(value, 2) for name, value in rows[-1].items()}, flush=True)

@@ -26,7 +26,7 @@ _SIGN = 0x7FFFFFFF
 _ROW = 0xFFFFFFFF
 BUFFER = 1024
 """Sentences that wait until the largest values are picked out again."""
-_NEURONS = 8192  # whose largest values are picked out at once
+_NEURONS = 1024  # whose largest values are picked out at once: their transposed copy stays in the cache
 
 
 def _keys(values: Tensor, rows: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class TopK:
     @classmethod
     def restored(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
         top = cls(len(state["best"]), k, device, buffer=k)
-        top._take(torch.from_numpy(state["best"]).T.to(device))
+        top._take(torch.tensor(state["best"], device=device).T)
         return top
 
 
