@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +83,10 @@ def _array_differences(first: np.ndarray, second: np.ndarray, tolerance: Toleran
     floats = first.dtype.kind == "f"
     apart = ~_close(first, second, tolerance) if floats else first != second
     if count := int(np.count_nonzero(apart)):
-        most = np.nanmax(np.abs(first[apart].astype(float) - second[apart].astype(float))) if floats else math.nan
-        yield f"{name}: {count:,} of {first.size:,} differ" + (f", by {most:.2g} at most" if most == most else "")
+        distances = np.abs(first[apart].astype(float) - second[apart].astype(float)) if floats else np.empty(0)
+        finite = distances[np.isfinite(distances)]
+        most = f", by {finite.max():.2g} at most" if len(finite) else ""
+        yield f"{name}: {count:,} of {first.size:,} differ{most}"
 
 
 def _close(first: np.ndarray, second: np.ndarray, tolerance: Tolerance) -> np.ndarray:

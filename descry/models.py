@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from descry.artifacts import sha256, writing
+from descry.artifacts import sha256
 from descry.errors import InputError
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/*.json", "*/*.safetensors")
@@ -185,15 +185,23 @@ def fetch(source: Source, destination: Path) -> dict[str, str]:
     Errors: InputError where the source is not there, holds no safetensors, is damaged, reaches for files of other
     folders, or is not the model that `sha256` names. `destination` appears whole or not at all.
     """
+    partial = destination.with_name(destination.name + ".part")
     try:
-        return _fetched(source, destination)
+        sums = _copied(source, partial)
+        shutil.rmtree(destination, ignore_errors=True)
+        partial.rename(destination)
+        return sums
     except OSError as error:
         raise InputError(
-            f"model {source.source}: cannot be copied ({error}); check the path, its permissions and the disk"
+            f"model {source.source}: cannot be copied ({error}); check path, permissions and disk, then run "
+            "the same command again"
         ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _fetched(source: Source, destination: Path) -> dict[str, str]:
+def _copied(source: Source, destination: Path) -> dict[str, str]:
+    """Copy a model's files that have passed all checks; returns the sha256 of each copy by relative name."""
     folder = locate(source)
     files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
     _check_links(files, folder, source)
@@ -201,24 +209,15 @@ def _fetched(source: Source, destination: Path) -> dict[str, str]:
         for pattern, check in CHECKS.items():
             if path.match(pattern):
                 check(path, source)
-    partial = destination.with_name(destination.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with writing(destination):
-            for path in files:
-                target = partial / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-    except InputError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    sums = {str(path.relative_to(folder)): sha256(partial / path.relative_to(folder)) for path in files}
+    shutil.rmtree(destination, ignore_errors=True)  # by a run that was killed
+    for path in files:
+        target = destination / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    sums = {str(path.relative_to(folder)): sha256(destination / path.relative_to(folder)) for path in files}
     if source.sha256 and sums.get("model.safetensors") != source.sha256:
-        shutil.rmtree(partial)
         raise InputError(
             f"model {source.source}: model.safetensors has sha256 {sums.get('model.safetensors')}, "
             f"not {source.sha256}; it is another model or damaged"
         )
-    shutil.rmtree(destination, ignore_errors=True)
-    partial.rename(destination)
     return sums

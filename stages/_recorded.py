@@ -135,11 +135,12 @@ def check(stage: str) -> None:
     read = [Path(path) for path in dependencies(stage)]
     outs = [out for out in entries(Path(), "outs") if any(_overlap(out.path, path) for path in read)]
     for out in changed(outs):
-        name = damaged_files(out, cache_folder())[0]
-        raise InputError(
-            f"{name}: {'damaged, or changed by hand' if name.exists() else 'not there'}: not what {out.stage} wrote; "
-            "run `python -m descry verify --heal`, then `dvc repro`"
-        )
+        for name in damaged_files(out, cache_folder()):
+            if any(_overlap(name, path) for path in read):  # of a folder DVC may have fetched what is read alone
+                raise InputError(
+                    f"{name}: {'damaged, or changed by hand' if name.exists() else 'not there'}: not what {out.stage} "
+                    "wrote; run `python -m descry verify --heal`, then `dvc repro`"
+                )
 
 
 def _overlap(one: Path, other: Path) -> bool:

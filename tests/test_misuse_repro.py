@@ -245,7 +245,7 @@ REVIEWS = {
     ),
     "a link to itself": Case(all_of(setting("split.source", "loop.jsonl"), linked), ["split"], "loop.jsonl: no such"),
     "a name too long": Case(setting("split.source", "x" * 5000), ["split"], "cannot be opened (File name too long)"),
-    "a name of two lines": Case(setting("split.source", '"a\\nb.csv"'), ["split"], "a b.csv: no such file"),
+    "a name of two lines": Case(setting("split.source", '"a\\nb.csv"'), ["split"], r"a\nb.csv: no such file"),
     "another format": Case(setting("split.source", "params.yaml"), ["split"], "params.yaml: .yaml is not a format"),
     "a data set without its library": Case(setting("split.hub", "hf://a/b"), ["split"], "hf://a/b: "),
 }  # fmt: skip

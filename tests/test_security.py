@@ -151,11 +151,11 @@ def test_a_model_that_reaches_out_is_refused_before_anything_is_copied(folder: P
 def test_links_into_a_store_by_hash_are_files_like_others(folder: Path) -> None:
     blob = folder.parent / "blobs" / ("ab" * 20)
     blob.parent.mkdir()
-    shutil.move(folder / "vocab.txt", blob)
-    (folder / "vocab.txt").symlink_to(blob)
+    shutil.move(folder / "tokenizer.json", blob)
+    (folder / "tokenizer.json").symlink_to(blob)
     fetch(Source(str(folder)), folder.parent / "out")
-    assert (folder.parent / "out" / "vocab.txt").read_bytes() == blob.read_bytes()
-    assert not (folder.parent / "out" / "vocab.txt").is_symlink()
+    assert (folder.parent / "out" / "tokenizer.json").read_bytes() == blob.read_bytes()
+    assert not (folder.parent / "out" / "tokenizer.json").is_symlink()
 
 
 OWN_CODE = {"AutoConfig": "evil.Config", "AutoModel": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
@@ -436,20 +436,17 @@ def test_no_parameter_reaches_a_shell() -> None:
         items = [item for values in stage.get("matrix", {}).values() for item in values]
         assert all(re.fullmatch(r"[a-z_]+", item) for item in items), name
         filled = re.sub(r"\$\{item\.[a-z]+\}", "x", stage["cmd"])
-        assert re.fullmatch(r"python -m stages\.[a-z]+( x)?", filled), name
+        assert re.fullmatch(r"exec python -m stages\.[a-z]+( x)?", filled), name
 
 
 FORBIDDEN = re.compile(
     r"trust_remote_code(\"|')?[:=] ?True|\b(pickle|joblib|shelve|marshal|dill)\b|torch\.load|np\.load|allow_pickle"
-    r"|yaml\.(load|unsafe_load)\(|shell=True|os\.(system|popen)|\b(eval|exec)\(|\|\s*safe\b|autoescape=False"
+    r"|yaml\.(load|unsafe_load)\(|shell=True|os\.(system|popen)|(?<!\.)\b(eval|exec)\(|\|\s*safe\b|autoescape=False"
 )
 
 
 def test_nothing_that_runs_data_stands_in_the_code() -> None:
-    allowed = {
-        "yaml.load(": {"stages/preset.py"},
-        "eval(": {"descry/target.py", "descry/embedder.py", "descry/llm/local.py"},
-    }
+    allowed = {"yaml.load(": {"stages/preset.py", "stages/_recorded.py"}}  # with safe loaders
     files = [path for folder in ("descry", "stages") for path in (ROOT / folder).rglob("*") if path.suffix in KINDS]
     assert len(files) > 60
     for path in files:
