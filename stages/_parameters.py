@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from dvc.utils.serialize import load_yaml
 
 _ITEM = re.compile(r"\$\{item\.\w+\}")
@@ -27,10 +28,14 @@ def dependencies(stage: str) -> list[str]:
     return _listed(stage, "deps")
 
 
-@cache
+def quick_yaml(path: Path) -> Any:
+    """What a file holds that says the same in both dialects of YAML; DVC's own reader takes ten times as long."""
+    return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+
+
 def _listed(stage: str, key: str) -> list[str]:
     name, _, item = stage.rpartition(":")[2].partition("@")
-    return [_ITEM.sub(item, entry) for entry in load_yaml("dvc.yaml")["stages"][name].get(key, [])]
+    return [_ITEM.sub(item, entry) for entry in quick_yaml(Path("dvc.yaml"))["stages"][name].get(key, [])]
 
 
 def _selected(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

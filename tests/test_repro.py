@@ -14,6 +14,7 @@ import yaml
 
 from descry import artifacts
 from tests.conftest import ROOT
+from tests.warm import warm_path
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -33,9 +34,16 @@ def environment(site: Path, **changes: str) -> dict[str, str]:
 
 
 def shell(folder: Path, site: Path, **changes: str) -> Shell:
+    """Runs commands in a folder; a stage starts at once, without loading its libraries."""
+
     def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, cwd=folder, env=environment(site, **changes), text=True, capture_output=True, check=False
+            command,
+            cwd=folder,
+            env=environment(site, **{"PATH": warm_path()} | changes),
+            text=True,
+            capture_output=True,
+            check=False,
         )
         if check:
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -189,11 +197,12 @@ def test_a_parameter_touches_just_its_stages(
         (project / "params.yaml").write_text(before)
 
 
-def test_other_surroundings_give_the_same_bytes(project: Path, site: Path, tmp_path: Path) -> None:
+def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a folder with blanks"
     folder.mkdir()
     clone(folder, tmp_path / "site")
-    run = shell(folder, tmp_path / "site", PYTHONHASHSEED="4711", TZ="Pacific/Chatham", LC_ALL="C", PYTHONUTF8="0")
+    other = {"PYTHONHASHSEED": "4711", "TZ": "Pacific/Chatham", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    run = shell(folder, tmp_path / "site", PATH=warm_path(**other), **other)
     run("dvc", "repro", "-q")
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
     for name in ("consistency.json", "evaluation.json"):

@@ -31,19 +31,19 @@ def test_every_ingredient_is_in_the_key(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_workspace_outlives_what_breaks_off_and_no_other_key(tmp_path: Path) -> None:
-    def broken_off(error: type[BaseException]) -> None:
+    def broken_off(error: BaseException) -> None:
         with workspace(tmp_path / "stage", "one") as folder:
             (folder / "shard").touch()
             raise error
 
-    for error in (KeyboardInterrupt, InputError):
-        with pytest.raises(error):
+    for error in (KeyboardInterrupt(), InputError("x: bad")):
+        with pytest.raises(type(error)):
             broken_off(error)
     with workspace(tmp_path / "stage", "one") as folder:
         assert (folder / "shard").exists()
     assert not (tmp_path / "stage").exists()
     with pytest.raises(InputError):
-        broken_off(InputError)
+        broken_off(InputError("x: bad"))
     with workspace(tmp_path / "stage", "two") as folder:
         assert [path.name for path in (tmp_path / "stage").iterdir()] == ["two"]
         assert not list(folder.iterdir())

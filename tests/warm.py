@@ -1,36 +1,42 @@
-"""A `python` for pipelines that starts at once: a process with the heavy libraries loaded forks for each command."""
+"""A `python` and a `dvc` that start at once: a process with the heavy libraries loaded forks for each command."""
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from functools import cache
 from pathlib import Path
 
 _CLIENT = """#!{python} -IS
 import json, os, socket, sys
+if sys.argv[1:2] != ["-m"]:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as line:
     line.connect({address!r})
-    asked = json.dumps([os.getcwd(), dict(os.environ), sys.argv[1:]]).encode()
+    asked = json.dumps([os.getcwd(), dict(os.environ), sys.argv[2:]]).encode()
     socket.send_fds(line, [len(asked).to_bytes(8, "big")], [0, 1, 2])
     line.sendall(asked)
     sys.exit(int.from_bytes(line.recv(1) or b"\\x01", "big"))
 """
 
 _SERVER = """
-import json, os, runpy, socket, sys, threading
-import sentence_transformers, torch, transformers, sklearn, scipy, pandas, pyarrow, matplotlib.pyplot
+import contextlib, gc, json, os, runpy, socket, sys
+import matplotlib.pyplot, pandas, pyarrow, pydantic, scipy, sentence_transformers, sklearn, torch, transformers
+import dvc.cli.parser, dvc.dirs, dvc.repo
+dvc.cli.parser.get_main_parser()  # which loads its commands
 torch.set_num_threads(1)
+gc.freeze()  # a fork that looked through all that is loaded would copy it
 
 def run(line):
     size, (*streams,), _, _ = socket.recv_fds(line, 8, 3)
     asked = b""
     while len(asked) < int.from_bytes(size, "big"):
         asked += line.recv(1 << 16)
-    folder, variables, (flag, module, *arguments) = json.loads(asked)
-    assert flag == "-m"
+    folder, variables, (module, *arguments) = json.loads(asked)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.chdir(folder)
@@ -59,23 +65,32 @@ with socket.socket(socket.AF_UNIX) as server:
                 line.sendall(bytes([code]))
                 os._exit(code)
         line.close()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 """
 
 
-@contextlib.contextmanager
-def warm_python(folder: Path) -> Iterator[str]:
-    """A PATH whose `python -m MODULE` runs in a fork of one warm process; dvc and git are as ever."""
-    address, shim = str(folder / "s"), folder / "bin" / "python"
-    shim.parent.mkdir()
-    shim.write_text(_CLIENT.format(python=sys.executable, address=address))
-    shim.chmod(0o755)
+@cache
+def warm_path(**changes: str) -> str:
+    """A PATH whose `python -m MODULE` and `dvc` run in forks of one warm process; other commands are as ever. What is
+    killed is not the fork: where a test kills, it takes another PATH. changes: of the environment that process
+    starts in."""
+    folder = Path(tempfile.mkdtemp())
+    address, commands = str(folder / "s"), folder / "bin"
+    commands.mkdir()
+    (commands / "python").write_text(_CLIENT.format(python=sys.executable, address=address))
+    (commands / "dvc").write_text('#!/bin/sh\nexec python -m dvc "$@"\n')
+    for command in commands.iterdir():
+        command.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, "-c", f"ADDRESS = {address!r}\n{_SERVER}"], cwd=folder, stdout=subprocess.PIPE
+        [sys.executable, "-c", f"ADDRESS = {address!r}\n{_SERVER}"],
+        cwd=folder,
+        env=os.environ | changes,
+        stdout=subprocess.PIPE,
     )
-    try:
-        assert server.stdout
-        assert server.stdout.readline() == b"ready\n"
-        yield os.pathsep.join([str(shim.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    finally:
-        server.kill()
-        server.wait()
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(server.kill)
+    assert server.stdout
+    assert server.stdout.readline() == b"ready\n"
+    return os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
