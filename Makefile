@@ -5,13 +5,14 @@
 # make bench-planted   known answers: benchmarks/results/planted.json
 # make bench-faults   what is lost when things break: benchmarks/results/faults.json
 # make bench-llm   what language models cost: benchmarks/results/llm.json
+# make bench-report   how fast the page is, with a made-up run of 36,864 neurons: benchmarks/results/report.json
 # make audit   dependencies: pins, and known vulnerabilities where an advisory service answers
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm bench-faults audit lock clean
+.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm bench-faults bench-report audit lock clean
 
 all: repro
 
@@ -51,11 +52,15 @@ bench-planted: repro
 bench-llm: repro
 	python benchmarks/llm.py
 
+bench-report: repro
+	python benchmarks/report.py
+
 bench-faults: setup
 	python benchmarks/faults.py
 
-docs: setup
+docs: repro
 	python docs/parameters.py > docs/parameters.md
+	python docs/pictures.py
 
 audit: setup  # pins, packages that fit together, and known vulnerabilities where an advisory service answers
 	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }

@@ -17,8 +17,9 @@ from descry import artifacts
 from descry.activations import extract
 from descry.artifacts import Activations
 from descry.assignment import Findings, assign, gather
-from descry.evaluation import Pair, average_precision, flat, nested
+from descry.evaluation import Pair, average_precision
 from descry.gold import aspect_labels, aspect_names, match
+from descry.nesting import flat, nested
 from descry.planted import ffn_inputs, named, output_change, probe_weights, recovery, save_copy, synthetic, thresholded
 from descry.surgery import Directions
 from descry.target import Target

@@ -1,1 +1,18 @@
 """Describe the neurons of a language model in words found in a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from descry.run import Run
+
+__all__ = ["load"]
+
+
+def load(path: str | Path = ".") -> Run:
+    """The finished run in a folder, as pandas tables (docs/prompt.md). Errors: InputError where there is none."""
+    from descry import run
+
+    return run.load(path)

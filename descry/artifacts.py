@@ -11,16 +11,14 @@ import hashlib
 import json
 import math
 import os
-import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
@@ -28,13 +26,14 @@ from safetensors.numpy import save_file
 
 from descry.errors import InputError
 
+if TYPE_CHECKING:  # what asks for no DataFrame need not wait for pandas
+    import pandas as pd
+
 SCHEMA = 1
 """Version of every artifact; a reader refuses another one."""
 
 ROW_GROUP = 4096
 """Rows of a table that are read at once, at least, where it is read in pieces."""
-
-_NUMBER = re.compile(r"([-+]?\d+\.\d+(?:[eE][-+]?\d+)?)")
 
 _HEAL = "run `dvc repro` again, or `dvc pull` it"
 
@@ -92,6 +91,9 @@ TABLES: dict[str, dict[str, str]] = {
         "layer": "int16",
         "index": "int32",
         "descriptor": "string",
+        "validation_count": "int32",
+        "validation_known": "int32",
+        "validation_p": "double",
         **{f"{m}{b}": "double" for m in ("pearson", "cosine", "auprc", "f1", "iou") for b in ("", "_low", "_high")},
     },
     "p_values": {"split": "string", "labels": "string", "p": "double", "share": "double"},
@@ -144,6 +146,27 @@ ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
         "probe_rows": ("int32", ("poolings", "sampled")),
         "probe": ("float16", ("poolings", "sampled", "neurons")),
         "seen": ("bool", ("poolings", "sampled")),
+    },
+    "tokens": {
+        "rows": ("int32", ("sentences",)),
+        "lengths": ("int32", ("sentences",)),
+        "start": ("int32", ("tokens",)),
+        "stop": ("int32", ("tokens",)),
+        "exemplars": ("int32", ("neurons", "shown")),
+        "values": ("float16", ("values",)),
+    },
+    "examples": {
+        "rows": ("int32", ("sentences",)),
+        "lengths": ("int32", ("sentences",)),
+        "start": ("int32", ("tokens",)),
+        "stop": ("int32", ("tokens",)),
+        "pooled": ("float32", ("sentences", "neurons")),
+        "values": ("float32", ("tokens", "neurons")),
+    },
+    "neighbours": {
+        "neuron": ("int32", ("neurons", "nearest")),
+        "shared": ("int16", ("neurons", "nearest")),
+        "elsewhere": ("int16", ("neurons", "nearest")),
     },
     "vectors": {"vectors": ("float32", ("texts", "width"))},
 }
@@ -206,7 +229,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong while reading `path` into one line."""
     if not path.is_file():
         raise InputError(f"{path}: not there; {_HEAL}")
@@ -249,23 +272,42 @@ def _check_columns(path: Path, schema: pa.Schema, kind: str) -> None:
 def read_table(path: Path, kind: str, *, optional: bool = False) -> pd.DataFrame:
     """Read a table that `write_table` wrote; its schema is checked. optional: one that is not there is empty."""
     if optional and not path.exists():
-        return pd.DataFrame(_arrow_schema(kind).empty_table().to_pandas())
-    with _readable(path):
+        empty: pd.DataFrame = _arrow_schema(kind).empty_table().to_pandas()
+        return empty
+    with readable(path):
         table = pq.read_table(path)
         _check_columns(path, table.schema, kind)
         frame: pd.DataFrame = table.to_pandas()
     return frame
 
 
+def read_columns(path: Path, kind: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Some columns of a table (None: all), each as an array, text as objects; its schema is checked."""
+    with readable(path), pq.ParquetFile(path) as file:
+        _check_columns(path, file.schema_arrow, kind)
+        table = file.read(columns=None if names is None else list(names))
+        return {name: _array(table[name]) for name in table.column_names}
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    """By ways that, unlike `to_numpy`, do not wait for pandas; missing numbers are NaN."""
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if number and not column.null_count:
+        return np.from_dlpack(column.combine_chunks())
+    out = np.empty(len(column), dtype=bool if pa.types.is_boolean(column.type) else float if number else object)
+    out[:] = column.to_pylist()
+    return out
+
+
 def table_rows(path: Path) -> int:
     """How many rows a table has."""
-    with _readable(path):
+    with readable(path):
         return int(pq.read_metadata(path).num_rows)
 
 
 def read_pieces(path: Path, kind: str, column: str, size: int = ROW_GROUP) -> Iterator[list[Any]]:
     """One column of a table in pieces of `size` values, the last one shorter; only a piece is held at a time."""
-    with _readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
+    with readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
         _check_columns(path, file.schema_arrow, kind)
         for batch in file.iter_batches(batch_size=size, columns=[column], use_threads=False):
             yield batch.column(0).to_pylist()
@@ -310,7 +352,7 @@ def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], kind: str) -> No
 def read_arrays(path: Path, kind: str, without: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays (but for those named in `without`) and meta that `write_arrays` wrote; checksums, dtypes, shapes and
     finiteness are checked."""
-    with _readable(path):
+    with readable(path):
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {}).get("descry", "{}"))
             _check_schema(path, header, kind)
@@ -319,6 +361,14 @@ def read_arrays(path: Path, kind: str, without: Collection[str] = ()) -> tuple[d
         _check_arrays(path, arrays, kind)
         meta: dict[str, Any] = header["meta"]
     return arrays, meta
+
+
+def read_part(path: Path, kind: str, name: str, row: int | None = None) -> np.ndarray:
+    """One array that `write_arrays` wrote, or one row of it, without reading the others: no checksum is taken, which
+    would read them all. Errors: InputError where the file is of another kind or schema, or cut off."""
+    with readable(path), safe_open(path, framework="np") as file:
+        _check_schema(path, json.loads((file.metadata() or {}).get("descry", "{}")), kind)
+        return np.asarray(file.get_tensor(name) if row is None else file.get_slice(name)[row : row + 1][0])
 
 
 def sha256(path: Path) -> str:
@@ -338,37 +388,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON."""
-    with _readable(path):
+    with readable(path):
         return json.loads(path.read_text(encoding="utf-8"))
-
-
-def contents(path: Path) -> Any:
-    """What any artifact holds: nested mappings and lists of arrays, numbers and text, for a comparison.
-
-    Tables and safetensors by column or array, JSON as it is, PNG as pixels from 0 to 1, other text cut into words and
-    numbers. Errors: InputError.
-    """
-    if path.suffix == ".json":
-        return read_json(path)
-    with _readable(path):
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-            return {name: _column(table[name]) for name in table.column_names}
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="np") as file:
-                header = json.loads((file.metadata() or {}).get("descry", "{}"))
-                return {"meta": header.get("meta")} | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if path.suffix == ".png":
-            from matplotlib.image import imread
-
-            return imread(path)
-        words = _NUMBER.split(path.read_text(encoding="utf-8"))
-        return [float(word) if _NUMBER.fullmatch(word) else word for word in words]
-
-
-def _column(column: pa.ChunkedArray) -> Any:
-    numeric = pa.types.is_primitive(column.type) and not column.null_count
-    return column.to_numpy() if numeric else column.to_pylist()
 
 
 def write_metrics(path: Path, measures: Mapping[str, Any]) -> None:

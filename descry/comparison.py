@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import filecmp
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import safe_open
 
-from descry.artifacts import contents
+from descry.artifacts import read_json, readable
 from descry.errors import InputError
 
 SHOWN = 3
 """Differences of a file that are told; the others are counted."""
+
+_NUMBER = re.compile(r"([-+]?\d+\.\d+(?:[eE][-+]?\d+)?)")
 
 Verdict = Literal["same", "agrees", "differs", "incomparable", "missing"]
 AGREEING: tuple[Verdict, ...] = ("same", "agrees")
@@ -55,8 +61,37 @@ def compare(first: Path, second: Path, tolerance: Tolerance) -> Comparison:
     return Comparison("differs", "; ".join(found[:SHOWN]) + more) if found else Comparison("agrees")
 
 
+def contents(path: Path) -> Any:
+    """What any artifact holds: nested mappings and lists of arrays, numbers and text, for a comparison.
+
+    Tables and safetensors by column or array, JSON as it is, PNG as pixels from 0 to 1, other text cut into words and
+    numbers. Errors: InputError.
+    """
+    if path.suffix == ".json":
+        return read_json(path)
+    with readable(path):
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            return {name: _column(table[name]) for name in table.column_names}
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="np") as file:
+                header = json.loads((file.metadata() or {}).get("descry", "{}"))
+                return {"meta": header.get("meta")} | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if path.suffix == ".png":
+            from matplotlib.image import imread
+
+            return imread(path)
+        words = _NUMBER.split(path.read_text(encoding="utf-8"))
+        return [float(word) if _NUMBER.fullmatch(word) else word for word in words]
+
+
+def _column(column: pa.ChunkedArray) -> Any:
+    numeric = pa.types.is_primitive(column.type) and not column.null_count
+    return column.to_numpy() if numeric else column.to_pylist()
+
+
 def differences(first: Any, second: Any, tolerance: Tolerance, name: str = "") -> Iterator[str]:
-    """A phrase for each part in which two contents, as `artifacts.contents` gives them, differ."""
+    """A phrase for each part in which two contents, as `contents` gives them, differ."""
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         yield from _array_differences(first, second, tolerance, name or "pixels")
     elif isinstance(first, Mapping) and isinstance(second, Mapping):
@@ -99,37 +134,3 @@ def _short(content: Any) -> str:
         return f"a list of {len(content)}"
     text = repr(content)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two tables of assignments say the same.
-
-    jaccard: of the assigned pairs of a neuron and a descriptor; first: the share of the neurons described in either
-    whose first descriptor is the same. Both are 1 where neither assigns anything.
-    """
-
-    jaccard: float
-    first: float
-
-
-def agreement(one: pd.DataFrame, other: pd.DataFrame, rule: str) -> Agreement:
-    """The agreement of two `assignments` tables under a rule."""
-    pairs, firsts = zip(*(_assigned(table, rule) for table in (one, other)), strict=True)
-    either = firsts[0].keys() | firsts[1].keys()
-    same = sum(firsts[0].get(neuron) == firsts[1].get(neuron) for neuron in either)
-    return Agreement(_share(len(pairs[0] & pairs[1]), len(pairs[0] | pairs[1])), _share(same, len(either)))
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
-
-
-def _assigned(table: pd.DataFrame, rule: str) -> tuple[set[tuple[Any, ...]], dict[tuple[Any, ...], str]]:
-    """The assigned pairs (layer, index, descriptor), and every described neuron's first descriptor."""
-    chosen = table[table[f"{rule}_assigned"]]
-    columns = ["layer", "index", "descriptor"]
-    best = chosen[chosen[f"{rule}_rank"] == 1]
-    return set(chosen[columns].itertuples(index=False, name=None)), {
-        (layer, index): name for layer, index, name in best[columns].itertuples(index=False, name=None)
-    }

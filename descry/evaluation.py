@@ -114,15 +114,23 @@ QUIET, LOUD = -1.0, 3.0
 RIDGE = 2.0
 
 
-def firing(activations: Activations, reference: Activations) -> np.ndarray:
-    """How each neuron fires on the probe's sentences: z, cut to [QUIET, LOUD], float32 [probe, neurons].
-
-    z is standardised with the mean and std of `reference` (the calibration split); a neuron that never moves
-    there gives 0. Silence speaks against a descriptor, less loudly than firing speaks for it.
-    """
+def standardised(values: np.ndarray, reference: Activations) -> np.ndarray:
+    """z of activations [..., neurons] by the mean and std of `reference` (the calibration split), float32; 0 for a
+    neuron that never moves there."""
     spread = np.where(reference.std > 0, reference.std, np.inf).astype(np.float32)
-    z = (activations.probe.astype(np.float32) - reference.mean) / spread
-    return np.asarray(np.clip(z, QUIET, LOUD, out=z))
+    return np.asarray((values.astype(np.float32) - reference.mean) / spread)
+
+
+def loudness(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """z as it counts in a vote: cut to [QUIET, LOUD]. Silence speaks against a descriptor, less loudly than firing
+    speaks for it. out: where to put it, None for a new array."""
+    return np.asarray(np.clip(z, QUIET, LOUD, out=out))
+
+
+def firing(activations: Activations, reference: Activations) -> np.ndarray:
+    """How loudly each neuron fires on the probe's sentences, by `reference`'s moments: float32 [probe, neurons]."""
+    z = standardised(activations.probe, reference)
+    return loudness(z, out=z)
 
 
 T = TypeVar("T")
@@ -146,31 +154,60 @@ def fired(active: Pair[Activations]) -> Pair[np.ndarray]:
     return active.map(lambda split: firing(split, active.calibration))
 
 
-def sentence_order(fired: Pair[np.ndarray], calibration: Findings, columns: np.ndarray | None = None) -> np.ndarray:
-    """Descriptors of every sentence of validation's probe, best first: int64 [probe, descriptors].
+@dataclass(frozen=True)
+class Electorate:
+    """The neurons that vote on a sentence's descriptors, as calibration has taught them.
 
-    columns: int [neurons], where each neuron of `calibration` stands in `fired`; None: in the same order.
-
-    score[x, d] = sum_n voice[n, d] * fired[x, n], each descriptor standardised on calibration's probe, then
-    freed of what it shares with the others there (`decorrelation`). Descriptors that no neuron carries come
-    last, the more prevalent first.
+    voice: float32 [neurons, descriptors], see `voices`; prevalence: float64 [descriptors]; spoken: int64, the
+    descriptors that some neuron carries; mean, spread [spoken]: of their raw scores on calibration; mixing: float64
+    [spoken, spoken], see `decorrelation`.
     """
-    voice = voices(calibration)
-    if columns is not None:
-        own, voice = voice, np.zeros((fired.calibration.shape[1], voice.shape[1]), np.float32)
-        np.add.at(voice, columns, own)
+
+    voice: np.ndarray
+    prevalence: np.ndarray
+    spoken: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    mixing: np.ndarray
+
+    @classmethod
+    def of(cls, fired: np.ndarray, calibration: Findings, columns: np.ndarray | None = None) -> Electorate:
+        """fired: float32 [sentences, neurons], `firing` on calibration's probe; columns: int [neurons], where each
+        neuron of `calibration` stands there; None: in the same order."""
+        voice = voices(calibration)
+        if columns is not None:
+            own, voice = voice, np.zeros((fired.shape[1], voice.shape[1]), np.float32)
+            np.add.at(voice, columns, own)
+        known = tally(fired, voice)
+        spread = known.std(axis=0)
+        spoken = np.flatnonzero(spread > 0)
+        mean, spread = known[:, spoken].mean(axis=0), spread[spoken]
+        mixing = decorrelation((known[:, spoken] - mean) / spread)
+        return cls(voice, calibration.evidence.prevalence, spoken, mean, spread, mixing)
+
+    def scores(self, fired: np.ndarray) -> np.ndarray:
+        """Every descriptor's score in every sentence: float64 [sentences, descriptors]; fired as in `of`.
+
+        sum_n voice[n, d] * fired[x, n], standardised on calibration, then freed of what the descriptors share there.
+        A descriptor that no neuron carries has -1e9 and its prevalence.
+        """
+        scores = np.tile(-1e9 + self.prevalence, (len(fired), 1))
+        scores[:, self.spoken] = (tally(fired, self.voice)[:, self.spoken] - self.mean) / self.spread @ self.mixing
+        return scores
+
+
+def tally(fired: np.ndarray, voice: np.ndarray) -> np.ndarray:
+    """The votes as they are cast, fired @ voice: float32 [sentences, descriptors]."""
     speaks = np.flatnonzero(voice.any(axis=1))
     if 2 * len(speaks) > len(voice):  # then a product with zeros is cheaper than a copy without
-        known, scores = fired.calibration @ voice, fired.validation @ voice
-    else:
-        known, scores = fired.calibration[:, speaks] @ voice[speaks], fired.validation[:, speaks] @ voice[speaks]
-    spread = known.std(axis=0)
-    spoken = np.flatnonzero(spread > 0)
-    mean, spread = known[:, spoken].mean(axis=0), spread[spoken]
-    mixing = decorrelation((known[:, spoken] - mean) / spread)
-    order_by = np.tile(-1e9 + calibration.evidence.prevalence, (len(scores), 1))
-    order_by[:, spoken] = (scores[:, spoken] - mean) / spread @ mixing
-    return ranking(order_by)
+        return np.asarray(fired @ voice)
+    return np.asarray(fired[:, speaks] @ voice[speaks])
+
+
+def sentence_order(fired: Pair[np.ndarray], calibration: Findings, columns: np.ndarray | None = None) -> np.ndarray:
+    """Descriptors of every sentence of validation's probe, best first, by the scores of the `Electorate`: int64
+    [probe, descriptors]. Descriptors that no neuron carries come last, the more prevalent first."""
+    return ranking(Electorate.of(fired.calibration, calibration, columns).scores(fired.validation))
 
 
 def decorrelation(scores: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
@@ -318,23 +355,3 @@ class Study:
         if not self.oracle:
             return dict(measures)
         return {"oracle": {**measures, "sentence": measures["sentence"]["gold"]}}
-
-
-def flat(measures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested measures under dotted names."""
-    out: dict[str, float] = {}
-    for name, value in measures.items():
-        out |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return out
-
-
-def nested(measures: Mapping[str, float]) -> dict[str, Any]:
-    """The inverse of `flat`."""
-    out: dict[str, Any] = {}
-    for name, value in measures.items():
-        *path, last = name.split(".")
-        here = out
-        for part in path:
-            here = here.setdefault(part, {})
-        here[last] = value
-    return out

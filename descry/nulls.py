@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from descry.artifacts import Activations
 from descry.assignment import Findings, assign, gather, randomised_p
-from descry.evaluation import Pair, Reference, at_k, flat
+from descry.evaluation import Pair, Reference, at_k
+from descry.nesting import flat
 
 THREADS = 4
 

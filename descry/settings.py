@@ -558,15 +558,35 @@ class Evaluate(Section):
     "Seed of those repeats."
 
 
+class Tokens(Section):
+    """On which tokens neurons fire."""
+
+    section = "tokens"
+
+    exemplars: int = Field(ge=1, le=100)
+    "Sentences of each neuron and split that are read token by token, strongest first."
+    examples: int = Field(ge=0, le=100)
+    "Sentences of validation, drawn at random, that are explained as `descry explain` explains any other."
+
+
+class Neighbours(Section):
+    """Which neurons fire on the same sentences."""
+
+    section = "neighbours"
+
+    nearest: int = Field(ge=1, le=100)
+    "Neighbours of each neuron."
+    exemplars: int = Field(ge=1, le=1000)
+    "Sentences of each neuron that are compared, strongest first."
+
+
 class Report(Section):
     """What the page shows."""
 
     section = "report"
 
-    neurons: int = Field(ge=1, le=1000)
-    "Neurons shown for each descriptor, best first."
     exemplars: int = Field(ge=1, le=100)
-    "Sentences shown for each of those."
+    "Sentences of each neuron and split, at most `tokens.exemplars`."
 
 
 Name = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]

@@ -11,7 +11,8 @@ import pandas as pd
 
 from descry.artifacts import Activations
 from descry.assignment import Findings, Rule
-from descry.evaluation import Pair, Reference, consistency_measures, fired, flat, prediction_measures
+from descry.evaluation import Pair, Reference, consistency_measures, fired, prediction_measures
+from descry.nesting import flat
 from descry.nulls import findings, most_common, random_exemplars
 
 RULES: tuple[Rule, ...] = ("enrichment", "composition")

@@ -105,6 +105,14 @@ class Target:
         ]
         return [self._bos + ids for ids in out["input_ids"]], [[1] * len(self._bos) + mark for mark in marks]
 
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where in its text each token of `encode` lies: characters from the first number up to the second, (0, 0)
+        for those that are not of the text. The tokenizer must be a fast one (`tokenizer.is_fast`)."""
+        out = self.tokenizer(
+            list(texts), truncation=True, max_length=self._longest(), return_offsets_mapping=True, verbose=False
+        )
+        return [[(0, 0)] * len(self._bos) + row for row in out["offset_mapping"]]
+
     def _longest(self) -> int:
         """Tokens of a sentence that the model's positions hold, beside those put before them."""
         offset = [  # RoBERTa counts positions from its padding's

@@ -19,6 +19,14 @@ def sentences(split: str) -> Path:
     return _stage.SENTENCES / f"{split}.parquet"
 
 
+def target_source(settings: Extract, runtime: Runtime) -> TargetSource:
+    """The target, and which of its neurons are read."""
+    layers = None if settings.layers is None else tuple(settings.layers)
+    neurons = {"site": settings.site, "stack": settings.stack, "layers": layers, "modules": settings.modules}
+    folder = (_stage.MODELS / "target").absolute()
+    return TargetSource(folder, runtime.device, runtime.dtype, tuple(neurons.items()))
+
+
 @dataclass(frozen=True)
 class Passes:
     """How passes are made, and what is kept of them."""
@@ -29,10 +37,7 @@ class Passes:
 
     def target(self) -> TargetSource:
         """The target."""
-        folder, chosen = (_stage.MODELS / "target").absolute(), self.settings
-        layers = None if chosen.layers is None else tuple(chosen.layers)
-        neurons = {"site": chosen.site, "stack": chosen.stack, "layers": layers, "modules": chosen.modules}
-        return TargetSource(folder, self.runtime.device, self.runtime.dtype, tuple(neurons.items()))
+        return target_source(self.settings, self.runtime)
 
     def kept(self, name: str, splits: Sequence[str], *more: Section) -> AbstractContextManager[Path]:
         """Where the stage `name` keeps finished shards; more: other settings that it reads."""

@@ -11,30 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from descry.errors import InputError
+from descry.layout import *  # noqa: F403 - the paths, under one name
 from descry.settings import Section, parse
-
-SPLITS = ("calibration", "validation")
-
-DATA = Path("data")
-MODELS = Path("data/models")
-SENTENCES = Path("data/sentences")
-GOLD = Path("data/gold")
-EDITS = Path("data/edits.yaml")
-CANDIDATES = Path("data/candidates.parquet")
-ANSWERS = Path("data/answers.parquet")
-DESCRIPTORS = Path("data/descriptors.json")
-LABELS = Path("data/labels")
-ACTIVATIONS = Path("data/activations")
-POOLINGS = Path("data/poolings")
-CONTROLS = Path("data/controls")
-ASSIGNMENTS = Path("data/assignments")
-CONSISTENCY = Path("data/consistency")
-EVALUATION = Path("data/evaluation")
-SWEEPS = Path("data/sweeps.parquet")
-ASSOCIATIONS = Path("data/associations.parquet")
-METRICS = Path("metrics")
-REPORT = Path("report")
-SHARDS = Path(".shards")
 
 S = TypeVar("S", bound=Section)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from descry import artifacts, evaluation, nulls
+from descry import artifacts, evaluation, nesting, nulls
 from descry.artifacts import Activations
 from descry.assignment import Findings, assign, gather
 from descry.evaluation import Pair, Reference, Study
@@ -78,7 +78,7 @@ def main() -> None:
             seed=settings.seed,
         )
         common = study.named(nulls.most_common(found, study.references, settings.ks))
-        runs["most_common"] = {name: np.array([value]) for name, value in evaluation.flat(common).items()}
+        runs["most_common"] = {name: np.array([value]) for name, value in nesting.flat(common).items()}
         measures |= own
         for null, values in runs.items():
             chance.setdefault(null, {}).update(values)

@@ -1,7 +1,7 @@
 """metrics: the headline figures, out of the tables of all measures, for `dvc metrics`."""
 
 from descry import artifacts
-from descry.evaluation import nested
+from descry.nesting import nested
 from stages import _stage
 
 AGREEMENT = ("jaccard", "pooled_jaccard", "top2_jaccard", "replication")

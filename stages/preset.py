@@ -17,10 +17,12 @@ PRESETS, PARAMS = Path("presets"), Path("params.yaml")
 
 
 def laid_over(values: MutableMapping[str, Any], preset: Mapping[str, Any]) -> None:
-    """Set every key of `preset`, mapping by mapping; all else stays."""
+    """Set every key of `preset`, mapping by mapping; all else stays, the way that a list is written in included."""
     for key, value in preset.items():
         if isinstance(value, Mapping) and isinstance(values.get(key), MutableMapping):
             laid_over(values[key], value)
+        elif isinstance(value, list) and isinstance(values.get(key), list):
+            values[key][:] = value
         else:
             values[key] = value
 

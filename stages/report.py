@@ -6,6 +6,8 @@ import numpy as np
 
 from descry import artifacts, report
 from descry.artifacts import Activations
+from descry.assignment import assign, gather
+from descry.neighbours import Neighbours
 from descry.settings import Assign, Report
 from stages import _stage
 
@@ -23,14 +25,27 @@ def _model(role: str) -> tuple[str, set[str]]:
 def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side, np.ndarray]:
     """A split as the report needs it, and the sentences that show each descriptor best."""
     labels, _ = artifacts.read_arrays(_stage.LABELS / "first" / f"{split}.safetensors", "labels")
+    read, _ = artifacts.read_arrays(_stage.TOKENS / f"{split}.safetensors", "tokens")
     side = report.Side(
         sentences=artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences"),
         labels=labels["labels"],
-        rows=active.rows[:, :exemplars],
+        rows=active.exemplars(exemplars),
         activations=active.values[:, :exemplars],
+        mean=active.mean,
+        probe=active.probe,
+        read=report.Read(on_tokens=read.pop("values"), **read),
         pairs=artifacts.read_table(_stage.ASSIGNMENTS / f"{split}.parquet", "assignments"),
     )
     return side, report.strongest(labels["labels"], labels["scores"], EXAMPLES)
+
+
+def _explained(calibration: Activations, own: report.Side, other: report.Side, rule: Assign) -> list[report.Explained]:
+    """The sentences drawn at random from validation, and what the neurons say of them."""
+    examples, _ = artifacts.read_arrays(_stage.TOKENS / "examples.safetensors", "examples")
+    findings = assign(gather(own.rows, own.labels), **rule.model_dump(exclude={"exemplars"}))
+    gold = artifacts.read_table(_stage.GOLD / "validation.parquet", "gold")["aspects"]
+    texts, aspects = (column.iloc[examples["rows"]].tolist() for column in (other.sentences["text"], gold))
+    return report.explained(calibration, findings, examples, texts, aspects)
 
 
 def _labeller(opinion: str) -> str:
@@ -41,11 +56,10 @@ def _labeller(opinion: str) -> str:
 
 def main() -> None:
     chosen, settings = _stage.settings(Assign), _stage.settings(Report)
-    active = [
-        artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors", probe=False) for split in _stage.SPLITS
-    ]
+    active = [artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors") for split in _stage.SPLITS]
     sides = [_side(split, seen, chosen.exemplars) for split, seen in zip(_stage.SPLITS, active, strict=True)]
     target, weights = _model("target")
+    near, compared = artifacts.read_arrays(_stage.NEIGHBOURS, "neighbours")
     run = report.Run(
         layer=active[0].layer,
         index=active[0].index,
@@ -53,6 +67,9 @@ def main() -> None:
         calibration=sides[0][0],
         validation=sides[1][0],
         examples=sides[0][1],
+        neighbours=Neighbours(**near),
+        compared=compared["exemplars"],
+        explained=_explained(active[0], sides[0][0], sides[1][0], chosen),
         consistency=artifacts.read_table(_stage.CONSISTENCY / "measures.parquet", "measures"),
         evaluation=artifacts.read_table(_stage.EVALUATION / "measures.parquet", "measures"),
         p_values=artifacts.read_table(_stage.CONSISTENCY / "p_values.parquet", "p_values"),

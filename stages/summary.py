@@ -1,7 +1,7 @@
 """What `make` says at the end: the headline figures beside chance, and where the report lies."""
 
 from descry import artifacts
-from descry.evaluation import flat
+from descry.nesting import flat
 from stages import _stage
 
 SHOWN = (

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from descry import artifacts
-from descry.comparison import AGREEING, Comparison, Tolerance, agreement, compare
+from descry.changes import agreement, settings_apart
+from descry.columns import Columns, take
+from descry.comparison import AGREEING, Comparison, Tolerance, compare
 from descry.errors import InputError
-from descry.evaluation import flat
+from descry.nesting import flat
 from stages import _environment, _recorded, _stage
 from stages.assign import RULES
 
@@ -127,18 +129,8 @@ def _compared(other: Path, tolerance: Tolerance) -> Iterator[tuple[Path, Compari
 
 def _settings(other: Path) -> Iterator[str]:
     """The parameters that the two runs do not share."""
-    both = [_parameters(root) for root in (Path(), other)]
-    for key in sorted(both[0].keys() | both[1].keys()):
-        first, second = (found.get(key, "not there") for found in both)
-        if first != second:
-            yield f"params.yaml: {key} is {first!r}, {second!r} there"
-
-
-def _parameters(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for stage in _recorded.lock(root).values():
-        found |= flat(stage.get("params", {}).get("params.yaml", {}))
-    return found
+    for key, first, second in settings_apart(*(_recorded.lock(root) for root in (Path(), other))):
+        yield f"params.yaml: {key} is {first!r}, {second!r} there"
 
 
 def _environments(other: Path) -> Iterator[str]:
@@ -162,12 +154,17 @@ def _assignments(other: Path) -> Iterator[str]:
     for split in _stage.SPLITS:
         paths = [root / _stage.ASSIGNMENTS / f"{split}.parquet" for root in (Path(), other)]
         try:
-            here, there = (artifacts.read_table(path, "assignments") for path in paths)
+            here, there = (artifacts.read_columns(path, "assignments") for path in paths)
         except InputError:  # told of among the artifacts
             continue
         for rule in RULES:
-            found = agreement(here, there, rule)
+            found = agreement(_assigned(here, rule), _assigned(there, rule))
             yield (
                 f"assignments of {split} by {rule}: Jaccard of the pairs {found.jaccard:.3f}, "
                 f"same first descriptor {100 * found.first:.1f} % of neurons"
             )
+
+
+def _assigned(table: Columns, rule: str) -> Columns:
+    """The pairs that a rule assigns, with their place."""
+    return take(table | {"place": table[f"{rule}_rank"]}, table[f"{rule}_assigned"])

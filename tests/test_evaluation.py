@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, top_k_accuracy_score
 
-from descry import evaluation
+from descry import evaluation, nesting
 from descry.artifacts import Activations
 from descry.assignment import assign, gather, ranking
 from descry.evaluation import Pair
@@ -194,8 +194,8 @@ def test_sentences_with_a_missing_label_are_left_out() -> None:
 
 def test_nested_is_the_inverse_of_flat() -> None:
     measures = {"a": {"b": 1.0, "c": {"d": 2.0}}, "e": 3.0}
-    assert evaluation.flat(measures) == {"a.b": 1.0, "a.c.d": 2.0, "e": 3.0}
-    assert evaluation.nested(evaluation.flat(measures)) == measures
+    assert nesting.flat(measures) == {"a.b": 1.0, "a.c.d": 2.0, "e": 3.0}
+    assert nesting.nested(nesting.flat(measures)) == measures
 
 
 def test_one_labellers_findings_confirm_anothers() -> None:

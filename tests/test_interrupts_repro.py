@@ -25,7 +25,7 @@ from stages.mend import whole_lock
 from tests.conftest import ROOT, bert
 from tests.fake_server import FakeServer, Reply, Seen
 from tests.forks import Forks
-from tests.test_repro import SMALL, change, clone, environment, shell
+from tests.test_repro import SMALL, change, clone, environment, shell, with_model
 from tests.test_server_repro import KEY, VARIABLE, reader
 
 TINY = SMALL | {
@@ -46,7 +46,7 @@ LLM = {
     "runtime.concurrency": "4",
     "runtime.retries": "0",
 }
-MODEL = {"generate", "cluster", "label", "extract", "controls"}
+MODEL = {"generate", "cluster", "label", "extract", "controls", "tokens"}
 """Stages that load a library of models, which takes seconds."""
 LASTS, NOTES = {True: 2.5, False: 0.5}, 0.3
 """Seconds, about, of a stage that loads models, or none; of DVC writing dvc.lock."""
@@ -75,8 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(folder: Path, tiny: Path) -> Path:
     """A clone in `folder` that has not run."""
-    chosen = {f"models.{role}.{k}": v for role in ("target", "embedder") for k, v in (("source", tiny), ("sha256", ""))}
-    clone(folder, folder.parent / "site", TINY | {path: f'"{value}"' for path, value in chosen.items()})
+    clone(folder, folder.parent / "site", TINY | with_model(tiny))
     return folder
 
 

@@ -23,7 +23,7 @@ from descry import artifacts
 from descry.generation import candidate_table
 from tests.fake_server import NO_JSON, FakeServer, said
 from tests.forks import Forks
-from tests.test_repro import SMALL, change, clone, shell
+from tests.test_repro import SMALL, change, clone, shell, with_model
 
 LONGEST = 60.0
 """Seconds: a stage that takes longer than that on so little hangs."""
@@ -32,7 +32,7 @@ FOLLOWING = [
 ]  # fmt: skip
 STAGES = [
     "models target", "models embedder", "models llms", "split", "generate", "cluster", "label first", "label second",
-    "extract calibration", "extract validation", "controls", *FOLLOWING,
+    "extract calibration", "extract validation", "controls", "tokens", "neighbours", *FOLLOWING,
 ]  # fmt: skip
 
 Change = Callable[[Path], object]
@@ -302,6 +302,16 @@ SETTINGS = dict(
     "ks beyond the descriptors": Case(
         all_of(setting("evaluate.ks", "[1, 2, 999]"), setting("sweep.ks", "[1, 2, 999]")), FOLLOWING, "", works=True
     ),
+    "more sentences read than kept": Case(
+        all_of(
+            setting("tokens.exemplars", "100"),
+            setting("neighbours.exemplars", "1000"),
+            setting("neighbours.nearest", "100"),
+        ),
+        ["tokens", "neighbours", "report"], "", works=True,
+    ),
+    "more sentences shown than read": Case(setting("report.exemplars", "100"), ["report"], "", works=True),
+    "no sentence explained": Case(setting("tokens.examples", "0"), ["tokens", "report"], "", works=True),
     "nothing found": Case(setting("assign.min_lift", "1.0e+9"), FOLLOWING[:3], "0 pairs", works=True),
 }  # fmt: skip
 
@@ -395,10 +405,7 @@ CASES = {
 def project(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with tiny models."""
     folder, site = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("site")
-    models = {
-        f"models.{r}.{k}": v for r in ("target", "embedder") for k, v in (("source", str(tiny_bert)), ("sha256", '""'))
-    }
-    clone(folder, site, SMALL | models)
+    clone(folder, site, SMALL | with_model(tiny_bert))
     return folder
 
 

@@ -9,8 +9,8 @@ import torch
 from descry import planted
 from descry.activations import extract
 from descry.assignment import Findings, assign, gather
-from descry.evaluation import flat
 from descry.gold import aspect_labels
+from descry.nesting import flat
 from descry.surgery import up_maps
 from descry.target import Target
 from tests.conftest import ROOT

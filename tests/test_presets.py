@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import load_yaml
+from dvc.utils.serialize import load_yaml, modify_yaml
 
 from descry import settings
-from descry.evaluation import flat
+from descry.nesting import flat
 from tests.conftest import ROOT
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
@@ -46,6 +46,19 @@ def test_a_preset_changes_just_its_keys_and_is_valid(tmp_path: Path, name: str) 
     assert len(touched) < 16
     applied(tmp_path, name)
     assert (tmp_path / "params.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_lies_over_what_dvc_has_written_anew(tmp_path: Path, name: str) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    with modify_yaml(str(tmp_path / "params.yaml")) as values:  # as `dvc exp run -S` does
+        values["split"]["text_field"] = "body"
+    assert applied(tmp_path, name).returncode == 0
+    changed = load_yaml(str(tmp_path / "params.yaml"))
+    for section in settings.Section.__subclasses__():
+        settings.parse(section, changed)
+    assert changed["split"]["text_field"] == "body"
 
 
 @pytest.mark.parametrize("name", PRESETS)

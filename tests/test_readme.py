@@ -6,7 +6,7 @@ import re
 import pytest
 
 from descry import artifacts
-from descry.evaluation import flat
+from descry.nesting import flat
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -83,3 +83,11 @@ def test_the_two_commands_and_what_it_links_to_exist() -> None:
         assert f"\n{target}:" in makefile
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("name", ["layers", "at_k"])
+def test_the_pictures_are_those_of_the_committed_run(name: str) -> None:
+    drawn = ROOT / "report" / f"{name}.png"
+    if not drawn.is_file():
+        pytest.skip("the report is not at hand: run `dvc repro` or `dvc pull`")
+    assert (ROOT / "docs/images" / f"{name}.png").read_bytes() == drawn.read_bytes(), "run `make docs`"

@@ -17,7 +17,8 @@ from scipy.stats import hypergeom
 from descry import report
 from descry.artifacts import TABLES
 from descry.assignment import assign, gather, table
-from descry.report import Run, Side, cards, headlines, quality, series, words, yardsticks
+from descry.neighbours import neighbours
+from descry.report import Explained, Guess, Read, Run, Side, headlines, quality, series, words, yardsticks
 from descry.report.figures import CONTROLS, NULLS, Level, blocks, compared, figures
 from descry.report.page import PLOTS
 from tests.conftest import ROOT
@@ -30,6 +31,22 @@ HOSTILE = (
     "\"' onmouseover='alert(1)' {{ 7 * 7 }} </style></script>",
     "https://example.org/?a=1&b=<2>",
 )
+
+
+SHOWN = 6
+"""Exemplars that are read token by token."""
+
+
+def a_reading(texts: list[str], rows: np.ndarray, generator: np.random.Generator) -> Read:
+    """The exemplars' words as tokens, whose values are made up: most are small, one is high."""
+    own = np.unique(rows[:, :SHOWN])
+    words = [[match.span() for match in re.finditer(r"\S+", texts[row])] for row in own]
+    lengths = np.array([len(spans) for spans in words], dtype=np.int32)
+    sizes = lengths[np.searchsorted(own, rows[:, :SHOWN])].ravel()
+    values = [generator.exponential(0.3, size) + 2.0 * (np.arange(size) == size - 1) for size in sizes]
+    places = np.array([place for spans in words for place in spans], dtype=np.int32)
+    on_tokens = np.concatenate(values).astype(np.float16)
+    return Read(own.astype(np.int32), lengths, places[:, 0], places[:, 1], rows[:, :SHOWN], on_tokens)
 
 
 def a_side(labels: np.ndarray, names: list[str], seed: int) -> Side:
@@ -55,6 +72,9 @@ def a_side(labels: np.ndarray, names: list[str], seed: int) -> Side:
         labels=labels,
         rows=rows,
         activations=np.take_along_axis(activations, rows, axis=1),
+        mean=activations.mean(axis=1),
+        probe=activations.T[::2].astype(np.float16),
+        read=a_reading(texts, rows, generator),
         pairs=table(findings, layer, index, names),
     )
 
@@ -127,10 +147,18 @@ def p_values() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TABLES["p_values"]))
 
 
-def associations(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Every pair's strength, the stronger the later."""
-    out = pairs.loc[pairs["enrichment_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
-    for number, column in enumerate(list(TABLES["associations"])[3:]):
+def associations(pairs: pd.DataFrame, validation: Side, names: list[str]) -> pd.DataFrame:
+    """Every pair's strength, the stronger the later, and what validation's exemplars say of it."""
+    out = pairs[["layer", "index", "descriptor"]].reset_index(drop=True)
+    tested = []
+    for layer, index, name in out.itertuples(index=False):
+        labels = validation.labels[:, names.index(name)]
+        seen, known = labels[validation.rows[(layer - 1) * 20 + index]], labels[labels >= 0]
+        count, drawn = int((seen == 1).sum()), int((seen >= 0).sum())
+        tested.append((count, drawn, hypergeom.sf(count - 1, len(known), known.sum(), drawn)))
+    named = ["validation_count", "validation_known", "validation_p"]
+    out[named] = pd.DataFrame(tested, columns=named, index=out.index)
+    for number, column in enumerate(list(TABLES["associations"])[len(out.columns) :]):
         out[column] = np.linspace(-0.3, 0.9, len(out)) + number / 1000
     return out
 
@@ -174,11 +202,17 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15, taugh
         calibration=calibration,
         validation=validation,
         examples=report.strongest(calibration.labels, scores, 3),
+        neighbours=neighbours(calibration.rows, validation.rows, 3),
+        compared=EXEMPLARS,
+        explained=[
+            Explained(text, [(0, 1), (1, 4)], ["<i>aspect</i>"], [Guess(0, 1.5, 0.02, [0.1, -0.3], [(3, 2.0, 0.1)])])
+            for text in HOSTILE[:2]
+        ],
         consistency=consistency(),
         evaluation=evaluation(gold),
         p_values=p_values(),
         sweeps=sweeps(gold),
-        associations=associations(calibration.pairs),
+        associations=associations(calibration.pairs, validation, names),
         aspects=matched if gold else matched.head(0),
         confusion=confused if gold else confused.head(0),
         agreement=agreement(names) if taught else agreement(names).head(0),
@@ -200,7 +234,7 @@ def run() -> Run:
 
 @pytest.fixture(scope="module")
 def files(run: Run) -> dict[str, bytes]:
-    return report.build(run, neurons=4, exemplars=5)
+    return report.build(run, exemplars=5)
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +242,10 @@ def page(files: dict[str, bytes]) -> str:
     return files["index.html"].decode()
 
 
-def rendered(run: Run, neurons: int = 2) -> str:
+def rendered(run: Run) -> str:
     """The page without the time that drawing takes."""
     nothing = dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20))
-    return report.render(run, series.tables(run), nothing, neurons=neurons, exemplars=2)
+    return report.render(run, series.tables(run), nothing, exemplars=2)
 
 
 def without(run: Run, *nulls: str) -> Run:
@@ -249,16 +283,18 @@ def check_links(page: str) -> Reader:
     assert [name for name, times in Counter(ids).items() if times > 1] == []
     links = [attributes["href"] or "" for tag, attributes in read.elements if tag == "a"]
     assert links
-    assert {link for link in links if not (link.startswith("#") and link[1:] in ids)} == set()
+    views = [*ids, "descriptors", "neurons", "map", "try"]
+    assert {link for link in links if link[1:] not in views and not link.startswith("#descriptor/")} == set()
     return read
 
 
 def test_what_comes_from_the_data_is_text(page: str) -> None:
     read = check_links(page)
-    assert [tag for tag, _ in read.elements].count("script") == 1
+    scripts = [attributes for tag, attributes in read.elements if tag == "script"]
+    assert [attributes for attributes in scripts if attributes.get("type") != "application/gzip"] == [{}]
     assert {tag for tag, attributes in read.elements if "onerror" in attributes or "onmouseover" in attributes} == set()
     assert all(attributes.get("src", "data:") != "x" for _, attributes in read.elements)
-    for text in (*HOSTILE, "<b>noise</b>", "a <b>", "aspect <0>"):
+    for text in ("<b>noise</b>", "aspect <0>"):
         assert text in read.text
     assert page.count("</style>") == 1
 
@@ -279,12 +315,12 @@ def test_the_page_is_one_file_that_fetches_nothing(page: str) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(files: dict[str, bytes]) -> None:
-    assert report.build(a_run(NAMES), neurons=4, exemplars=5) == files
+    assert report.build(a_run(NAMES), exemplars=5) == files
 
 
 def test_pictures_carry_no_software_and_no_date(files: dict[str, bytes]) -> None:
     pictures = {name: content for name, content in files.items() if name.endswith(".png")}
-    assert {name.removesuffix(".png") for name in pictures} == set(PLOTS)
+    assert {name.removesuffix(".png") for name in pictures} == {*PLOTS, "map"}
     for picture in pictures.values():
         assert picture.startswith(b"\x89PNG")
         assert b"Software" not in picture
@@ -387,52 +423,6 @@ def test_the_attained_error_is_chance_over_the_pairs_found(run: Run) -> None:
     assert headlines.attained_error(without(run, "shuffled_labels")) == ""
 
 
-def test_cards_say_what_the_tables_say(run: Run) -> None:
-    names = {card.name: card for card in cards.cards(run, neurons=100, exemplars=5)}
-    for column, name in enumerate(NAMES):
-        card = names[name]
-        pairs = run.calibration.pairs
-        pairs = pairs[pairs["enrichment_assigned"] & (pairs["descriptor"] == name)]
-        assert card.neurons[0] == len(pairs) == len(card.best) == sum(card.layers) > 5
-        assert card.sentences[1] == int((run.validation.labels[:, column] == 1).sum())
-        assert [neuron.calibration.p for neuron in card.best] == sorted(neuron.calibration.p for neuron in card.best)
-        assert card.replicates == np.mean([neuron.replicates for neuron in card.best])
-        for neuron in card.best:
-            row = pairs[(pairs["layer"] == neuron.layer) & (pairs["index"] == neuron.index)].iloc[0]
-            own = neuron.calibration
-            assert (own.count, own.known, neuron.q) == (row["count"], row["known"], row["q"])
-            assert (own.composition, own.lift) == pytest.approx((row["composition"], row["lift"]))
-            assert own.p == pytest.approx(row["p"], rel=1e-6)
-        strength = run.associations[run.associations["descriptor"] == name]
-        assert card.correlation == strength["pearson"].median()
-        for neuron in card.best:
-            row = strength[(strength["layer"] == neuron.layer) & (strength["index"] == neuron.index)].iloc[0]
-            assert neuron.strengths["auprc"] == (row["auprc"], row["auprc_low"], row["auprc_high"])
-
-
-def test_validation_is_counted_over_its_own_exemplars(run: Run) -> None:
-    card = cards.cards(run, neurons=3, exemplars=5)[0]
-    column, side = NAMES.index(card.name), run.validation
-    known = side.labels[:, column][side.labels[:, column] >= 0]
-    for neuron in card.best:
-        rows = side.rows[(neuron.layer - 1) * 20 + neuron.index]
-        labels = [int(side.labels[row, column]) for row in rows]
-        count, drawn = labels.count(1), labels.count(1) + labels.count(0)
-        p = hypergeom.sf(count - 1, len(known), known.sum(), drawn)
-        bearing = cards.Bearing(count, drawn, count / drawn, count / drawn / known.mean(), pytest.approx(p, rel=1e-9))
-        assert neuron.validation == bearing
-        shown = neuron.exemplars["validation"]
-        assert [one.text for one in shown] == side.sentences["text"].iloc[rows[:5]].tolist()
-        assert [one.label for one in shown] == labels[:5]
-
-
-def test_only_the_neurons_asked_for_are_shown(run: Run, page: str) -> None:
-    dealt = cards.cards(run, neurons=4, exemplars=5)
-    assert [len(card.best) for card in dealt] == [4, 4, 4, 4]
-    assert page.count('<details class="neuron"') == 16
-    assert page.count('<li class="yes">') + page.count('<li class="no">') + page.count('<li class="unknown">') == 160
-
-
 def test_examples_are_the_strongest_of_those_that_bear_it() -> None:
     labels = np.array([[1, 0], [1, 0], [0, 0], [1, 0]], dtype=np.int8)
     scores = np.array([[0.2, 9], [0.5, 9], [0.9, 9], [0.5, 9]])
@@ -493,7 +483,7 @@ def test_the_plots_of_dvc_find_their_columns(files: dict[str, bytes]) -> None:
 
 
 def test_label_quality_says_what_the_tables_say(run: Run, page: str) -> None:
-    matched = quality.aspects(run.aspects, dict.fromkeys(NAMES, "x"))
+    matched = quality.aspects(run.aspects)
     assert [aspect.precision for aspect in matched] == run.aspects["average_precision"].tolist()
     confused = quality.confusion(run.confusion, matched[:3])
     assert confused is not None
@@ -525,10 +515,9 @@ def test_a_corpus_without_gold_leads_with_what_holds_up() -> None:
 def test_no_described_neuron_and_a_single_descriptor() -> None:
     run = without(a_run(["battery"], gold=False, positives=0.0), *CONTROLS)
     run = replace(run, sweeps=run.sweeps[run.sweeps["x"] != "max"])
-    files = report.build(run, neurons=2, exemplars=2)
+    files = report.build(run, exemplars=2)
     page = files["index.html"].decode()
     check_links(page)
-    assert "No neuron carries it" in page
     assert not [name for name in files if name.startswith("pooling")]
     assert 'id="plot-pooling"' not in page
     assert files["layers.csv"].decode().splitlines()[1].startswith("1,20,0,0,0.0,0.0,")
@@ -579,13 +568,6 @@ def test_without_controls_no_yardstick_is_drawn(run: Run) -> None:
     assert "ntrained model" in rendered(one)
 
 
-def test_addresses_differ_and_are_ascii() -> None:
-    found = cards.anchors(["Noise", "noise!", "noise 2", "élevé", "电池", "价格", "<script>"])
-    assert len(set(found)) == 7
-    assert all(re.fullmatch(r"descriptor-[a-z0-9-]+", anchor) for anchor in found)
-    assert found[3] == "descriptor-eleve"
-
-
 @pytest.mark.parametrize(
     ("share", "shown"),
     [
@@ -621,8 +603,8 @@ def test_an_interval_that_looks_like_its_mean_is_left_out() -> None:
 
 
 def test_a_distilled_labellers_agreement_is_shown_beside_chance(run: Run) -> None:
-    assert 'id="agreement"' not in report.build(run, neurons=2, exemplars=2)["index.html"].decode()
-    page = report.build(replace(a_run(NAMES, taught=True), labellers=("distil", "lexical")), neurons=2, exemplars=2)
+    assert 'id="agreement"' not in report.build(run, exemplars=2)["index.html"].decode()
+    page = report.build(replace(a_run(NAMES, taught=True), labellers=("distil", "lexical")), exemplars=2)
     text = page["index.html"].decode()
     shown = text[text.index('id="agreement"') : text.index('id="measures"')]
     assert "<b>0.625</b>" in shown

@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -37,19 +38,26 @@ def shell(folder: Path, site: Path, **changes: str) -> Shell:
     """Runs commands in a folder; a stage starts at once, without loading its libraries."""
 
     def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment(site, **{"PATH": warm_path()} | changes),
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        if check:
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done
+        return finished(command, check, cwd=folder, env=environment(site, **{"PATH": warm_path()} | changes))
 
     return run
+
+
+def finished(command: Sequence[str], check: bool, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command that has run, and well if `check`; options: of `subprocess.run`."""
+    done = subprocess.run(command, text=True, capture_output=True, check=False, **options)
+    if check:
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def with_model(folder: Path) -> dict[str, str]:
+    """The parameters that make a model's folder target and embedder."""
+    return {
+        f"models.{role}.{key}": f'"{value}"'
+        for role in ("target", "embedder")
+        for key, value in (("source", folder), ("sha256", ""))
+    }
 
 
 def change(folder: Path, path: str, value: str) -> None:
@@ -174,15 +182,17 @@ LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "
         ("generate.retrieval.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
         ("label.embedding.sharpness", "5.0", LABEL),
-        ("extract.also", "[last]", EXTRACT | {"controls"}),
+        ("extract.also", "[last]", EXTRACT | {"controls", "tokens"}),
         ("controls.seed", "1", {"controls"}),
         ("assign.exemplars", "20", ASSIGN | MEASURE | {"report"}),
         ("consistency.repeats", "4", {"consistency"}),
         ("evaluate.repeats", "4", {"evaluate"}),
         ("associate.repeats", "4", {"associate"}),
         ("sweep.ks", "[1]", {"sweep"}),
-        ("report.neurons", "3", {"report"}),
-        ("runtime.batch_tokens", "512", {"generate", "cluster", "controls"} | LABEL | EXTRACT),
+        ("tokens.exemplars", "9", {"tokens"}),
+        ("neighbours.nearest", "3", {"neighbours"}),
+        ("report.exemplars", "3", {"report"}),
+        ("runtime.batch_tokens", "512", {"generate", "cluster", "controls", "tokens"} | LABEL | EXTRACT),
         ("runtime.concurrency", "2", {"generate"} | LABEL),
     ],
 )

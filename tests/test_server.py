@@ -307,7 +307,7 @@ from pathlib import Path
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Request
-from descry.llm.server import Server, _NotAnAnswer
+from descry.llm.server import Server
 
 url, folder, count = sys.argv[1:]
 server = Server(name="m", base_url=url, model="tiny", parallel=8, timeout=60, retries=2)

@@ -15,7 +15,7 @@ from descry.errors import InputError
 from descry.exemplars import read_kept
 from descry.generation import candidate_table
 from tests.forks import Forks
-from tests.test_repro import SMALL, change, clone
+from tests.test_repro import SMALL, change, clone, with_model
 
 KILLS = 20
 STAGES = {
@@ -29,10 +29,7 @@ NAMES = ["battery", "price", "sound", "size"]
 def project(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with tiny models and small shards, in which all that the stages read is there."""
     folder, site = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("site")
-    models = {
-        f"models.{r}.{k}": v for r in ("target", "embedder") for k, v in (("source", str(tiny_bert)), ("sha256", '""'))
-    }
-    run = clone(folder, site, SMALL | models | {"runtime.shard": "20"})
+    run = clone(folder, site, SMALL | with_model(tiny_bert) | {"runtime.shard": "20"})
     run("dvc", "repro", "-q", "models", "split")
     texts = artifacts.read_table(folder / "data/sentences/calibration.parquet", "sentences")["text"]
     found = [(row, name) for row, text in enumerate(texts) for name in NAMES if name in text]

@@ -19,7 +19,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.remotes import REMOTES, Remote
-from tests.test_repro import SMALL, Shell, change, clone, environment, shell
+from tests.test_repro import SMALL, Shell, change, clone, environment, finished, shell, with_model
 
 OLD = {"generate.per_sentence": "2", "label.embedding.sharpness": "5.0", "extract.top_k": "50"}
 HEAVY = ("generate", "label@first", "extract@calibration")
@@ -30,10 +30,7 @@ HEAVY = ("generate", "label@first", "extract@calibration")
 def project(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with two commits: one of heavy stages with other settings, and one of the whole pipeline."""
     folder, site = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("site")
-    tiny = {
-        f"models.{r}.{k}": v for r in ("target", "embedder") for k, v in (("source", str(tiny_bert)), ("sha256", '""'))
-    }
-    clone(folder, site, SMALL | tiny | {"cluster.min_sentences": "2"})
+    clone(folder, site, SMALL | with_model(tiny_bert) | {"cluster.min_sentences": "2"})
     run = shell(folder, site)
     settings = (folder / "params.yaml").read_text()
     for path, value in OLD.items():
@@ -226,7 +223,7 @@ class User:
         home.mkdir(mode=0o700)
         (home / ".gitconfig").write_text("[safe]\n    directory = *\n")  # the repository that they clone is not theirs
         os.chown(home, number, group)
-        self._who = {"user": number, "group": group, "extra_groups": [], "umask": 0o002}
+        self._who: dict[str, Any] = {"user": number, "group": group, "extra_groups": [], "umask": 0o002}
         self._variables = environment(
             home / "site",
             PATH=os.pathsep.join([str(python), os.environ["PATH"]]),
@@ -238,18 +235,8 @@ class User:
 
     def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         folder = self.home / "descry"
-        done = subprocess.run(
-            command,
-            cwd=folder if folder.exists() else self.home,
-            env=self._variables,
-            text=True,
-            capture_output=True,
-            check=False,
-            **self._who,  # type: ignore[arg-type]
-        )
-        if check:
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done
+        place = folder if folder.exists() else self.home
+        return finished(command, check, cwd=place, env=self._variables, **self._who)
 
 
 def python_for_all(folder: Path) -> Path:

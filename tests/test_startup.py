@@ -26,6 +26,7 @@ NEEDED = {
     "cluster": MODEL | {"sentence_transformers", "sklearn", "scipy.stats"},
     "extract": MODEL,
     "controls": MODEL,
+    "tokens": MODEL,
     "report": {"matplotlib"},
 }
 """What a stage cannot begin without; `generate` and `label` load what the way that was chosen needs, once it is."""

@@ -10,7 +10,8 @@ import yaml
 
 from descry import artifacts
 from descry.__main__ import main
-from descry.comparison import Tolerance, agreement, compare, differences
+from descry.changes import agreement, agreement_by_chance
+from descry.comparison import Tolerance, compare, differences
 from stages import _environment, _recorded
 
 LOOSE = Tolerance()
@@ -79,18 +80,34 @@ def test_tables_arrays_pages_and_pictures_are_compared_too(tmp_path: Path) -> No
     assert compare(*both("plot.png"), LOOSE).verdict == "differs"
 
 
-def assignments(*pairs: tuple[int, str, int]) -> pd.DataFrame:
-    frame = pd.DataFrame(pairs, columns=["index", "descriptor", "enrichment_rank"])
-    return frame.assign(layer=1, enrichment_assigned=frame["enrichment_rank"] > 0)
+def pairs(*rows: tuple[int, str, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["index", "descriptor", "place"]).assign(layer=1)
 
 
 def test_agreement_counts_pairs_and_first_descriptors() -> None:
-    one = assignments((0, "a", 1), (0, "b", 2), (1, "a", 1), (2, "c", 0))
-    other = assignments((0, "a", 2), (0, "b", 1), (1, "a", 1), (3, "c", 1))
-    found = agreement(one, other, "enrichment")
+    one = pairs((0, "a", 1), (0, "b", 2), (1, "a", 1))
+    other = pairs((0, "a", 2), (0, "b", 1), (1, "a", 1), (3, "c", 1))
+    found = agreement(one, other)
     assert found.jaccard == 3 / 4
     assert found.first == 1 / 3
-    assert agreement(one[:0], one[:0], "enrichment").jaccard == 1.0
+    assert agreement(one[:0], one[:0]).jaccard == 1.0
+
+
+def test_agreement_equals_sets_and_is_lost_where_neurons_change_places() -> None:
+    generator = np.random.default_rng(0)
+    every = pd.DataFrame({"layer": np.repeat([1, 2], 200), "index": np.tile(np.arange(200), 2)})
+    one = every.assign(descriptor=generator.choice(list("abcdefgh"), 400), place=1)
+    other = one.assign(descriptor=one["descriptor"].where(generator.random(400) < 0.7, "x"))[50:]
+    sets = [set(table[["layer", "index", "descriptor"]].itertuples(index=False, name=None)) for table in (one, other)]
+    found = agreement(one, other)
+    assert found.jaccard == len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+    assert found.first == len(sets[0] & sets[1]) / 400
+    assert agreement(one, one) == agreement(other, other)
+    chance = agreement_by_chance(one, other, every)
+    assert chance == agreement_by_chance(one, other, every)
+    assert chance.first < 0.15 < 0.5 < found.first
+    by_layer = every.assign(descriptor=every["layer"].map({1: "a", 2: "b"}), place=1)
+    assert agreement_by_chance(by_layer, by_layer, every).jaccard == 1.0
 
 
 @pytest.fixture

@@ -10,7 +10,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from descry.neighbours import Neighbours
 from descry.report.figures import Measure, figures
+
+
+@dataclass(frozen=True)
+class Read:
+    """The strongest sentences of every neuron, token by token.
+
+    rows: int32 [sentences], ascending, of the split; lengths: int32 [sentences], tokens of each; start, stop: int32
+    [tokens], where each lies in its text; exemplars: int32 [neurons, shown], rows of the split, best first, -1 for
+    none; on_tokens: float16, of every neuron and exemplar in turn, the neuron's on each token.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    exemplars: np.ndarray
+    on_tokens: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -19,13 +37,18 @@ class Side:
 
     sentences: columns review_id, product, text, one row a sentence; labels: int8 [sentences, descriptors], 1,
     0 or -1 (missing); rows int32 and activations float32 [neurons, exemplars]: the sentences of each
-    neuron's exemplar set and its values on them, strongest first; pairs: the assignments table.
+    neuron's exemplar set and its values on them, strongest first; mean: float32 [neurons]; probe: float16 [sampled,
+    neurons], its values on a sample of the sentences; read: its strongest sentences token by token; pairs: the
+    assignments table.
     """
 
     sentences: pd.DataFrame
     labels: np.ndarray
     rows: np.ndarray
     activations: np.ndarray
+    mean: np.ndarray
+    probe: np.ndarray
+    read: Read
     pairs: pd.DataFrame
 
     @cached_property
@@ -44,6 +67,29 @@ class Side:
         return np.asarray(self.positives / np.maximum(self.population, 1))
 
 
+class Guess(NamedTuple):
+    """A descriptor that a sentence's neurons name.
+
+    column: of the labels; score: standardised over calibration's sentences; share: of those that score as high;
+    tokens: what each token adds; neurons: (position, z, contribution) of those that speak loudest for it.
+    """
+
+    column: int
+    score: float
+    share: float
+    tokens: Sequence[float]
+    neurons: Sequence[tuple[int, float, float]]
+
+
+class Explained(NamedTuple):
+    """A sentence, where its tokens lie (characters from, up to), what annotators say of it, and the best guesses."""
+
+    text: str
+    spans: Sequence[tuple[int, int]]
+    aspects: Sequence[str]
+    guesses: Sequence[Guess]
+
+
 class Pairs(NamedTuple):
     """Assigned pairs of each split."""
 
@@ -57,6 +103,8 @@ class Run:
 
     layer, index: int [neurons], in order of layer, then index; descriptors: {name, members} in the order of
     the labels' columns; examples: int [descriptors, n], rows of calibration that show each, -1 for none;
+    neighbours: of every neuron, by their first `compared` exemplars; explained: sentences drawn at random, as
+    `descry explain` explains them;
     consistency, evaluation (measures), p_values, sweeps, associations, aspects, confusion: tables as
     descry.artifacts has them; rule: the options of `assign`, with `rule` and `exemplars`; target: the model's
     name; pooling: of a neuron's values over a sentence; labellers: whose labels describe the neurons, and the
@@ -70,6 +118,9 @@ class Run:
     calibration: Side
     validation: Side
     examples: np.ndarray
+    neighbours: Neighbours
+    compared: int
+    explained: Sequence[Explained]
     consistency: pd.DataFrame
     evaluation: pd.DataFrame
     p_values: pd.DataFrame

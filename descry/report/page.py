@@ -14,17 +14,17 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from descry.report import quality, words
-from descry.report.cards import ASSOCIATIONS, REPLICATES, cards
 from descry.report.content import Run
+from descry.report.csv import csv
 from descry.report.figures import CONTROLS, NULLS, Level, blocks
 from descry.report.headlines import headlines
+from descry.report.pieces import packed, pieces
 from descry.report.yardsticks import directions, yardsticks
 
 PLOTS = {
     "layers": "How many neurons of each layer have a description, beside what random exemplars would give.",
     "at_k": "How often an unseen sentence's first guesses are right, and how much they find, beside chance.",
     "descriptors": "The descriptors that most neurons carry, and how many sentences bear them.",
-    "map": "Which descriptors live in which layers; those nearest the input come first.",
     "threshold": "The same measures as the least composition rises: the share of a neuron's sentences that must bear "
     "the descriptor. Under enrichment it comes on top of that rule. A curve ends where no neuron is described; "
     "sentences then get the most common. Marks of chance are filled under enrichment, open under composition.",
@@ -34,6 +34,15 @@ PLOTS = {
     "pooling": "The same measures for each way of pooling a sentence's tokens; red marks: chance.",
 }
 """The plots of the page in order, each with its caption; those that were not drawn are left out."""
+
+SHOWN = 3
+"""Plots that are shown without asking."""
+
+SCRIPTS = (
+    *(f"vendor/{name}.js" for name in ("preact", "hooks", "htm")),
+    *(f"app/{name}.js" for name in ("data", "parts", "neurons", "descriptors", "map", "examples", "page")),
+)
+"""The page's script in order: Preact and htm (their licences lie beside them), then our own."""
 
 
 def _text(name: str) -> str:
@@ -73,6 +82,7 @@ def _overview(run: Run) -> dict[str, Any]:
         "target": run.target,
         "neurons": len(run.layer),
         "layers": len(run.layers),
+        "descriptors": len(run.names),
         "pooling": run.pooling,
         "exemplars": run.calibration.rows.shape[1],
         "when": words.assigned_when(run.rule),
@@ -91,23 +101,25 @@ def _had(run: Run, names: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str,
     return {name: text for name, text in names.items() if name in drawn}
 
 
-def render(
-    run: Run,
-    tables: Mapping[str, pd.DataFrame],
-    pictures: Mapping[str, bytes],
-    *,
-    neurons: int,
-    exemplars: int,
-) -> str:
-    """The page as HTML. tables: those of content; pictures: name -> PNG, embedded as they are.
+def _downloads(run: Run, tables: Mapping[str, pd.DataFrame]) -> str:
+    """The tables that are part of the page itself, as CSV, in a piece."""
+    found = {
+        "layers": tables["layers"],
+        "measures": pd.concat([run.consistency, run.evaluation]),
+        "aspects": run.aspects,
+        "confusion": run.confusion,
+        "agreement": run.agreement,
+    }
+    return packed({}, {name: csv(table).decode() for name, table in found.items()})
 
-    neurons: how many are shown for each descriptor; exemplars: sentences shown for each of those and split.
-    """
-    script = _text("page.js")
+
+def render(run: Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes], *, exemplars: int) -> str:
+    """The page as HTML. tables: those of content; pictures: name -> PNG, embedded as they are; exemplars: sentences
+    shown of each neuron and split."""
+    script = "\n".join(map(_text, SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    dealt = cards(run, neurons=neurons, exemplars=exemplars)
     compared = yardsticks(run)
-    matched = quality.aspects(run.aspects, {card.name: card.anchor for card in dealt})
+    matched = quality.aspects(run.aspects)
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -121,11 +133,8 @@ def render(
             directions=directions(compared),
             plots=[_picture(name, caption, pictures[name]) for name, caption in PLOTS.items() if name in pictures],
             layers=tables["layers"].to_dict("records"),
-            layer_numbers=run.layers,
-            cards=dealt,
-            shown=neurons,
-            replicates=REPLICATES,
-            associations=ASSOCIATIONS,
+            shown_plots=SHOWN,
+            pieces=pieces(run, exemplars) | {"tables": _downloads(run, tables)},
             aspects=matched,
             confusion=quality.confusion(run.confusion, matched),
             agreement=run.agreement.sort_values("positives", ascending=False, kind="stable").to_dict("records"),

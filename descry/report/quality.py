@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ class Aspect(NamedTuple):
 
     name: str
     descriptor: str
-    anchor: str
     precision: float
     chance: float
     f1: float
@@ -43,13 +42,12 @@ class Confusion(NamedTuple):
     more: int
 
 
-def aspects(table: pd.DataFrame, addresses: Mapping[str, str]) -> list[Aspect]:
-    """The rows of the table of aspects, in its order. addresses: descriptor -> its address on the page."""
+def aspects(table: pd.DataFrame) -> list[Aspect]:
+    """The rows of the table of aspects, in its order."""
     return [
         Aspect(
             name=str(row["aspect"]),
             descriptor=str(row["descriptor"]),
-            anchor=addresses[str(row["descriptor"])],
             precision=float(row["average_precision"]),
             chance=float(row["chance"]),
             f1=float(row["f1"]),

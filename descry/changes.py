@@ -1,0 +1,202 @@
+"""What changed between two runs: settings, descriptors, neurons, measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from descry.columns import Columns, Folder, assigned, descriptors, measures, neuron_codes, neurons
+from descry.nesting import flat
+
+HEADLINES = {
+    "sentence.gold.precision_at_1": "most_common",
+    "sentence.gold.recall_at_2": "most_common",
+    "neuron.precision_at_1": "most_common",
+    "neuron.described": "shuffled_labels",
+    "jaccard": "permuted_neurons",
+    "replication": "permuted_neurons",
+    "second_opinion.survival": "permuted_neurons",
+    "descriptors.mean_best_ap": "shuffled_labels",
+}
+"""The measures that are told side by side, and what stands for chance beside each."""
+
+
+def settings_apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Key and both values of every parameter that two runs do not share. one, other: as `layout.lock` gives them."""
+    both = [_parameters(recorded) for recorded in (one, other)]
+    for key in sorted(both[0].keys() | both[1].keys()):
+        first, second = (found.get(key, "not there") for found in both)
+        if first != second:
+            yield key, first, second
+
+
+def _parameters(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for stage in recorded.values():
+        found |= flat(stage.get("params", {}).get("params.yaml", {}))
+    return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two tables of assignments say the same.
+
+    jaccard: of the assigned pairs of a neuron and a descriptor; first: the share of the neurons described in either
+    whose first descriptor is the same. Both are 1 where neither assigns anything.
+    """
+
+    jaccard: float
+    first: float
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Assigned pairs and first descriptors as numbers, neuron x descriptors + descriptor: int64, each once."""
+
+    pairs: np.ndarray
+    firsts: np.ndarray
+    descriptors: int
+
+    def moved(self, places: np.ndarray) -> _Keys:
+        """The same with neuron n as neuron places[n]."""
+        pairs, firsts = (
+            places[keys // self.descriptors] * self.descriptors + keys % self.descriptors
+            for keys in (self.pairs, self.firsts)
+        )
+        return _Keys(pairs, firsts, self.descriptors)
+
+    def agreement(self, other: _Keys) -> Agreement:
+        shared = len(np.intersect1d(self.pairs, other.pairs, assume_unique=True))
+        same = len(np.intersect1d(self.firsts, other.firsts, assume_unique=True))
+        either = np.union1d(self.firsts // self.descriptors, other.firsts // self.descriptors)
+        return Agreement(_share(shared, len(self.pairs) + len(other.pairs) - shared), _share(same, len(either)))
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _keyed(one: Mapping[str, Any], other: Mapping[str, Any], codes: np.ndarray) -> tuple[_Keys, _Keys]:
+    """one, other: columns layer, index, descriptor, place; codes: of all neurons, ascending."""
+    names = sorted({*one["descriptor"], *other["descriptor"]})
+    number = {name: column for column, name in enumerate(names)}
+
+    def keys(columns: Mapping[str, Any]) -> _Keys:
+        column = np.array([number[name] for name in columns["descriptor"]], dtype=np.int64)
+        pairs = np.searchsorted(codes, neuron_codes(columns)) * max(len(names), 1) + column
+        return _Keys(pairs, pairs[np.asarray(columns["place"]) == 1], max(len(names), 1))
+
+    return keys(one), keys(other)
+
+
+def agreement(one: Mapping[str, Any], other: Mapping[str, Any]) -> Agreement:
+    """The agreement of two tables of assigned pairs: columns layer, index, descriptor, place (1 = the first)."""
+    codes = np.union1d(neuron_codes(one), neuron_codes(other))
+    first, second = _keyed(one, other, codes)
+    return first.agreement(second)
+
+
+def agreement_by_chance(
+    one: Mapping[str, Any], other: Mapping[str, Any], there: Mapping[str, Any], *, repeats: int = 20, seed: int = 0
+) -> Agreement:
+    """The mean `agreement` where the neurons of `other` change places within their layers. there: columns layer and
+    index of all neurons, in that order."""
+    generator = np.random.default_rng(seed)
+    first, second = _keyed(one, other, neuron_codes(there))
+    layer = np.asarray(there["layer"])
+    drawn = []
+    for _ in range(repeats):
+        places = np.empty(len(layer), dtype=np.int64)
+        places[np.lexsort((generator.random(len(layer)), layer))] = np.arange(len(layer))
+        drawn.append(first.agreement(second.moved(places)))
+    return Agreement(float(np.mean([a.jaccard for a in drawn])), float(np.mean([a.first for a in drawn])))
+
+
+def changes(here: Folder, there: Folder) -> dict[str, Any]:
+    """What changed from one run to another, as docs/prompt.md lists it under `descry compare`."""
+    runs = [here, there]
+    names = [[descriptor["name"] for descriptor in descriptors(run)] for run in runs]
+    every = [neurons(run) for run in runs]
+    found = [assigned(run, "calibration") for run in runs]
+    matched = all(np.array_equal(every[0][name], every[1][name]) for name in every[0])
+    settings = settings_apart(here.recorded, there.recorded)
+    return {
+        "settings": [{"key": key, "here": first, "there": second} for key, first, second in settings],
+        "descriptors": {
+            "kept": [name for name in names[0] if name in names[1]],
+            "lost": [name for name in names[0] if name not in names[1]],
+            "gained": [name for name in names[1] if name not in names[0]],
+            "carried": list(_carried([*dict.fromkeys(names[0] + names[1])], found, every)),
+        },
+        "neurons": {"matched": matched} | (_matched(found, every[0]) if matched else {}) | _described(found, every),
+        "measures": list(_headlines(measures(here), measures(there))),
+    }
+
+
+def _described(found: list[Columns], every: list[Columns]) -> dict[str, Any]:
+    described = {"described": [len(np.unique(neuron_codes(pairs))) for pairs in found]}
+    counts = {"count": [len(run["layer"]) for run in every], "layers": [len(np.unique(run["layer"])) for run in every]}
+    return {
+        f"{name}_{where}": values[side]
+        for name, values in (counts | described).items()
+        for side, where in enumerate(("here", "there"))
+    }
+
+
+def _matched(found: list[Columns], every: Columns) -> dict[str, Any]:
+    """What becomes of each neuron where both runs have the same."""
+    firsts = [{(layer, index): name for layer, index, name, place in _rows(pairs) if place == 1} for pairs in found]
+    either = sorted(firsts[0].keys() | firsts[1].keys())
+    own, chance = agreement(*found), agreement_by_chance(found[0], found[1], every)
+
+    def told(keys: Iterator[tuple[int, int]]) -> list[dict[str, Any]]:
+        return [
+            {"layer": key[0], "index": key[1], "here": firsts[0].get(key), "there": firsts[1].get(key)} for key in keys
+        ]
+
+    return {
+        "only_here": told(key for key in either if key not in firsts[1]),
+        "only_there": told(key for key in either if key not in firsts[0]),
+        "renamed": told(
+            key for key in either if key in firsts[0] and key in firsts[1] and firsts[0][key] != firsts[1][key]
+        ),
+        "jaccard": own.jaccard,
+        "jaccard_chance": chance.jaccard,
+        "same_first": own.first,
+        "same_first_chance": chance.first,
+    }
+
+
+def _rows(pairs: Columns) -> Iterator[tuple[Any, ...]]:
+    return zip(*(pairs[name].tolist() for name in ("layer", "index", "descriptor", "place")), strict=True)
+
+
+def _carried(names: list[str], found: list[Columns], every: list[Columns]) -> Iterator[dict[str, Any]]:
+    """Of every descriptor the share of neurons that carry it, and their mean relative depth: 0 the first layer, 1 the
+    last; None where no neuron does."""
+    for name in names:
+        row: dict[str, Any] = {"descriptor": name}
+        for where, pairs, run in zip(("here", "there"), found, every, strict=True):
+            layers = np.unique(run["layer"])
+            own = np.searchsorted(layers, pairs["layer"][pairs["descriptor"] == name])
+            row[f"neurons_{where}"] = len(own) / len(run["layer"])
+            row[f"depth_{where}"] = float(own.mean() / max(len(layers) - 1, 1)) if len(own) else None
+        yield row
+
+
+def _headlines(here: Columns, there: Columns) -> Iterator[dict[str, Any]]:
+    """The headline measures that either run has, each beside chance."""
+    values = [_beside_chance(table) for table in (here, there)]
+    for name in HEADLINES:
+        if any(name in found for found in values):
+            first, second = (found.get(name, (None, None)) for found in values)
+            pairs = zip(("here", "here_chance", "there", "there_chance"), (*first, *second), strict=True)
+            yield {"measure": name} | dict(pairs)
+
+
+def _beside_chance(table: Columns) -> dict[str, tuple[float, float]]:
+    rows = zip(*(table[name].tolist() for name in ("measure", "null", "value", "chance")), strict=True)
+    return {name: (value, chance) for name, null, value, chance in rows if HEADLINES.get(name) == null}

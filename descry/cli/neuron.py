@@ -1,0 +1,65 @@
+"""`descry neuron 4:812`: a neuron's descriptors and its strongest sentences."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from descry import columns
+from descry.cli import _common
+from descry.columns import Folder
+from descry.errors import InputError
+from descry.layout import SPLITS
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = _common.parser(commands, "neuron", "a neuron's descriptors and its strongest sentences", run)
+    parser.add_argument("neuron", metavar="LAYER:INDEX", help="layers count from 1, indices from 0")
+    parser.add_argument("--count", type=_common.positive, default=5, help="sentences of each split (%(default)s)")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run the command."""
+    found = re.fullmatch(r"(\d{1,6}):(\d{1,9})", chosen.neuron)
+    if not found:
+        raise InputError(f"neuron '{chosen.neuron}': not LAYER:INDEX; write it as 4:812")
+    layer, index = map(int, found.groups())
+    return _common.tell(chosen, answer(Folder.of(chosen.folder), layer, index, chosen.count), show)
+
+
+def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]:
+    """What is known of a neuron. Errors: InputError where there is no such neuron."""
+    place = columns.neuron_place(folder, layer, index)
+    pairs = columns.pairs(folder, lambda found: (found["layer"] == layer) & (found["index"] == index))
+    sentences = columns.records(columns.exemplars(folder, layer, index, count))
+    return {
+        "layer": layer,
+        "index": index,
+        **{name: float(folder.part("calibration", name, place)) for name in ("mean", "std", "maximum")},
+        "descriptors": columns.records(pairs),
+        "exemplars": {split: [row for row in sentences if row["split"] == split] for split in SPLITS},
+    }
+
+
+def show(console: Console, answer: dict[str, Any]) -> None:
+    """Print an answer."""
+    said = len(answer["descriptors"])
+    title = f"neuron {answer['layer']}:{answer['index']}"
+    told = f"{said} descriptor{'' if said == 1 else 's'}" if said else "no descriptor"
+    console.print(Text.assemble((title, "bold"), f"  {told}; mean {answer['mean']:.3f}, std {answer['std']:.3f}"))
+    if said:
+        console.print()
+        _common.show_table(console, _common.PAIR, map(_common.pair_cells, answer["descriptors"]))
+        console.print(Text(_common.LEGEND, style=_common.WEAK))
+    for split, rows in answer["exemplars"].items():
+        cells = [
+            (_common.number(row["activation"]), _common.plain(row["text"]), _common.plain(row["product"], _common.WEAK))
+            for row in rows
+        ]
+        console.print()
+        _common.show_table(console, ("fires", f"strongest sentences of {split}", "product"), cells, words=(1, 2))

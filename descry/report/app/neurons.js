@@ -1,0 +1,167 @@
+// Neurons: the table of all, and the card of one.
+
+const NEURON_COLUMNS = [
+  { key: "neuron", title: "neuron", sorts: true, hint: "layer:index" },
+  { key: "descriptors", title: "descriptors", sorts: true, hint: "what its strongest sentences speak of, best first" },
+  { key: "composition", title: "of its sentences", sorts: true, number: true, wide: true, hint: "the share that bears the first descriptor shown; mark: of all sentences" },
+  { key: "lift", title: "lift", sorts: true, number: true, hint: "that share over the share of all sentences; 1 by chance" },
+  { key: "q", title: "q", sorts: true, number: true, wide: true, hint: "false discovery rate" },
+  { key: "again", title: "on validation", sorts: true, number: true, hint: "the same share on other reviews; found again where p is at most 0.05" },
+  { key: "correlation", title: "correlation", sorts: true, number: true, hint: "of activation and label on validation's sentences; 0 by chance" },
+];
+const SHOWN_CHIPS = 3;
+
+function neuronCells(run, neuron, pair) {
+  const own = run.pairs(neuron);
+  const first = pair < 0 ? own : [pair, ...own.filter((other) => other !== pair)];
+  const more = first.length - SHOWN_CHIPS;
+  const chips = first.slice(0, SHOWN_CHIPS).map((one) => html`<${Chip} run=${run} column=${run.column[one]} /> `);
+  const names = html`${chips}${more > 0 && html`<small>and ${more} more</small>`}${first.length === 0 && html`<small>none</small>`}`;
+  const name = html`<${NeuronLink} run=${run} neuron=${neuron} />`;
+  if (pair < 0) return [name, names, "", "", "", "", ""];
+  return [
+    name, names,
+    html`<span class="gauge"><${Meter} value=${run.composition(pair)} mark=${run.prevalence(pair)} /> <b>${percent(run.composition(pair))}</b></span>`,
+    times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} />`, signed(run.pearson[pair]),
+  ];
+}
+
+const Again = ({ run, pair }) => html`<span class=${run.replicated(pair) ? "good" : "bad"}>
+  <span aria-hidden="true">${run.replicated(pair) ? "✓" : "✗"}</span><span class="hidden">${run.replicated(pair) ? "found again:" : "not found again:"}</span> ${percent(run.again(pair))}</span>`;
+
+const PAIR_HEADS = ["layer", "index", "descriptor", "count", "known", "composition", "lift", "q", "validation_count",
+  "validation_known", "validation_composition", "validation_lift", "validation_p", "pearson", "pearson_low",
+  "pearson_high", "auprc", "auprc_low", "auprc_high"];
+
+const exact = (value) => Number(value.toPrecision(6));
+
+// Every pair of these neurons, a row each; a neuron without any has a row of its own.
+function pairsCsv(run, neurons) {
+  const rows = [PAIR_HEADS];
+  for (const neuron of neurons) {
+    const place = [run.layer[neuron], run.index[neuron]];
+    const pairs = run.pairs(neuron);
+    if (!pairs.length) rows.push([...place, ...Array(PAIR_HEADS.length - 2).fill(null)]);
+    for (const pair of pairs) {
+      const after = run.prevalence(pair, 1) > 0 ? run.again(pair) / run.prevalence(pair, 1) : 0;
+      rows.push([
+        ...place, run.descriptors[run.column[pair]].name, run.count[pair], run.known[pair], exact(run.composition(pair)),
+        exact(run.lift(pair)), exact(run.q[pair]), run.validation_count[pair], run.validation_known[pair],
+        exact(run.again(pair)), exact(after), exact(run.validation_p[pair]),
+        ...PAIR_HEADS.slice(13).map((head) => exact(run[head][pair])),
+      ]);
+    }
+  }
+  return csvText(rows);
+}
+
+const CsvButton = ({ name, make }) => html`<button type="button" class="csv" onClick=${() => download(`${name}.csv`, make())}>Download CSV</button>`;
+
+function NeuronTable({ run, query, amend, size }) {
+  const { rows, shown } = useMemo(() => run.search(query), [run, query]);
+  const sort = query.sort ?? "correlation";
+  const turn = (key) => amend({ sort: key, up: sort === key && !query.up, page: "" });
+  return html`<div class="tools">
+      <output class="count">${plural(rows.length, "neuron")}</output>
+      <${CsvButton} name="neurons" make=${() => pairsCsv(run, rows)} /></div>
+    <${Table} label="Neurons" columns=${NEURON_COLUMNS} rows=${rows} cells=${(neuron, at) => neuronCells(run, neuron, shown[at])}
+      sort=${sort} up=${query.up} onSort=${turn} page=${Number(query.page ?? 0)} onPage=${(page) => amend({ page: page || "" })} size=${size} />`;
+}
+
+function Neurons({ run, query, amend }) {
+  const set = (key) => (event) => amend({ [key]: event.target.value, page: "" });
+  const named = query.of && run.columns.has(query.of);
+  const asked = named || !query.of ? query : { ...query, of: "" };
+  return html`<p class="lead">Every neuron, and what its strongest sentences speak of. The figures are those of the first descriptor shown.</p>
+    <div class="tools" role="search" aria-label="Neurons">
+      <label>Find <input id="find-neuron" type="search" value=${query.find ?? ""} onInput=${set("find")} placeholder="4:812 or a word" autocomplete="off" spellcheck="false" /></label>
+      <label>Layer <select value=${query.layer ?? ""} onChange=${set("layer")}><option value="">all</option>${run.layers.map((layer) => html`<option value=${String(layer)}>${layer}</option>`)}</select></label>
+      <label>Descriptors <select value=${query.count ?? ""} onChange=${set("count")}><option value="">any number</option><option value="0">none</option><option value="1">1 or more</option><option value="2">2 or more</option><option value="3">3 or more</option><option value="5">5 or more</option></select></label>
+      <label>Correlation at least <input type="number" min="-1" max="1" step="0.05" value=${query.least ?? ""} onInput=${set("least")} /></label>
+      ${query.of && html`<span class="chip">${named ? `only ${query.of}` : `no descriptor ${query.of}`} <button type="button" class="plain-button" onClick=${() => amend({ of: "", page: "" })} aria-label="All descriptors">×</button></span>`}
+    </div>
+    <${NeuronTable} run=${run} query=${asked} amend=${amend} />`;
+}
+
+function Histogram({ bins, low, high, cut, label }) {
+  const most = Math.max(...bins, 1);
+  const [width, height] = [360, 90];
+  const x = (value) => (high > low ? ((value - low) / (high - low)) * width : 0);
+  return html`<figure class="histogram"><svg viewBox=${`0 -14 ${width} ${height + 34}`} role="img" aria-label=${label}>
+    ${bins.map((count, bin) => count > 0 && html`<rect class=${low + ((bin + 1) * (high - low)) / bins.length > cut ? "bar firing" : "bar"}
+      x=${(bin * width) / bins.length + 0.5} width=${width / bins.length - 1} y=${height - Math.max(Math.sqrt(count / most) * height, 1)} height=${Math.max(Math.sqrt(count / most) * height, 1)} />`)}
+    <line class="cut" x1=${x(cut)} x2=${x(cut)} y1="-2" y2=${height} />
+    <text x=${Math.min(Math.max(x(cut), 40), width - 40)} y="-5" text-anchor="middle">exemplars from ${cut.toFixed(2)}</text>
+    <text x="0" y=${height + 15}>${low.toFixed(2)}</text><text x=${width} y=${height + 15} text-anchor="end">${high.toFixed(2)}</text>
+  </svg><figcaption>Its activation over sentences of calibration (heights: square roots of counts).</figcaption></figure>`;
+}
+
+function Exemplars({ run, data, texts, at, split, title, column }) {
+  const ids = data[`${split}_exemplars`];
+  const shown = ids.length / data.low.length;
+  const bounds = data[`${split}_bounds`];
+  const items = [];
+  for (let slot = at * shown; slot < (at + 1) * shown; slot++) {
+    const id = ids[slot];
+    if (id < 0) continue;
+    const labels = texts.labels.subarray(texts.label_bounds[id], texts.label_bounds[id + 1]);
+    const mark = labels.includes(2 * column) ? "yes" : labels.includes(2 * column + 1) ? "unknown" : "no";
+    const said = { yes: `Speaks of ${run.descriptors[column]?.name}:`, no: "Does not:", unknown: "Label missing:" }[mark];
+    items.push(html`<li class=${column < 0 ? "" : mark}>
+      ${column >= 0 && html`<span class="mark" title=${said}><span aria-hidden="true">${{ yes: "●", no: "○", unknown: "?" }[mark]}</span><span class="hidden">${said}</span></span>`}
+      <span><${Shaded} text=${texts.content.texts[id]} spans=${texts.spans.subarray(texts.span_bounds[id], texts.span_bounds[id + 1])} levels=${data[`${split}_levels`].subarray(bounds[slot], bounds[slot + 1])} />
+      <small> ${texts.content.products[texts.product[id]]} ${data[`${split}_values`][slot].toFixed(2)}</small></span></li>`);
+  }
+  return html`<section class="side"><h3>${title}</h3><ol>${items}</ol>${!items.length && html`<p class="note">It never moves, so it has none.</p>`}</section>`;
+}
+
+const PAIR_COLUMNS = [{ title: "descriptor" }, { title: "of its sentences", number: true }, { title: "lift", number: true },
+  { title: "q", number: true }, { title: "on validation", number: true }, { title: "p there", number: true },
+  { title: "correlation [95 %]", number: true }, { title: "AUPRC (chance)", number: true }];
+
+function pairCells(run, pair) {
+  const interval = Number.isFinite(run.pearson[pair]) ? ` [${signed(run.pearson_low[pair])}, ${signed(run.pearson_high[pair])}]` : "";
+  return [
+    html`<${Chip} run=${run} column=${run.column[pair]} />`,
+    html`<span class="gauge"><${Meter} value=${run.composition(pair)} mark=${run.prevalence(pair)} /> <b>${percent(run.composition(pair))}</b></span>`,
+    times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} />`, chance(run.validation_p[pair]),
+    html`${signed(run.pearson[pair])}<small>${interval}</small>`,
+    html`${signed(run.auprc[pair])} <small>(${signed(run.prevalence(pair, 1))})</small>`,
+  ];
+}
+
+function Neighbour({ run, data, slot }) {
+  const neuron = data.neighbour[slot];
+  const pairs = run.pairs(neuron).slice(0, SHOWN_CHIPS);
+  return html`<li><${NeuronLink} run=${run} neuron=${neuron} /> <b>${data.shared[slot]}</b> of ${run.compared} alike <small>(${data.elsewhere[slot]} on validation)</small> ${pairs.map((pair) => html`<${Chip} run=${run} column=${run.column[pair]} /> `)}</li>`;
+}
+
+function Neuron({ run, argument, query, amend }) {
+  const neuron = run.find(argument ?? "");
+  const data = usePiece(neuron < 0 ? "core" : `layer-${run.layer[neuron]}`);
+  const texts = usePiece("sentences");
+  if (neuron < 0) return html`<p class="lead">There is no neuron <b>${argument}</b> in this run; its layers are ${run.layers[0]} to ${run.layers.at(-1)}. <a href="#neurons">All neurons</a></p>`;
+  const at = run.place(neuron);
+  const pairs = run.pairs(neuron);
+  const column = run.columns.get(query.of) ?? (pairs.length ? run.column[pairs[0]] : -1);
+  const same = (other) => other >= 0 && other < run.neurons && html`<${NeuronLink} run=${run} neuron=${other} />`;
+  const near = data?.low ? Array.from({ length: data.neighbour.length / data.low.length }, (_, n) => at * (data.neighbour.length / data.low.length) + n).filter((slot) => data.neighbour[slot] >= 0) : [];
+  return html`<p class="lead">Layer ${run.layer[neuron]}, neuron ${run.index[neuron]}: ${pairs.length ? `its strongest sentences speak of ${plural(pairs.length, "descriptor")} more often than chance explains.` : "no descriptor is its own under the rule of this run."}
+      <span class="steps">${same(neuron - 1)} ← → ${same(neuron + 1)}</span></p>
+    ${pairs.length > 0 && html`<${Table} label="Its descriptors" columns=${PAIR_COLUMNS} rows=${pairs} cells=${(pair) => pairCells(run, pair)} size=${1000} />
+      <p class="tools"><${CsvButton} name=${`neuron-${run.layer[neuron]}-${run.index[neuron]}`} make=${() => pairsCsv(run, [neuron])} /></p>`}
+    ${!data?.low || !texts ? html`<${Waiting} />` : html`
+    <h2>Its strongest sentences</h2>
+    <p class="note">The stronger the shade, the higher this neuron's activation on the token, from its mean to its peak of ${data.peak[at].toFixed(2)}; underlined: the sentence's strongest. The figure is its activation on the sentence.
+      ${pairs.length === 1 && ` Marked: sentences that speak of ${run.descriptors[column].name}.`}
+      ${pairs.length > 1 && html` <label>Marked: sentences that speak of <select value=${run.descriptors[column].name} onChange=${(event) => amend({ of: event.target.value })}>${pairs.map((pair) => html`<option value=${run.descriptors[run.column[pair]].name}>${run.descriptors[run.column[pair]].name}</option>`)}</select></label>`}</p>
+    <div class="sides">
+      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="calibration" title="Calibration: where it was found" column=${column} />
+      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="validation" title="Validation: other reviews" column=${column} />
+    </div>
+    <div class="sides">
+      <section><h2>Activation</h2><${Histogram} bins=${Array.from(data.histogram.subarray((at * data.histogram.length) / data.low.length, ((at + 1) * data.histogram.length) / data.low.length))} low=${data.low[at]} high=${data.high[at]} cut=${data.cut[at]} label=${`Histogram of the neuron's activation, from ${data.low[at].toFixed(2)} to ${data.high[at].toFixed(2)}`} /></section>
+      <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${run.compared} strongest sentences of calibration. By chance: ${((run.compared * run.compared) / run.sentences[0]).toFixed(1)}, on validation ${((run.compared * run.compared) / run.sentences[1]).toFixed(1)}.</p>
+        <ol class="neighbours">${near.map((slot) => html`<${Neighbour} run=${run} data=${data} slot=${slot} />`)}</ol></section>
+    </div>`}`;
+}

@@ -1,0 +1,272 @@
+"""What the page's script reads: the run as arrays, in pieces that are unpacked when they are first needed.
+
+A piece is a safetensors file (texts and lists as JSON in its metadata), compressed, in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from descry.assignment import gather
+from descry.relations import Relations, relations
+from descry.report.content import Run, Side, descriptor_table
+
+REPLICATES = 0.05
+"""A pair of calibration replicates where its p on validation is at most this."""
+ASSOCIATIONS = ("pearson", "auprc")
+"""What is said of how strongly a pair goes together."""
+BINS = 24
+"""Of a neuron's histogram."""
+LEVELS = 9
+"""Of a token's shade, from 1."""
+PICTURED = 40
+"""Descriptors in the picture of relations, at most: those of most neurons."""
+
+
+def packed(arrays: Mapping[str, np.ndarray], content: Any = None) -> str:
+    """Arrays and what JSON can hold as a piece: base64 text, the same for the same content."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(save(tensors, metadata={"content": text}), mtime=0)).decode()
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """Whole numbers from 0 in the narrowest type that holds them."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
+def pair_table(run: Run) -> pd.DataFrame:
+    """The assigned pairs by neuron and rank: neuron, column, q, count, known, validation_count, validation_known,
+    validation_p, and each of ASSOCIATIONS with `_low` and `_high`, missing where unknown."""
+    found = run.found.calibration.merge(run.associations, on=["layer", "index", "descriptor"], how="left")
+    found = found.sort_values(["neuron", "rank"], kind="stable")
+    again = [f"validation_{name}" for name in ("count", "known", "p")]
+    strengths = [f"{measure}{bound}" for measure in ASSOCIATIONS for bound in ("", "_low", "_high")]
+    return found[["neuron", "column", "q", "count", "known", *again, *strengths]].reset_index(drop=True)
+
+
+def descriptor_records(run: Run, pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every descriptor, in the order of the labels' columns: names, members, and counts, [calibration, validation]
+    where there are two; replicates, correlation and best ([value, low, high] of the strongest pair) may be None."""
+    sides = (run.calibration, run.validation)
+    neurons = [np.bincount(found["column"], minlength=len(run.names)) for found in run.found]
+    layers = descriptor_table(run).sort_index()[[f"layer_{layer}" for layer in run.layers]].to_numpy()
+    replicates = (pairs["validation_p"] <= REPLICATES).groupby(pairs["column"]).mean()
+    correlation = pairs.groupby("column")["pearson"].median().dropna()
+    strongest = pairs.dropna(subset="pearson").sort_values("pearson", kind="stable")
+    best = {int(row["column"]): row for row in strongest.to_dict("records")}
+    return [
+        {
+            "name": run.names[column],
+            "members": [str(member) for member in run.descriptors[column]["members"]],
+            "sentences": [int(side.positives[column]) for side in sides],
+            "prevalence": [float(side.prevalence[column]) for side in sides],
+            "neurons": [int(count[column]) for count in neurons],
+            "layers": layers[column].tolist(),
+            "replicates": float(replicates[column]) if column in replicates else None,
+            "correlation": float(correlation[column]) if column in correlation else None,
+            "best": [best[column][name] for name in ("neuron", "pearson", "pearson_low", "pearson_high")]
+            if column in best
+            else None,
+        }
+        for column in range(len(run.names))
+    ]
+
+
+def _explained(run: Run) -> list[dict[str, Any]]:
+    return [dict(one._asdict(), guesses=[guess._asdict() for guess in one.guesses]) for one in run.explained]
+
+
+def core(run: Run, pairs: pd.DataFrame) -> str:
+    """Neurons, pairs, descriptors, and the explained sentences."""
+    bounds = np.searchsorted(pairs["neuron"], np.arange(len(run.layer) + 1))
+    whole = ("column", "count", "known", "validation_count", "validation_known")
+    strengths = [str(name) for name in pairs if str(name).startswith(ASSOCIATIONS)]
+    arrays = {
+        "layer": _small(run.layer),
+        "index": _small(run.index),
+        "bounds": bounds.astype(np.uint32),
+        **{name: _small(pairs[name].to_numpy()) for name in whole},
+        **{name: pairs[name].to_numpy(np.float64) for name in ("q", "validation_p")},
+        **{name: pairs[name].to_numpy(np.float32) for name in strengths},
+    }
+    content = {
+        "layers": run.layers,
+        "sentences": [len(run.calibration.sentences), len(run.validation.sentences)],
+        "exemplars": run.calibration.rows.shape[1],
+        "compared": run.compared,
+        "replicates": REPLICATES,
+        "descriptors": descriptor_records(run, pairs),
+        "explained": _explained(run),
+    }
+    return packed(arrays, content)
+
+
+def _ragged(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    bounds = np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.uint32)
+    return bounds, np.concatenate([*lists, np.zeros(0, np.int64)])
+
+
+def _spans(side: Side, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of each of these rows (0 for one that was not read), and where they lie: start and stop in turn."""
+    read = side.read
+    first = np.cumsum(read.lengths) - read.lengths
+    place = np.minimum(np.searchsorted(read.rows, rows), len(read.rows) - 1)
+    there = read.rows[place] == rows
+    pieces = [
+        np.stack([part[first[p] : first[p] + read.lengths[p]] for part in (read.start, read.stop)], 1).ravel()
+        if known
+        else np.zeros(0, np.int64)
+        for p, known in zip(place, there, strict=True)
+    ]
+    return _ragged(pieces)
+
+
+def shown_rows(run: Run, exemplars: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sentences of calibration and of validation that the page shows, ascending."""
+    own, other = (side.read.exemplars[:, :exemplars] for side in (run.calibration, run.validation))
+    examples = run.examples[run.examples >= 0]
+    return np.union1d(own[own >= 0], examples), np.unique(other[other >= 0])
+
+
+def sentences(run: Run, rows: tuple[np.ndarray, np.ndarray]) -> str:
+    """The sentences that are shown, calibration's first: texts, products, tokens, and labels (twice the column, and 1
+    more where the label is missing)."""
+    texts, products, spans, labels = [], [], [], []
+    for side, own in zip((run.calibration, run.validation), rows, strict=True):
+        shown = side.sentences.iloc[own]
+        texts += [str(text) for text in shown["text"]]
+        products += [str(product or "") for product in shown["product"]]
+        bounds, places = _spans(side, own)
+        spans += np.split(places, bounds[1:-1])[: len(own)]
+        for row in side.labels[own]:
+            labels.append(np.sort(np.concatenate([2 * np.flatnonzero(row == 1), 2 * np.flatnonzero(row < 0) + 1])))
+    names, product = np.unique(np.array(products, dtype=object).astype(str), return_inverse=True)
+    span_bounds, span_places = _ragged(spans)
+    label_bounds, label_columns = _ragged(labels)
+    place = np.searchsorted(rows[0], np.maximum(run.examples, 0))
+    arrays = {
+        "product": _small(product),
+        "span_bounds": span_bounds,
+        "spans": _small(span_places),
+        "label_bounds": label_bounds,
+        "labels": _small(label_columns),
+        "examples": np.where(run.examples >= 0, place, -1).astype(np.int32),
+    }
+    return packed(arrays, {"texts": texts, "products": names.tolist()})
+
+
+def _levels(side: Side, mean: np.ndarray, peak: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Each value as a shade from 0 (the neuron's mean over sentences, or below) to LEVELS (its peak)."""
+    neuron = np.repeat(np.arange(len(sizes)), sizes.sum(axis=1))
+    height = np.where(peak > mean, peak - mean, np.inf)
+    scaled = (side.read.on_tokens.astype(np.float32) - mean[neuron]) / height[neuron]
+    return np.asarray(np.rint(LEVELS * np.clip(scaled, 0, 1)).astype(np.uint8))
+
+
+def _sizes(read: Any) -> np.ndarray:
+    """Tokens of every neuron's exemplars: int64 [neurons, shown]."""
+    place = np.searchsorted(read.rows, np.maximum(read.exemplars, 0))
+    lengths = np.concatenate([read.lengths, [0]])[np.minimum(place, len(read.rows))]
+    return np.where(read.exemplars >= 0, lengths, 0).astype(np.int64)
+
+
+def _peaks(side: Side, sizes: np.ndarray) -> np.ndarray:
+    """Each neuron's highest value on a token; -inf without any."""
+    ends = np.cumsum(sizes.sum(axis=1))
+    out = np.full(len(sizes), -np.inf, dtype=np.float32)
+    some = np.flatnonzero(sizes.sum(axis=1))
+    if len(some):
+        starts = (ends - sizes.sum(axis=1))[some]
+        out[some] = np.maximum.reduceat(side.read.on_tokens.astype(np.float32), starts)
+    return out
+
+
+def histograms(probe: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each column: int64 [columns, bins] in bins of equal width from low to high, float32 [columns] each."""
+    low, high = probe.min(axis=0).astype(np.float32), probe.max(axis=0).astype(np.float32)
+    width = np.where(high > low, high - low, 1)
+    counts = np.zeros((probe.shape[1], bins), dtype=np.int64)
+    columns = np.arange(probe.shape[1])
+    for row in probe:
+        place = np.clip((row.astype(np.float32) - low) / width * bins, 0, bins - 1).astype(np.int64)
+        counts[columns, place] += 1
+    return counts, low, high
+
+
+def layers(run: Run, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Iterator[tuple[str, str]]:
+    """Of every layer's neurons what their cards show: exemplars, shades of tokens, histograms, neighbours."""
+    sides = dict(zip(("calibration", "validation"), (run.calibration, run.validation), strict=True))
+    sizes = {name: _sizes(side.read) for name, side in sides.items()}
+    peak = np.maximum(*(_peaks(side, sizes[name]) for name, side in sides.items()))
+    levels = {name: _levels(side, run.calibration.mean, peak, sizes[name]) for name, side in sides.items()}
+    first = {name: np.concatenate([[0], np.cumsum(size)]) for name, size in sizes.items()}
+    counts, low, high = histograms(run.calibration.probe)
+    after = {"calibration": 0, "validation": len(rows[0])}
+    for layer in run.layers:
+        here = np.flatnonzero(run.layer == layer)
+        arrays: dict[str, np.ndarray] = {
+            "histogram": _small(counts[here]),
+            "low": low[here],
+            "high": high[here],
+            "cut": run.calibration.activations[here, -1],
+            "peak": peak[here],
+            "neighbour": run.neighbours.neuron[here],
+            "shared": run.neighbours.shared[here],
+            "elsewhere": run.neighbours.elsewhere[here],
+        }
+        for (name, side), own in zip(sides.items(), rows, strict=True):
+            shown = side.read.exemplars[here, :exemplars]
+            place = np.searchsorted(own, np.maximum(shown, 0)) + after[name]
+            kept = sizes[name][here, :exemplars]
+            width = side.read.exemplars.shape[1]
+            cells = (here[:, None] * width + np.arange(kept.shape[1])).ravel()
+            arrays[f"{name}_exemplars"] = np.where(shown >= 0, place, -1).astype(np.int32)
+            arrays[f"{name}_values"] = side.activations[here, : shown.shape[1]]
+            arrays[f"{name}_bounds"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.uint32)
+            runs = [levels[name][first[name][cell] : first[name][cell + 1]] for cell in cells]
+            arrays[f"{name}_levels"] = np.concatenate([*runs, np.zeros(0, np.uint8)])
+        yield f"layer-{layer}", packed(arrays)
+
+
+def _seriated(found: Relations, columns: np.ndarray) -> np.ndarray:
+    """Columns in an order that puts together those that go together."""
+    if len(columns) < 3:
+        return columns
+    near = np.nan_to_num(np.log(np.maximum(found.ratio[np.ix_(columns, columns)], 1e-3)))
+    distance = near.max() - (near + near.T) / 2
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return np.asarray(columns[leaves_list(tree)])
+
+
+def map_piece(run: Run) -> str:
+    """The relations of all descriptors, and those that are pictured, in order."""
+    side = run.calibration
+    pairs = run.found.calibration
+    assigned = np.zeros((len(run.layer), len(run.names)), dtype=bool)
+    assigned[pairs["neuron"], pairs["column"]] = True
+    found = relations(gather(side.rows, side.labels), assigned, side.labels)
+    most = np.argsort(-assigned.sum(axis=0), kind="stable")[:PICTURED]
+    most = most[assigned.sum(axis=0)[most] > 0]
+    arrays = {name: getattr(found, name).astype(np.float32) for name in ("phi", "ratio", "low", "high")}
+    arrays |= {"shared": _small(found.shared), "order": _seriated(found, most).astype(np.int32)}
+    arrays["sizes"] = np.array([np.sum(run.layer == layer) for layer in run.layers], dtype=np.int32)
+    return packed(arrays)
+
+
+def pieces(run: Run, exemplars: int) -> dict[str, str]:
+    """Every piece by name. exemplars: sentences shown of each neuron and split, at most those that were read."""
+    rows = shown_rows(run, exemplars)
+    found = {"core": core(run, pair_table(run)), "sentences": sentences(run, rows), "map": map_piece(run)}
+    return found | dict(layers(run, exemplars, rows))

@@ -1,0 +1,172 @@
+"""What the page's script is given is what the tables say."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from descry.report import Run, Side
+from descry.report.pieces import BINS, LEVELS, histograms, packed, pair_table, pieces, shown_rows
+from tests.test_report import HOSTILE, NAMES, a_run
+
+SHOWN = 4
+
+
+def unpacked(piece: str) -> tuple[dict[str, np.ndarray], Any]:
+    raw = gzip.decompress(base64.b64decode(piece))
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    return load(raw), json.loads(header["__metadata__"]["content"])
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return a_run(NAMES)
+
+
+@pytest.fixture(scope="module")
+def found(run: Run) -> dict[str, tuple[dict[str, np.ndarray], Any]]:
+    return {name: unpacked(piece) for name, piece in pieces(run, SHOWN).items()}
+
+
+def test_a_piece_is_the_same_for_the_same_content() -> None:
+    arrays = {"b": np.arange(3, dtype=np.uint16), "a": np.ones((2, 2), np.float32)}
+    assert packed(arrays, {"é": [1, None]}) == packed(dict(reversed(arrays.items())), {"é": [1, None]})
+    back, content = unpacked(packed(arrays, {"é": [1, None]}))
+    assert content == {"é": [1, None]}
+    assert all((back[name] == array).all() and back[name].dtype == array.dtype for name, array in arrays.items())
+
+
+def test_pairs_are_those_of_the_tables(run: Run, found: dict[str, Any]) -> None:
+    arrays, content = found["core"]
+    pairs = run.calibration.pairs[run.calibration.pairs["enrichment_assigned"]]
+    assert len(arrays["column"]) == len(pairs) >= 50
+    for neuron in range(len(run.layer)):
+        own = pairs[(pairs["layer"] == arrays["layer"][neuron]) & (pairs["index"] == arrays["index"][neuron])]
+        own = own.sort_values("enrichment_rank")
+        here = slice(*arrays["bounds"][neuron : neuron + 2])
+        assert [NAMES[column] for column in arrays["column"][here]] == own["descriptor"].tolist()
+        assert arrays["q"][here].tolist() == own["q"].tolist()
+        assert arrays["count"][here].tolist() == own["count"].tolist()
+        assert arrays["known"][here].tolist() == own["known"].tolist()
+    strengths = run.associations.set_index(["layer", "index", "descriptor"])
+    for at, row in enumerate(pair_table(run).itertuples()):
+        key = (run.layer[row.neuron], run.index[row.neuron], NAMES[row.column])
+        assert arrays["pearson_low"][at] == np.float32(strengths.loc[key, "pearson_low"])
+    assert content["descriptors"][0]["layers"] == [
+        int(((pairs["descriptor"] == NAMES[0]) & (pairs["layer"] == layer)).sum()) for layer in (1, 2, 3)
+    ]
+
+
+def test_a_pair_stands_beside_what_validation_says_of_it(run: Run, found: dict[str, Any]) -> None:
+    arrays, _ = found["core"]
+    tested = run.associations.set_index(["layer", "index", "descriptor"])
+    for at, row in enumerate(pair_table(run).itertuples()):
+        own = tested.loc[(run.layer[row.neuron], run.index[row.neuron], NAMES[row.column])]
+        for name in ("validation_count", "validation_known", "validation_p"):
+            assert arrays[name][at] == own[name]
+
+
+def test_a_descriptor_is_summed_up_from_its_pairs(run: Run, found: dict[str, Any]) -> None:
+    arrays, content = found["core"]
+    for column, one in enumerate(content["descriptors"]):
+        own = arrays["column"] == column
+        assert one["neurons"][0] == own.sum()
+        assert one["replicates"] == pytest.approx((arrays["validation_p"][own] <= 0.05).mean())
+        assert one["correlation"] == pytest.approx(np.median(arrays["pearson"][own]), rel=1e-6)
+        neuron, value, low, high = one["best"]
+        assert value == pytest.approx(arrays["pearson"][own].max(), rel=1e-6)
+        strengths = run.associations.set_index(["layer", "index", "descriptor"])
+        row = strengths.loc[(run.layer[neuron], run.index[neuron], NAMES[column])]
+        assert (low, high) == (row["pearson_low"], row["pearson_high"])
+
+
+def test_exemplars_tokens_and_labels_are_those_of_the_run(run: Run, found: dict[str, Any]) -> None:
+    texts, said = found["sentences"]
+    rows = shown_rows(run, SHOWN)
+    sides = {"calibration": run.calibration, "validation": run.validation}
+    for neuron in range(0, len(run.layer), 7):
+        arrays, _ = found[f"layer-{run.layer[neuron]}"]
+        at = neuron % 20
+        for split, side in sides.items():
+            values = side.read.on_tokens.astype(np.float32)
+            lengths = side.read.lengths[np.searchsorted(side.read.rows, side.read.exemplars)]
+            starts = np.concatenate([[0], np.cumsum(lengths.ravel())])
+            for slot in range(SHOWN):
+                row = side.rows[neuron, slot]
+                shown = arrays[f"{split}_exemplars"][at, slot]
+                assert said["texts"][shown] == side.sentences["text"].iloc[row]
+                assert arrays[f"{split}_values"][at, slot] == side.activations[neuron, slot]
+                spans = texts["spans"][slice(*texts["span_bounds"][shown : shown + 2])].reshape(-1, 2)
+                words = [said["texts"][shown][start:stop] for start, stop in spans]
+                assert words == side.sentences["text"].iloc[row].split()
+                labels = texts["labels"][slice(*texts["label_bounds"][shown : shown + 2])]
+                assert set(labels) == {2 * c + (v < 0) for c, v in enumerate(side.labels[row]) if v != 0}
+                cell = neuron * side.read.exemplars.shape[1] + slot
+                levels = arrays[f"{split}_levels"][slice(*arrays[f"{split}_bounds"][at * SHOWN + slot :][:2])]
+                mean, peak = run.calibration.mean[neuron], arrays["peak"][at]
+                expected = (values[starts[cell] : starts[cell + 1]] - mean) / (peak - mean)
+                assert levels.tolist() == np.rint(LEVELS * expected.clip(0, 1)).tolist()
+    assert len(said["texts"]) == sum(map(len, rows))
+    assert set(HOSTILE) & set(said["texts"])
+
+
+def test_some_token_of_every_neuron_is_its_peak(found: dict[str, Any]) -> None:
+    run = a_run(NAMES)
+    for layer in run.layers:
+        arrays, _ = unpacked(pieces(run, 100)[f"layer-{layer}"])
+        for at in range(20):
+            both = [
+                arrays[f"{split}_levels"][slice(*arrays[f"{split}_bounds"][[6 * at, 6 * at + 6]])]
+                for split in ("calibration", "validation")
+            ]
+            assert max(levels.max() for levels in both) == LEVELS
+
+
+def test_histograms_count_every_sentence_once() -> None:
+    probe = np.random.default_rng(0).normal(size=(500, 7)).astype(np.float16)
+    probe[:, 3] = 1.5
+    counts, low, high = histograms(probe)
+    for column in range(7):
+        if column != 3:
+            expected, _ = np.histogram(probe[:, column].astype(np.float32), BINS, (low[column], high[column]))
+            assert np.abs(counts[column] - expected).sum() <= 2  # a value on an edge
+    assert counts[3].tolist() == [500] + [0] * (BINS - 1)
+    assert (counts.sum(axis=1) == 500).all()
+
+
+def test_a_neuron_without_exemplars_and_a_tokenizer_that_tells_no_places(run: Run) -> None:
+    def still(side: Side) -> Side:
+        read, exemplars, rows = side.read, side.read.exemplars.copy(), side.rows.copy()
+        sizes = read.lengths[np.searchsorted(read.rows, exemplars)].sum(axis=1)
+        exemplars[5] = rows[5] = -1
+        kept = read.on_tokens[np.repeat(np.arange(len(sizes)) != 5, sizes)]
+        nowhere = np.zeros_like(read.start)
+        read = replace(read, exemplars=exemplars, on_tokens=kept, start=nowhere, stop=nowhere)
+        return replace(side, rows=rows, read=read)
+
+    other = replace(run, calibration=still(run.calibration), validation=still(run.validation))
+    given, changed = (unpacked(pieces(one, SHOWN)["layer-1"])[0] for one in (run, other))
+    for split in ("calibration", "validation"):
+        assert (changed[f"{split}_exemplars"][5] == -1).all()
+        levels = [[arrays[f"{split}_{name}"] for name in ("bounds", "levels")] for arrays in (given, changed)]
+        (bounds, before), (new, after) = levels
+        assert after.tolist() == np.delete(before, slice(bounds[5 * SHOWN], bounds[6 * SHOWN])).tolist()
+        assert new[5 * SHOWN] == new[6 * SHOWN]
+    texts, _ = unpacked(pieces(other, SHOWN)["sentences"])
+    assert not texts["spans"].any()
+
+
+def test_the_map_is_that_of_the_relations(run: Run, found: dict[str, Any]) -> None:
+    arrays, _ = found["map"]
+    carried = np.zeros((len(run.layer), len(NAMES)), dtype=int)
+    carried[run.found.calibration["neuron"], run.found.calibration["column"]] = 1
+    assert (arrays["shared"] == carried.T @ carried).all()
+    assert sorted(arrays["order"]) == list(range(len(NAMES)))
+    assert arrays["sizes"].tolist() == [20, 20, 20]
