@@ -94,6 +94,8 @@ class Target:
         """Token ids and special-token masks, cut to the model's longest input. Special are the tokens that the
         tokenizer adds, and those of its start, end, padding and mask; a causal model reads its BOS first in any case,
         since the first token soaks up attention."""
+        if not texts:
+            return [], []
         out = self.tokenizer(
             list(texts), truncation=True, max_length=self._longest(), return_special_tokens_mask=True, verbose=False
         )

@@ -276,7 +276,7 @@ SETTINGS = dict(
         number("sweep.thresholds", "[0.1, 0.1]", "sweep"),
         number("sweep.ks", "[3]", "sweep"),
         number("evaluate.ks", "[1, 1]", "evaluate"),
-        number("report.neurons", "true", "report"),
+        number("report.exemplars", "true", "report"),
     ]
 ) | {
     "an unknown key": Case(

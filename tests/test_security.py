@@ -357,7 +357,7 @@ def test_no_cell_of_a_table_is_a_formula() -> None:
 
 
 def test_no_cell_of_the_report_is_a_formula() -> None:
-    files = report.build(a_run([*FORMULAS[:4], "battery"]), neurons=1, exemplars=1)
+    files = report.build(a_run([*FORMULAS[:4], "battery"]), exemplars=1)
     tables = {name: cells(content) for name, content in files.items() if name.endswith(".csv")}
     assert len(tables) >= 6
     texts = [
@@ -446,7 +446,7 @@ FORBIDDEN = re.compile(
 
 
 def test_nothing_that_runs_data_stands_in_the_code() -> None:
-    allowed = {"yaml.load(": {"stages/preset.py", "stages/_parameters.py"}}  # with safe loaders
+    allowed = {"yaml.load(": {"stages/preset.py", "stages/_parameters.py", "descry/layout.py"}}  # with safe loaders
     files = [path for folder in ("descry", "stages") for path in (ROOT / folder).rglob("*") if path.suffix in KINDS]
     assert len(files) > 60
     for path in files:

@@ -67,7 +67,7 @@ def pushed(project: Path, remote: Remote, tmp_path_factory: pytest.TempPathFacto
     run = joined(mine, remote, origin)
     shutil.copytree(project / ".dvc/cache", mine / ".dvc/cache")
     run("dvc", "push", "-q", "-A", "--run-cache")
-    run("dvc", "exp", "run", "-q", "-n", "three", "-S", "report.neurons=3")
+    run("dvc", "exp", "run", "-q", "-n", "three", "-S", "report.exemplars=3")
     run("dvc", "exp", "push", "-q", "origin", "three")
     return origin
 
@@ -140,7 +140,7 @@ def test_old_commits_and_experiments_are_had_elsewhere(other: tuple[Path, Shell]
     folder, run = other
     run("dvc", "exp", "pull", "-q", "origin", "three")
     run("dvc", "exp", "apply", "-q", "three")
-    assert "  neurons: 3" in (folder / "params.yaml").read_text()
+    assert "  exemplars: 3" in (folder / "params.yaml").read_text()
     assert ran(run) == set()
     assert (folder / "report/index.html").is_file()
     run("git", "checkout", "-q", "--force", "HEAD~1")
@@ -152,7 +152,7 @@ def test_old_commits_and_experiments_are_had_elsewhere(other: tuple[Path, Shell]
 @pytest.mark.parametrize("remote", ["folder"], indirect=True)
 def test_a_new_setting_downloads_only_what_its_stages_read(other: tuple[Path, Shell]) -> None:
     folder, run = other
-    change(folder, "report.neurons", "2")
+    change(folder, "report.exemplars", "2")
     assert ran(run, "--pull", "--allow-missing") == {"report"}
     assert not (folder / "data/controls").exists()
 
@@ -182,7 +182,7 @@ def test_a_push_that_lost_the_network_is_finished_by_another(project: Path, remo
 @pytest.mark.parametrize(
     ("ours", "theirs", "mergeable"),
     [  # git alone would merge the locks of the first two; the metrics of the others are in conflict as well
-        (("label.max_missing", "0.06"), ("report.neurons", "3"), True),
+        (("label.max_missing", "0.06"), ("report.exemplars", "3"), True),
         (("evaluate.ks", "[1, 2, 5]"), ("evaluate.seed", "1"), False),
     ],
 )
@@ -291,9 +291,9 @@ def test_two_users_of_one_group_share_a_cache(users: tuple[User, User, Path]) ->
     one("dvc", "pull", "-q")
     assert ran(two) == set()
     assert is_clean(two)
-    change(two.home / "descry", "report.neurons", "3")
+    change(two.home / "descry", "report.exemplars", "3")
     assert ran(two) == {"report"}
-    change(one.home / "descry", "report.neurons", "3")
+    change(one.home / "descry", "report.exemplars", "3")
     assert ran(one) == set()
     assert (one.home / "descry/report/index.html").read_bytes() == (two.home / "descry/report/index.html").read_bytes()
     assert not (two.home / "descry/.dvc/cache/files").exists()

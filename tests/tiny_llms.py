@@ -283,4 +283,4 @@ def judge(folder: Path, names: Sequence[str]) -> Path:
         others = chance.sample([name for name in names if name not in aspects], min(5, len(names) - len(applying)))
         asked += [(judging(text, name), "yes") for name in applying for _ in range(2)]
         asked += [(judging(text, name), "no") for name in others]
-    return saved(folder, trained(model, made, asked, steps=(300, 150)), made)
+    return saved(folder, trained(model, made, asked, steps=(300, 300)), made)
