@@ -96,6 +96,21 @@ TABLES: dict[str, dict[str, str]] = {
         "validation_p": "double",
         **{f"{m}{b}": "double" for m in ("pearson", "cosine", "auprc", "f1", "iou") for b in ("", "_low", "_high")},
     },
+    "triggers": {
+        "layer": "int16",
+        "index": "int32",
+        "class": "string",
+        "validation_class": "string",
+        "words": "list<element: string>",
+        "shares": "list<element: double>",
+        "peak": "double",
+        "pattern": "string",
+        "pattern_share": "double",
+        "validation_count": "int32",
+        "validation_sentences": "int32",
+        "validation_p": "double",
+        "pearson": "double",
+    },
     "p_values": {"split": "string", "labels": "string", "p": "double", "share": "double"},
     "sweeps": {
         "sweep": "string",
@@ -251,14 +266,16 @@ def _check_schema(path: Path, metadata: Mapping[Any, Any] | None, kind: str) -> 
 
 
 def _arrow_schema(kind: str) -> pa.Schema:
-    types = {"list<element: string>": pa.list_(pa.string()), "bool": pa.bool_(), "float": pa.float32()}
+    types = {"bool": pa.bool_(), "float": pa.float32()}
+    types |= {f"list<element: {kind}>": pa.list_(pa.type_for_alias(kind)) for kind in ("string", "double")}
     columns = [(name, types[text] if text in types else pa.type_for_alias(text)) for name, text in TABLES[kind].items()]
     return pa.schema(columns, metadata={"kind": kind, "schema": str(SCHEMA)})
 
 
-def write_table(path: Path, frame: pd.DataFrame, kind: str) -> None:
-    """Write a table as parquet. kind: a key of TABLES."""
-    table = pa.Table.from_pandas(frame, schema=_arrow_schema(kind), preserve_index=False)
+def write_table(path: Path, frame: pd.DataFrame | None, kind: str) -> None:
+    """Write a table as parquet. frame: None for no row; kind: a key of TABLES."""
+    schema = _arrow_schema(kind)
+    table = schema.empty_table() if frame is None else pa.Table.from_pandas(frame, schema, preserve_index=False)
     with replacing(path) as partial:
         pq.write_table(table.replace_schema_metadata(_arrow_schema(kind).metadata), partial, row_group_size=ROW_GROUP)
 
@@ -294,9 +311,9 @@ def _array(column: pa.ChunkedArray) -> np.ndarray:
     number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     if number and not column.null_count:
         return np.from_dlpack(column.combine_chunks())
-    out = np.empty(len(column), dtype=bool if pa.types.is_boolean(column.type) else float if number else object)
-    out[:] = column.to_pylist()
-    return out
+    kind = bool if pa.types.is_boolean(column.type) else float if number else object
+    values = (np.nan if value is None and number else value for value in column.to_pylist())
+    return np.fromiter(values, dtype=kind, count=len(column))
 
 
 def table_rows(path: Path) -> int:

@@ -68,7 +68,11 @@ def first_k(findings: Findings, k: int) -> np.ndarray:
     return np.asarray(chosen & findings.assigned)
 
 
-def replication(assigned: np.ndarray, log_p: np.ndarray, level: float = 0.05) -> float:
+REPLICATES = 0.05
+"""What is found on one split is found again where its p on another is at most this."""
+
+
+def replication(assigned: np.ndarray, log_p: np.ndarray, level: float = REPLICATES) -> float:
     """Share of the pairs assigned on one split whose p on the other is at most `level`; chance: `level`."""
     return float((log_p[assigned] <= np.log(level)).mean()) if assigned.any() else 0.0
 

@@ -70,6 +70,13 @@ class Section(Part):
     section: ClassVar[str]
 
 
+class Switched(Part):
+    """Keys of a stage that may be left out."""
+
+    enabled: bool
+    "Whether the stage does anything; false: it leaves empty results, and its figures are left out everywhere."
+
+
 class ModelSource(Part):
     """Where one model comes from."""
 
@@ -567,6 +574,24 @@ class Tokens(Section):
     "Sentences of each neuron and split that are read token by token, strongest first."
     examples: int = Field(ge=0, le=100)
     "Sentences of validation, drawn at random, that are explained as `descry explain` explains any other."
+
+
+class Triggers(Switched, Section):
+    """Which words drive neurons."""
+
+    section = "triggers"
+
+    words: int = Field(ge=1, le=100)
+    "Word forms that a neuron may be told to be driven by, at most."
+    share: Share
+    """What they carry of it beyond their part: where one word form carries as much, the neuron is token-bound; where
+    `words` of them do together, lexical; else contextual."""
+    strongest: int = Field(ge=1)
+    "Neurons by the p of their first descriptor, the lowest first, whose classes on both splits are compared."
+    repeats: int = Field(ge=1)
+    "Random repeats behind every chance value."
+    seed: int = Field(ge=0)
+    "Seed of those repeats."
 
 
 class Neighbours(Section):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from descry.batching import token_batches
 from descry.neurons import Site
+from descry.reading import runs
 from descry.target import POOLINGS, See, Target
 
 _LIMIT = float(np.finfo(np.float16).max)
@@ -98,7 +99,7 @@ def on_exemplars(
             ]
             found = target.inputs([ids[i] for i in batch], [special[i] for i in batch], sights)
             for own, values in zip(wanted, found, strict=True):
-                out[_runs(starts[pair[own]], sizes[pair[own]])] = _halved(values)
+                out[runs(starts[pair[own]], sizes[pair[own]])] = _halved(values)
             bar.update(len(batch))
     return out
 
@@ -111,9 +112,3 @@ def _sight(site: Site, place: np.ndarray, neuron: np.ndarray) -> See:
         return site.read(values)[row, :, column][own[row]].to(torch.float32)
 
     return see
-
-
-def _runs(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """start, start + 1, ... start + size - 1 of every run, one after the other."""
-    first = np.cumsum(sizes) - sizes
-    return np.asarray(np.arange(int(sizes.sum())) + np.repeat(starts - first, sizes))

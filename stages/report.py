@@ -8,6 +8,7 @@ from descry import artifacts, report
 from descry.artifacts import Activations
 from descry.assignment import assign, gather
 from descry.neighbours import Neighbours
+from descry.reading import Read
 from descry.settings import Assign, Report
 from stages import _stage
 
@@ -33,7 +34,7 @@ def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side,
         activations=active.values[:, :exemplars],
         mean=active.mean,
         probe=active.probe,
-        read=report.Read(on_tokens=read.pop("values"), **read),
+        read=Read(on_tokens=read.pop("values"), **read),
         pairs=artifacts.read_table(_stage.ASSIGNMENTS / f"{split}.parquet", "assignments"),
     )
     return side, report.strongest(labels["labels"], labels["scores"], EXAMPLES)

@@ -18,7 +18,8 @@ from descry import report
 from descry.artifacts import TABLES
 from descry.assignment import assign, gather, table
 from descry.neighbours import neighbours
-from descry.report import Explained, Guess, Read, Run, Side, headlines, quality, series, words, yardsticks
+from descry.reading import Read
+from descry.report import Explained, Guess, Run, Side, headlines, quality, series, words, yardsticks
 from descry.report.figures import CONTROLS, NULLS, Level, blocks, compared, figures
 from descry.report.page import PLOTS
 from tests.conftest import ROOT

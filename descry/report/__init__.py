@@ -1,6 +1,6 @@
 """A finished run to look at: one self-contained page, a few plots, and the tables behind them."""
 
-from descry.report.content import Explained, Guess, Read, Run, Side, descriptor_table, strongest
+from descry.report.content import Explained, Guess, Run, Side, descriptor_table, strongest
 from descry.report.csv import csv
 from descry.report.explained import explained
 from descry.report.page import render
@@ -10,7 +10,6 @@ from descry.report.series import tables
 __all__ = [
     "Explained",
     "Guess",
-    "Read",
     "Run",
     "Side",
     "build",

@@ -11,24 +11,8 @@ import numpy as np
 import pandas as pd
 
 from descry.neighbours import Neighbours
+from descry.reading import Read
 from descry.report.figures import Measure, figures
-
-
-@dataclass(frozen=True)
-class Read:
-    """The strongest sentences of every neuron, token by token.
-
-    rows: int32 [sentences], ascending, of the split; lengths: int32 [sentences], tokens of each; start, stop: int32
-    [tokens], where each lies in its text; exemplars: int32 [neurons, shown], rows of the split, best first, -1 for
-    none; on_tokens: float16, of every neuron and exemplar in turn, the neuron's on each token.
-    """
-
-    rows: np.ndarray
-    lengths: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    exemplars: np.ndarray
-    on_tokens: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _ragged(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def _spans(side: Side, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of each of these rows (0 for one that was not read), and where they lie: start and stop in turn."""
     read = side.read
-    first = np.cumsum(read.lengths) - read.lengths
+    first = read.firsts
     place = np.minimum(np.searchsorted(read.rows, rows), len(read.rows) - 1)
     there = read.rows[place] == rows
     pieces = [
@@ -174,13 +174,6 @@ def _levels(side: Side, mean: np.ndarray, peak: np.ndarray, sizes: np.ndarray) -
     return np.asarray(np.rint(LEVELS * np.clip(scaled, 0, 1)).astype(np.uint8))
 
 
-def _sizes(read: Any) -> np.ndarray:
-    """Tokens of every neuron's exemplars: int64 [neurons, shown]."""
-    place = np.searchsorted(read.rows, np.maximum(read.exemplars, 0))
-    lengths = np.concatenate([read.lengths, [0]])[np.minimum(place, len(read.rows))]
-    return np.where(read.exemplars >= 0, lengths, 0).astype(np.int64)
-
-
 def _peaks(side: Side, sizes: np.ndarray) -> np.ndarray:
     """Each neuron's highest value on a token; -inf without any."""
     ends = np.cumsum(sizes.sum(axis=1))
@@ -207,7 +200,7 @@ def histograms(probe: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndar
 def layers(run: Run, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Iterator[tuple[str, str]]:
     """Of every layer's neurons what their cards show: exemplars, shades of tokens, histograms, neighbours."""
     sides = dict(zip(("calibration", "validation"), (run.calibration, run.validation), strict=True))
-    sizes = {name: _sizes(side.read) for name, side in sides.items()}
+    sizes = {name: side.read.sizes for name, side in sides.items()}
     peak = np.maximum(*(_peaks(side, sizes[name]) for name, side in sides.items()))
     levels = {name: _levels(side, run.calibration.mean, peak, sizes[name]) for name, side in sides.items()}
     first = {name: np.concatenate([[0], np.cumsum(size)]) for name, size in sizes.items()}
