@@ -111,6 +111,52 @@ TABLES: dict[str, dict[str, str]] = {
         "validation_p": "double",
         "pearson": "double",
     },
+    "relations": {
+        "descriptor": "string",
+        "other": "string",
+        "sentences": "int32",
+        **dict.fromkeys(
+            ("bearing", "pmi", "phi", "low", "high", "alike", "seen", "expected", "ratio", "z", "p", "q"), "double"
+        ),
+        "neurons": "int32",
+        "neurons_expected": "double",
+    },
+    "depth": {
+        "descriptor": "string",
+        "neurons": "int32",
+        **dict.fromkeys(("depth", "expected", "low", "high", "p", "q", "validation_depth"), "double"),
+    },
+    "ablation": {
+        "descriptor": "string",
+        "assigned": "int32",
+        "neurons": "int32",
+        "auroc": "double",
+        "words": "int32",
+        **{
+            f"{prefix}{name}": "double"
+            for prefix in ("", "separation_", "word_")
+            for name in (
+                *("own", "others", "random_own"),
+                *(f"{one}{bound}" for one in ("specificity", "random", "above") for bound in ("", "_low", "_high")),
+            )
+        },
+    },
+    "transfer": {
+        "descriptor": "string",
+        "prevalence": "double",
+        "there_prevalence": "double",
+        "pairs": "int32",
+        "replication": "double",
+        "unassigned": "double",
+    },
+    "transfer_pairs": {
+        "layer": "int16",
+        "index": "int32",
+        "descriptor": "string",
+        "count": "int32",
+        "known": "int32",
+        "p": "double",
+    },
     "p_values": {"split": "string", "labels": "string", "p": "double", "share": "double"},
     "sweeps": {
         "sweep": "string",

@@ -45,36 +45,43 @@ class Evidence:
         return np.asarray(self.composition / bounded)
 
 
+def membership(rows: np.ndarray, sentences: int) -> csr_array:
+    """Which sentences are whose exemplars: int16 [neurons, sentences], 1 or 0. rows: int [neurons, k], -1 for none."""
+    present = rows >= 0
+    ends = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
+    return csr_array((np.ones(ends[-1], np.int16), rows[present], ends), shape=(len(rows), sentences))
+
+
 def gather(rows: np.ndarray, labels: np.ndarray) -> Evidence:
     """Count labels over exemplar sets: one sparse matrix product.
 
     rows: int [neurons, k], the exemplars of each neuron, -1 for none, k below 2**15; labels: int8 [sentences,
     descriptors], 1, 0 or -1 (missing). A missing label is left out of every count.
     """
-    present = rows >= 0
-    sizes = present.sum(axis=1)
-    membership = csr_array(
-        (np.ones(sizes.sum(), np.int16), rows[present], np.concatenate([[0], np.cumsum(sizes)])),
-        shape=(len(rows), len(labels)),
-    )
-    counts = (membership @ (labels == 1).astype(np.int16)).astype(np.int32)
+    member = membership(rows, len(labels))
+    counts = (member @ (labels == 1).astype(np.int16)).astype(np.int32)
     missing = labels < 0
-    known = np.repeat(sizes[:, None], labels.shape[1], axis=1).astype(np.int32)
+    known = np.repeat((rows >= 0).sum(axis=1)[:, None], labels.shape[1], axis=1).astype(np.int32)
     if missing.any():
-        known -= (membership @ missing.astype(np.int16)).astype(np.int32)
+        known -= (member @ missing.astype(np.int16)).astype(np.int32)
     return Evidence(counts, known, (labels == 1).sum(0), (~missing).sum(0))
 
 
-def log_mass(population: int, positives: int, draws: int) -> np.ndarray:
-    """log P(X = c) for c = 0 .. draws, X hypergeometric(population, positives, draws); float64 [draws + 1].
+def log_mass(population: int, positives: int, draws: int | np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """log P(X = hits), X hypergeometric(population, positives, draws): float64; draws and hits broadcast.
 
     By C(n, k) = 1 / ((n + 1) B(k + 1, n - k + 1)); scipy.stats says the same, but takes a second to import.
     """
-    negatives, hits = population - positives, np.arange(draws + 1)
-    misses = draws - hits
+    negatives, misses = population - positives, draws - hits
     whole = betaln(positives + 1, 1) + betaln(negatives + 1, 1) + betaln(population - draws + 1, draws + 1)
     mass = whole - betaln(hits + 1, positives - hits + 1) - betaln(misses + 1, negatives - misses + 1)
-    return np.where((hits <= positives) & (misses <= negatives), mass - betaln(population + 1, 1), -np.inf)
+    possible = (hits <= positives) & (misses >= 0) & (misses <= negatives)
+    return np.where(possible, mass - betaln(population + 1, 1), -np.inf)
+
+
+def _all_masses(population: int, positives: int, draws: int) -> np.ndarray:
+    """`log_mass` of 0 .. draws: float64 [draws + 1]."""
+    return log_mass(population, positives, draws, np.arange(draws + 1))
 
 
 def log_tail(population: int, positives: int, draws: int) -> np.ndarray:
@@ -82,7 +89,7 @@ def log_tail(population: int, positives: int, draws: int) -> np.ndarray:
 
     Summed in logarithms from the far end, so that it holds where the probability itself underflows.
     """
-    mass = log_mass(population, positives, draws)
+    mass = _all_masses(population, positives, draws)
     return np.minimum(np.logaddexp.accumulate(mass[::-1])[::-1], 0.0)
 
 
@@ -124,7 +131,7 @@ def randomised_p(evidence: Evidence, generator: np.random.Generator) -> np.ndarr
     """p values drawn evenly between P(X > count) and P(X >= count): exactly uniform where exemplars are random,
     which p itself, of a whole number, cannot be; float64 in [0, 1], as `counts`."""
     cells = _Cells(evidence)
-    upper, width = np.exp(cells.look_up(log_tail)), np.exp(cells.look_up(log_mass))
+    upper, width = np.exp(cells.look_up(log_tail)), np.exp(cells.look_up(_all_masses))
     drawn = cells.spread(upper) - generator.random(evidence.counts.shape) * cells.spread(width)
     return np.asarray(np.clip(drawn, 0.0, 1.0))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
+
+from descry.assignment import membership
 
 BLOCK = 1024
 """Neurons whose overlap with all others is in memory at once."""
@@ -24,20 +25,13 @@ class Neighbours:
     elsewhere: np.ndarray
 
 
-def _sets(exemplars: np.ndarray) -> csr_array:
-    present = exemplars >= 0
-    ends = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
-    shape = (len(exemplars), int(exemplars.max(initial=-1)) + 1)
-    return csr_array((np.ones(ends[-1], np.int16), exemplars[present], ends), shape=shape)
-
-
 def neighbours(exemplars: np.ndarray, other: np.ndarray, nearest: int) -> Neighbours:
     """The neurons that share most exemplars with each neuron; one that shares none is no neighbour.
 
     exemplars: int [neurons, k], rows of a split, -1 for none, k below 2**15; other: the same on the other split. Time
     is O(sum over sentences of the square of how many exemplar sets hold it); memory is O(BLOCK x neurons).
     """
-    sets, elsewhere = _sets(exemplars), _sets(other)
+    sets, elsewhere = (membership(rows, int(rows.max(initial=-1)) + 1) for rows in (exemplars, other))
     turned = sets.T.tocsr()
     count = len(exemplars)
     nearest = min(nearest, max(count - 1, 0))

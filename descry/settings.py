@@ -187,10 +187,8 @@ class Llms(Section):
         return dict(self.__pydantic_extra__)
 
 
-class Split(Section):
-    """Which reviews, and how they are divided."""
-
-    section = "split"
+class Reviews(Part):
+    """Where reviews come from."""
 
     source: str = Field(min_length=1)
     "A .jsonl, .csv, .tsv, .parquet or .txt file (one review a line)."
@@ -204,12 +202,24 @@ class Split(Section):
     "Field or column that names the product; it may be absent."
     limit: int | None = Field(ge=2)
     "Read at most this many reviews, first ones first; null for all."
+    language: str = Field(min_length=2, max_length=8)
+    "ISO 639 code of the language, for sentence segmentation."
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of `corpus.read_reviews`."""
+        fields = ("text_field", "id_field", "product_field", "limit")
+        return {"source": self.hub or self.source} | {name: getattr(self, name) for name in fields}
+
+
+class Split(Reviews, Section):
+    """Which reviews, and how they are divided."""
+
+    section = "split"
+
     validation: Share
     "Share of the reviews that goes to validation."
     key: str = Field(min_length=1, max_length=64)
     "Key of the hash that decides a review's side; another key, another split."
-    language: str = Field(min_length=2, max_length=8)
-    "ISO 639 code of the language, for sentence segmentation."
 
     @field_validator("key")
     @classmethod
@@ -592,6 +602,62 @@ class Triggers(Switched, Section):
     "Random repeats behind every chance value."
     seed: int = Field(ge=0)
     "Seed of those repeats."
+
+
+class Relations(Switched, Section):
+    """Which descriptors go together."""
+
+    section = "relations"
+
+    alpha: Share
+    "False discovery rate over all ordered pairs of descriptors."
+    repeats: int = Field(ge=1)
+    "Random repeats behind every chance value."
+    seed: int = Field(ge=0)
+    "Seed of those repeats."
+
+
+class Depth(Switched, Section):
+    """Where in depth descriptors live."""
+
+    section = "depth"
+
+    repeats: int = Field(ge=1)
+    "Random repeats behind every chance value."
+    seed: int = Field(ge=0)
+    "Seed of those repeats."
+
+
+class Transfer(Switched, Reviews, Section):
+    """Another corpus, on which what was found is tried."""
+
+    section = "transfer"
+
+    repeats: int = Field(ge=1)
+    "Random repeats behind every chance value."
+    seed: int = Field(ge=0)
+    "Seed of those repeats."
+
+
+class Ablate(Switched, Section):
+    """Neurons switched off."""
+
+    section = "ablate"
+
+    neurons: int = Field(ge=1)
+    "Of a descriptor, those with the lowest p, at most; beside them as many random ones of the same layers."
+    value: Literal["mean", "zero"]
+    "What a neuron that is switched off gives: its mean over tokens of calibration, or nothing."
+    sentences: int = Field(ge=2)
+    "Of validation, drawn at random, on which all descriptors are looked at."
+    positives: int = Field(ge=1)
+    "Sentences that bear a descriptor, at most, which join them for that descriptor alone."
+    draws: int = Field(ge=1, le=100)
+    "Random sets of neurons for each descriptor."
+    words: int = Field(ge=1)
+    "Where the target predicts words: places of each descriptor's words in sentences of validation, at most."
+    seed: int = Field(ge=0)
+    "Seed of the random sets."
 
 
 class Neighbours(Section):

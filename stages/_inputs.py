@@ -1,6 +1,6 @@
 """What several stages read, of both splits at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,10 +25,14 @@ def labels(opinion: str) -> tuple[Pair[np.ndarray], Pair[np.ndarray], list[str]]
     """Labels, scores (NaN where the label is missing) and the descriptors' names, by the `first` or the `second`
     labeller."""
     found = both(lambda split: artifacts.read_arrays(_stage.LABELS / opinion / f"{split}.safetensors", "labels"))
-    given = found.map(lambda read: read[0]["labels"])
-    scores = found.map(lambda read: np.where(read[0]["labels"] >= 0, read[0]["scores"], np.float32("nan")))
+    given, scores = found.map(lambda read: read[0]["labels"]), found.map(lambda read: known_scores(read[0]))
     names: list[str] = found.calibration[1]["descriptors"]
     return given, scores, names
+
+
+def known_scores(labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The scores of an artifact of labels, NaN where the label is missing."""
+    return np.where(labels["labels"] >= 0, labels["scores"], np.float32("nan"))
 
 
 def reviews() -> Pair[Sequence[str]]:

@@ -1,4 +1,4 @@
-"""Passes of a target over the splits, a shard of sentences in memory at a time."""
+"""Passes of a target over sentences, a shard of them in memory at a time."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -39,9 +39,10 @@ class Passes:
         """The target."""
         return target_source(self.settings, self.runtime)
 
-    def kept(self, name: str, splits: Sequence[str], *more: Section) -> AbstractContextManager[Path]:
-        """Where the stage `name` keeps finished shards; more: other settings that it reads."""
-        files = [_stage.MODELS / "target/manifest.json", *map(sentences, splits)]
+    def kept(self, name: str, tables: Sequence[Path], *more: Section) -> AbstractContextManager[Path]:
+        """Where the stage `name` keeps finished shards of some tables of sentences; more: other settings that it
+        reads."""
+        files = [_stage.MODELS / "target/manifest.json", *tables]
         return _shards.kept(name, [self.settings, self.runtime, *more], files, shard=self.sharding.shard)
 
     def sample(self, split: str, size: int, key: str) -> tuple[str, ...]:
@@ -52,12 +53,11 @@ class Passes:
         return tuple(text for row, text in enumerate(texts) if row in rows)
 
     def over(
-        self, split: str, source: Source, poolings: Sequence[str], checkpoint: Path, progress: str
+        self, path: Path, source: Source, poolings: Sequence[str], checkpoint: Path, progress: str
     ) -> list[Activations]:
-        """What is kept of a pass over a split, one for each pooling."""
-        path = sentences(split)
+        """What is kept of a pass over a table of sentences, one for each pooling."""
         ids = chain.from_iterable(artifacts.read_pieces(path, "sentences", "sentence_id"))
-        probe_rows = probe_sample(ids, self.settings.probe, key=split)
+        probe_rows = probe_sample(ids, self.settings.probe, key=path.stem)
         return gathered(
             _shards.engine(self.sharding),
             Reader(source, tuple(poolings), self.settings.top_k, self.runtime.batch_tokens),

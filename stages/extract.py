@@ -9,12 +9,13 @@ from stages import _passes, _stage
 
 def main() -> None:
     split = sys.argv[1]
+    table = _passes.sentences(split)
     settings = _stage.settings(Extract)
     passes = _passes.Passes(settings, _stage.settings(Runtime), _stage.settings(Sharding))
-    with passes.kept(f"extract-{split}", [split]) as folder:
+    with passes.kept(f"extract-{split}", [table]) as folder:
         checkpoint = folder / "kept.safetensors"
         poolings = [settings.pooling, *settings.also]
-        main_one, *others = passes.over(split, passes.target(), poolings, checkpoint, f"extract {split}")
+        main_one, *others = passes.over(table, passes.target(), poolings, checkpoint, f"extract {split}")
         artifacts.write_activations(_stage.ACTIVATIONS / f"{split}.safetensors", main_one)
         place = _stage.POOLINGS / split
         place.mkdir(parents=True, exist_ok=True)

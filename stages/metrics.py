@@ -1,5 +1,7 @@
 """metrics: the headline figures, out of the tables of all measures, for `dvc metrics`."""
 
+from pathlib import Path
+
 from descry import artifacts
 from descry.nesting import nested
 from stages import _stage
@@ -25,16 +27,45 @@ BESIDE_CHANCE = (
     "second_opinion.survival",
     "second_opinion.support",
 )
-COUNTS = ("neuron.described", "oracle.neuron.described", "descriptors.count", "pairs")
+BEYOND = {
+    "tokens.agreement": "permuted_neurons",
+    "tokens.token_bound": "shuffled_tokens",
+    "tokens.lexical": "shuffled_tokens",
+    "tokens.replication": "permuted_neurons",
+    "relations.pairs": "",
+    "relations.replication": "other_pairs",
+    "relations.polysemantic": "dealt_descriptors",
+    "depth.placed": "shuffled_layers",
+    "depth.correlation": "permuted_descriptors",
+    "transfer.replication": "unassigned_pairs",
+    "transfer.strongest_replication": "unassigned_pairs",
+    "transfer.sentence.gold.precision_at_1": "most_common",
+    "transfer.sentence.gold.recall_at_2": "most_common",
+    "ablation.share_specific": "exchangeable_sets",
+    "ablation.own_loss": "random_neurons",
+    "ablation.separation_share_clear": "exchangeable_sets",
+    "ablation.separation_own_loss": "random_neurons",
+    "ablation.word_share_specific": "exchangeable_sets",
+    "ablation.word_own_loss": "random_neurons",
+}
+"""Measures of metrics/beyond.json, each with the null that stands beside it; a stage that is left out has none."""
+COUNTS = (
+    "neuron.described",
+    "oracle.neuron.described",
+    "descriptors.count",
+    "pairs",
+    "relations.pairs",
+    "relations.polysemantic",
+)
 
 
 Figures = dict[tuple[str, str], dict[str, float]]
 """(measure, null) -> chance and adjusted."""
 
 
-def _read(folder: str) -> tuple[dict[str, float], Figures]:
+def _read(folder: Path) -> tuple[dict[str, float], Figures]:
     """Every measure's value, and its figures beside each null."""
-    table = artifacts.read_table(_stage.DATA / folder / "measures.parquet", "measures")
+    table = artifacts.read_table(folder / "measures.parquet", "measures")
     values: dict[str, float] = {}
     figures: Figures = {}
     for name, null, value, chance, adjusted in table[["measure", "null", "value", "chance", "adjusted"]].values:
@@ -44,7 +75,7 @@ def _read(folder: str) -> tuple[dict[str, float], Figures]:
 
 
 def _consistency() -> dict[str, float]:
-    values, beside = _read("consistency")
+    values, beside = _read(_stage.CONSISTENCY)
     out = {name: values[name] for name in ("coverage", "pairs", "calibrated_alpha")}
     for name in AGREEMENT:
         row = beside[name, "permuted_neurons"]
@@ -56,7 +87,7 @@ def _consistency() -> dict[str, float]:
 
 
 def _evaluation() -> dict[str, float]:
-    values, beside = _read("evaluation")
+    values, beside = _read(_stage.EVALUATION)
     out = {name: v for name, v in values.items() if "_at_" not in name or name.endswith(GUESSES)}
     out |= {
         f"null.{null}.{name}": row["chance"] for (name, null), row in beside.items() if null and name in BESIDE_CHANCE
@@ -69,9 +100,22 @@ def _evaluation() -> dict[str, float]:
     return nested(out)
 
 
+def _beyond() -> dict[str, float]:
+    out: dict[str, float] = {}
+    for folder in (_stage.TRIGGERS, _stage.RELATIONS, _stage.DEPTH, _stage.REPLICATION, _stage.ABLATION):
+        values, beside = _read(folder)
+        own = {name: null for name, null in BEYOND.items() if name in values}
+        out |= {name: values[name] for name in own}
+        out |= {f"null.{null}.{name}": beside[name, null]["chance"] for name, null in own.items() if null}
+    if (chance := out.get("null.unassigned_pairs.transfer.replication")) is not None:
+        out["transfer.chance"] = chance
+    return nested(out)
+
+
 def main() -> None:
     artifacts.write_metrics(_stage.METRICS / "consistency.json", _consistency())
     artifacts.write_metrics(_stage.METRICS / "evaluation.json", _evaluation())
+    artifacts.write_metrics(_stage.METRICS / "beyond.json", _beyond())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from pathlib import PurePath
 
 import numpy as np
+import pandas as pd
 
 from descry import artifacts, report
 from descry.artifacts import Activations
@@ -31,7 +32,7 @@ def _side(split: str, active: Activations, exemplars: int) -> tuple[report.Side,
         sentences=artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences"),
         labels=labels["labels"],
         rows=active.exemplars(exemplars),
-        activations=active.values[:, :exemplars],
+        activations=active.values[:, :exemplars],  # noqa: PD011 - no DataFrame
         mean=active.mean,
         probe=active.probe,
         read=Read(on_tokens=read.pop("values"), **read),
@@ -47,6 +48,22 @@ def _explained(calibration: Activations, own: report.Side, other: report.Side, r
     gold = artifacts.read_table(_stage.GOLD / "validation.parquet", "gold")["aspects"]
     texts, aspects = (column.iloc[examples["rows"]].tolist() for column in (other.sentences["text"], gold))
     return report.explained(calibration, findings, examples, texts, aspects)
+
+
+def _beyond() -> report.Beyond:
+    """What the stages beyond the paper found."""
+    measured = (_stage.TRIGGERS, _stage.RELATIONS, _stage.DEPTH, _stage.REPLICATION, _stage.ABLATION)
+    tables = [artifacts.read_table(folder / "measures.parquet", "measures") for folder in measured]
+    return report.Beyond(
+        triggers=artifacts.read_table(_stage.TRIGGERS / "neurons.parquet", "triggers"),
+        relations=artifacts.read_table(_stage.RELATIONS / "calibration.parquet", "relations"),
+        relations_there=artifacts.read_table(_stage.RELATIONS / "validation.parquet", "relations"),
+        depth=artifacts.read_table(_stage.DEPTH / "descriptors.parquet", "depth"),
+        transfer=artifacts.read_table(_stage.REPLICATION / "descriptors.parquet", "transfer"),
+        transfer_pairs=artifacts.read_table(_stage.REPLICATION / "pairs.parquet", "transfer_pairs"),
+        ablation=artifacts.read_table(_stage.ABLATION / "descriptors.parquet", "ablation"),
+        measures=pd.concat(tables, ignore_index=True),
+    )
 
 
 def _labeller(opinion: str) -> str:
@@ -78,6 +95,7 @@ def main() -> None:
         associations=artifacts.read_table(_stage.ASSOCIATIONS, "associations"),
         aspects=artifacts.read_table(_stage.EVALUATION / "aspects.parquet", "aspects"),
         confusion=artifacts.read_table(_stage.EVALUATION / "confusion.parquet", "confusion"),
+        beyond=_beyond(),
         agreement=artifacts.read_table(_stage.LABELS / "first" / "agreement.parquet", "agreement", optional=True),
         rule=chosen.model_dump(),
         target=target,

@@ -8,20 +8,13 @@ from stages import _stage
 
 def main() -> None:
     settings = _stage.settings(Split)
-    source = settings.hub or settings.source
-    reviews = read_reviews(
-        source,
-        text_field=settings.text_field,
-        id_field=settings.id_field,
-        product_field=settings.product_field,
-        limit=settings.limit,
-    )
+    reviews = read_reviews(**settings.given())
     table = sentence_table(
         reviews,
         key=settings.key,
         validation=settings.validation,
         language=settings.language,
-        source=source,
+        source=settings.hub or settings.source,
     )
     for side in SIDES:
         artifacts.write_table(_stage.SENTENCES / f"{side}.parquet", table.sentences[side], "sentences")

@@ -1,7 +1,9 @@
 """The corpus: reviews read, cut into sentences, and divided into calibration and validation."""
 
+from __future__ import annotations
+
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ __all__ = [
     "sentence_table",
     "sentences",
     "side",
+    "undivided",
 ]
 
 Side = Literal["calibration", "validation"]
@@ -78,11 +81,43 @@ def sentence_table(
     """
     _check(key, validation)
     columns = {name: _Columns() for name in SIDES}
-    kept: dict[str, tuple[_Columns, int]] = {}
-    read = empty = duplicates = without_letters = 0
+    counts = _fill(reviews, language, lambda name: columns[side(name, key=key, validation=validation)])
+    _check_sides(source, counts["reviews"], validation, {name: len(columns[name].texts) for name in SIDES})
+    return SentenceTable(
+        sentences={name: columns[name].sentences() for name in SIDES},
+        gold={name: columns[name].gold() for name in SIDES},
+        counts=counts | {n: {"reviews": c.reviews, "sentences": len(c.texts)} for n, c in columns.items()},
+    )
+
+
+def undivided(
+    reviews: Iterable[Review], *, language: str = "en", known: Collection[str] = (), source: str = "the corpus"
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """The sentences, the gold and the counts of a corpus that is not divided, as `SentenceTable` has them of a side.
+
+    known: texts that are left out as repeats. Errors: InputError where no sentence is left.
+    """
+    columns = _Columns()
+    counts = _fill(reviews, language, lambda _: columns, known)
+    if not columns.texts:
+        raise InputError(
+            f"{source}: none of its {counts['reviews']} reviews has a sentence with a letter in it that is not in the "
+            "first corpus too; check that the text field is the right one and the corpus another"
+        )
+    return columns.sentences(), columns.gold(), counts
+
+
+def _fill(
+    reviews: Iterable[Review], language: str, of: Callable[[str], _Columns], known: Collection[str] = ()
+) -> dict[str, Any]:
+    """Put every sentence that is to stay into the columns of its review (by id); returns the counts. known: texts that
+    are repeats from the start."""
+    elsewhere = _Columns()
+    kept: dict[str, tuple[_Columns, int]] = dict.fromkeys(known, (elsewhere, -1))
+    read = empty = duplicates = without_letters = added = 0
     for review in reviews:
         read += 1
-        target = columns[side(review.review_id, key=key, validation=validation)]
+        target = of(review.review_id)
         before = len(target.texts)
         for position, sentence in enumerate(sentences(review, language)):
             if not has_letter(sentence.text):
@@ -90,27 +125,23 @@ def sentence_table(
             elif sentence.text in kept:
                 duplicates += 1
                 first, row = kept[sentence.text]
-                first.aspects[row] = _union(first.aspects[row], sentence.aspects)
+                if first is not elsewhere:
+                    first.aspects[row] = _union(first.aspects[row], sentence.aspects)
             else:
                 kept[sentence.text] = target, len(target.texts)
                 target.add(review, position, sentence)
+                added += 1
         if len(target.texts) > before:
             target.reviews += 1
         else:
             empty += 1
-    _check_sides(source, read, validation, {name: len(columns[name].texts) for name in SIDES})
-    counts = {
+    return {
         "reviews": read,
         "empty_reviews": empty,
-        "sentences": len(kept),
+        "sentences": added,
         "duplicates": duplicates,
         "without_letters": without_letters,
     }
-    return SentenceTable(
-        sentences={name: columns[name].sentences() for name in SIDES},
-        gold={name: columns[name].gold() for name in SIDES},
-        counts=counts | {n: {"reviews": c.reviews, "sentences": len(c.texts)} for n, c in columns.items()},
-    )
 
 
 class _Columns:

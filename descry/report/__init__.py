@@ -1,6 +1,6 @@
 """A finished run to look at: one self-contained page, a few plots, and the tables behind them."""
 
-from descry.report.content import Explained, Guess, Run, Side, descriptor_table, strongest
+from descry.report.content import Beyond, Explained, Guess, Run, Side, descriptor_table, strongest
 from descry.report.csv import csv
 from descry.report.explained import explained
 from descry.report.page import render
@@ -8,6 +8,7 @@ from descry.report.plots import plots
 from descry.report.series import tables
 
 __all__ = [
+    "Beyond",
     "Explained",
     "Guess",
     "Run",

@@ -82,6 +82,25 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """What goes beyond descriptors of sentences: tables as descry.artifacts has them, each without a row where its
+    stage is left out.
+
+    triggers: what drives each neuron; relations: of calibration's descriptors, relations_there: of validation's; depth:
+    of the descriptors; transfer and transfer_pairs: on another corpus; ablation: of the descriptors; measures: of all.
+    """
+
+    triggers: pd.DataFrame
+    relations: pd.DataFrame
+    relations_there: pd.DataFrame
+    depth: pd.DataFrame
+    transfer: pd.DataFrame
+    transfer_pairs: pd.DataFrame
+    ablation: pd.DataFrame
+    measures: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished run, as the report needs it.
 
@@ -113,6 +132,7 @@ class Run:
     aspects: pd.DataFrame
     confusion: pd.DataFrame
     agreement: pd.DataFrame
+    beyond: Beyond
     rule: Mapping[str, Any]
     target: str
     pooling: str
@@ -122,7 +142,7 @@ class Run:
     @cached_property
     def figures(self) -> dict[str, Measure]:
         """Every measure, by its dotted name."""
-        return figures(pd.concat([self.consistency, self.evaluation]))
+        return figures(pd.concat([self.consistency, self.evaluation, self.beyond.measures]))
 
     @property
     def reference(self) -> str:

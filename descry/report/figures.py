@@ -29,6 +29,22 @@ NULLS = {
         "Beside pairs: how many pass the run's own threshold.",
     ),
     "unassigned_pairs": ("unassigned pairs", "The pairs that calibration did not assign."),
+    "other_pairs": ("other pairs", "The pairs of descriptors that were not found to go together."),
+    "permuted_descriptors": ("permuted descriptors", "Validation's descriptors change places."),
+    "dealt_descriptors": (
+        "dealt descriptors",
+        "Every neuron is dealt as many descriptors as it has, as often as its layer carries each.",
+    ),
+    "shuffled_tokens": ("shuffled tokens", "A neuron's values change places among a sentence's tokens."),
+    "shuffled_layers": ("shuffled layers", "The described neurons change places among the layers."),
+    "random_neurons": (
+        "random neurons",
+        "As many random neurons of the same layers are switched off in place of a descriptor's.",
+    ),
+    "exchangeable_sets": (
+        "exchangeable sets",
+        "A descriptor's neurons are no others than random ones: above them in one of two cases, clearly in one of 40.",
+    ),
 }
 """What chance is, by name: what it is called, and what it does. The first that a measure has is its main one."""
 
@@ -53,10 +69,15 @@ BLOCKS = {
     "second_opinion": "The second opinion",
     "descriptors": "The vocabulary",
     "labels": "The labels",
+    "tokens": "Words that drive neurons",
+    "relations": "Descriptors that go together",
+    "depth": "Descriptors in depth",
+    "transfer": "Another corpus: the same vocabulary, nothing assigned anew",
+    "ablation": "Neurons switched off",
 }
 """What measures are called together, by the start of their dotted names (the empty one: no dot), in order."""
 
-COUNTS = ("described", "pairs", "count")
+COUNTS = ("described", "pairs", "count", "polysemantic")
 
 
 class Level(NamedTuple):

@@ -323,7 +323,48 @@ def _second(run: Run) -> Group:
     )
 
 
+def _beyond(run: Run) -> Group:
+    described = run.figures.get("neuron.described")
+    several = run.figures.get("relations.polysemantic")
+    minds: list[Headline] = []
+    if described is not None and several is not None and described.value:
+        levels = {name: level.over(described.value) for name, level in several.among(NULLS).items()}
+        sentence = "This share of the described neurons carries descriptors that have nothing to do with each other."
+        detail = f"{whole(several.value)} of {whole(described.value)}"
+        minds = [Headline("Neurons of two minds", sentence, several.value / described.value, levels, detail=detail)]
+    return Group(
+        "Beyond these reviews",
+        "The same vocabulary and the same pairs on another kind of text; what the model loses when neurons are "
+        "switched off; which words drive them. More under Beyond.",
+        [
+            *_headline(
+                run,
+                "transfer.replication",
+                "Found again in another corpus",
+                "Of the neuron-descriptor pairs found on calibration, this share shows on the other corpus too, where "
+                "nothing was learned or chosen.",
+                DEFINITION,
+            ),
+            *_headline(
+                run,
+                "ablation.share_specific",
+                "Switching off is specific",
+                "Of the descriptors, this share loses more than the others do when its neurons are switched off, "
+                "beyond what as many random neurons of the same layers take from it.",
+            ),
+            *_headline(
+                run,
+                "tokens.agreement",
+                "Driven by words alike",
+                "Bound to one word, to a few or to none: of this share of the strongest neurons, validation says the "
+                "same.",
+            ),
+            *minds,
+        ],
+    )
+
+
 def headlines(run: Run) -> list[Group]:
     """The headline figures, those against gold first; groups without a figure are left out."""
-    groups = (_gold(run), _stability(run), _second(run), _own(run))
+    groups = (_gold(run), _stability(run), _beyond(run), _second(run), _own(run))
     return [group for group in groups if group.figures]

@@ -40,7 +40,7 @@ SHOWN = 3
 
 SCRIPTS = (
     *(f"vendor/{name}.js" for name in ("preact", "hooks", "htm")),
-    *(f"app/{name}.js" for name in ("data", "parts", "neurons", "descriptors", "map", "examples", "page")),
+    *(f"app/{name}.js" for name in ("data", "parts", "neurons", "descriptors", "map", "beyond", "examples", "page")),
 )
 """The page's script in order: Preact and htm (their licences lie beside them), then our own."""
 
@@ -128,6 +128,7 @@ def render(run: Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, 
             script=Markup(script),  # noqa: S704 - our own file
             script_hash=digest,
             run=_overview(run),
+            beyond=any(len(table) for table in (run.beyond.triggers, run.beyond.transfer, run.beyond.ablation)),
             groups=headlines(run),
             compared=compared,
             directions=directions(compared),

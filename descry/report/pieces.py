@@ -14,23 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from safetensors.numpy import save
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
-from descry.assignment import gather
-from descry.relations import Relations, relations
+from descry.evaluation import REPLICATES
+from descry.report import further
 from descry.report.content import Run, Side, descriptor_table
+from descry.triggers import CLASSES
 
-REPLICATES = 0.05
-"""A pair of calibration replicates where its p on validation is at most this."""
 ASSOCIATIONS = ("pearson", "auprc")
 """What is said of how strongly a pair goes together."""
 BINS = 24
 """Of a neuron's histogram."""
 LEVELS = 9
 """Of a token's shade, from 1."""
-PICTURED = 40
-"""Descriptors in the picture of relations, at most: those of most neurons."""
 
 
 def packed(arrays: Mapping[str, np.ndarray], content: Any = None) -> str:
@@ -99,14 +94,19 @@ def core(run: Run, pairs: pd.DataFrame) -> str:
         **{name: _small(pairs[name].to_numpy()) for name in whole},
         **{name: pairs[name].to_numpy(np.float64) for name in ("q", "validation_p")},
         **{name: pairs[name].to_numpy(np.float32) for name in strengths},
+        "kind": further.classes(run),
+        "elsewhere": further.elsewhere(run, pairs),
     }
+    records = zip(descriptor_records(run, pairs), further.of_descriptors(run), strict=True)
     content = {
         "layers": run.layers,
         "sentences": [len(run.calibration.sentences), len(run.validation.sentences)],
         "exemplars": run.calibration.rows.shape[1],
         "compared": run.compared,
         "replicates": REPLICATES,
-        "descriptors": descriptor_records(run, pairs),
+        "descriptors": [own | more for own, more in records],
+        "classes": CLASSES,
+        "chance": further.chance(run),
         "explained": _explained(run),
     }
     return packed(arrays, content)
@@ -229,33 +229,15 @@ def layers(run: Run, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Ite
             arrays[f"{name}_bounds"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.uint32)
             runs = [levels[name][first[name][cell] : first[name][cell + 1]] for cell in cells]
             arrays[f"{name}_levels"] = np.concatenate([*runs, np.zeros(0, np.uint8)])
-        yield f"layer-{layer}", packed(arrays)
-
-
-def _seriated(found: Relations, columns: np.ndarray) -> np.ndarray:
-    """Columns in an order that puts together those that go together."""
-    if len(columns) < 3:
-        return columns
-    near = np.nan_to_num(np.log(np.maximum(found.ratio[np.ix_(columns, columns)], 1e-3)))
-    distance = near.max() - (near + near.T) / 2
-    np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return np.asarray(columns[leaves_list(tree)])
+        yield f"layer-{layer}", packed(arrays, further.of_neurons(run, here))
 
 
 def map_piece(run: Run) -> str:
-    """The relations of all descriptors, and those that are pictured, in order."""
-    side = run.calibration
-    pairs = run.found.calibration
-    assigned = np.zeros((len(run.layer), len(run.names)), dtype=bool)
-    assigned[pairs["neuron"], pairs["column"]] = True
-    found = relations(gather(side.rows, side.labels), assigned, side.labels)
-    most = np.argsort(-assigned.sum(axis=0), kind="stable")[:PICTURED]
-    most = most[assigned.sum(axis=0)[most] > 0]
-    arrays = {name: getattr(found, name).astype(np.float32) for name in ("phi", "ratio", "low", "high")}
-    arrays |= {"shared": _small(found.shared), "order": _seriated(found, most).astype(np.int32)}
-    arrays["sizes"] = np.array([np.sum(run.layer == layer) for layer in run.layers], dtype=np.int32)
-    return packed(arrays)
+    """The relations of all descriptors, and those that are pictured, in order; neurons of every layer."""
+    carried = np.bincount(run.found.calibration["column"], minlength=len(run.names))
+    arrays, order = further.relations(run, carried)
+    sizes = np.array([np.sum(run.layer == layer) for layer in run.layers], dtype=np.int32)
+    return packed(arrays | order | {"sizes": sizes})
 
 
 def pieces(run: Run, exemplars: int) -> dict[str, str]:

@@ -42,6 +42,7 @@ class Run {
     Object.assign(this, core.content, core);
     this.neurons = this.layer.length;
     this.columns = new Map(this.descriptors.map((one, column) => [one.name, column]));
+    this.kinds = this.kind.some((one) => one < this.classes.length);
     this.words = this.descriptors.map((one) => [one.name, ...one.members].join("\n").toLowerCase());
     this.starts = new Map();
     for (let neuron = 0; neuron < this.neurons; neuron++) {
@@ -70,6 +71,9 @@ class Run {
   again(pair) { return this.validation_count[pair] / Math.max(this.validation_known[pair], 1); }
   replicated(pair) { return this.validation_p[pair] <= this.replicates; }
 
+  // What drives a neuron: "token-bound", "lexical", "contextual"; undefined where that is not known.
+  driven(neuron) { return this.classes[this.kind[neuron]]; }
+
   // Columns of the descriptors that a text is in, or in one of whose members it is.
   matching(text) {
     const wanted = text.trim().toLowerCase();
@@ -78,7 +82,7 @@ class Run {
 
   // Neurons that pass all filters, best first, and of each the pair that is shown: its best among those asked for,
   // -1 for none. of: a descriptor's name; find: a neuron's name or its beginning, or a text; least: of correlation.
-  search({ find = "", of = "", layer = "", least = "", count = "", sort = "correlation", up = false }) {
+  search({ find = "", of = "", layer = "", least = "", count = "", driven = "", sort = "correlation", up = false }) {
     const named = /^\d+:\d*$/.test(find.trim()) ? find.trim() : "";
     const chosen = of ? [this.columns.get(of)] : find.trim() && !named ? this.matching(find) : null;
     const wanted = chosen && new Uint8Array(this.descriptors.length);
@@ -92,6 +96,7 @@ class Run {
     const shown = [];
     for (let neuron = 0; neuron < this.neurons; neuron++) {
       if (only >= 0 && layers[neuron] !== only) continue;
+      if (driven && this.driven(neuron) !== driven) continue;
       if (named && !this.name(neuron).startsWith(named)) continue;
       const start = bounds[neuron];
       const stop = bounds[neuron + 1];

@@ -64,17 +64,29 @@ function Descriptors({ run, query, amend }) {
 
 const MEMBERS = 40;
 const RELATED = 6;
+const RELATED_Q = 0.05;
 
-// Descriptors that go with one, those whose neurons it shares beyond what sentences explain first.
+// Descriptors that its neurons show too, beyond what sentences explain, the clearest first.
 function Related({ run, column }) {
   const map = usePiece("map");
   if (!map) return html`<${Waiting} />`;
   const all = run.descriptors.length;
   const at = (other) => column * all + other;
-  const others = run.descriptors.map((_, other) => other).filter((other) => map.low[at(other)] > 1)
-    .sort((a, b) => map.ratio[at(b)] - map.ratio[at(a)]).slice(0, RELATED);
+  const others = !map.q ? [] : run.descriptors.map((_, other) => other).filter((other) => other !== column && map.q[at(other)] <= RELATED_Q)
+    .sort((a, b) => map.z[at(b)] - map.z[at(a)]).slice(0, RELATED);
   if (!others.length) return html`<p class="note">None goes with it beyond what the sentences explain.</p>`;
-  return html`<ul class="related">${others.map((other) => html`<li><${Chip} run=${run} column=${other} /> ${times(map.ratio[at(other)])} <small>[${map.low[at(other)].toFixed(1)}, ${map.high[at(other)].toFixed(1)}]; in sentences φ ${signed(map.phi[at(other)])}; ${plural(map.shared[at(other)], "neuron")} with both</small></li>`)}</ul>`;
+  return html`<ul class="related">${others.map((other) => html`<li><${Chip} run=${run} column=${other} /> <b>${times(map.ratio[at(other)])}</b> <small>q ${chance(map.q[at(other)])}, ${map.again[at(other)] ? "" : "not "}found again; in sentences φ ${signed(map.phi[at(other)])}; ${plural(map.neurons[at(other)], "neuron")} with both, by chance ${map.neurons_expected[at(other)].toFixed(1)}</small></li>`)}</ul>`;
+}
+
+// What becomes of a descriptor in another corpus, when its neurons are switched off, and where in depth it lives.
+function Further({ one, run }) {
+  const { transfer, causes, depth: placed } = one;
+  if (!transfer && !causes && !placed) return null;
+  return html`<dl class="facts small">
+    ${transfer && transfer.replication !== null && html`<div><dt>In another corpus</dt><dd>found again <b>${percent(transfer.replication)}</b>, by chance ${percent(transfer.unassigned ?? 0)}; ${percent(transfer.there_prevalence)} of its sentences bear it</dd></div>`}
+    ${causes && causes.separation_own !== null && html`<div><dt>Its neurons switched off</dt><dd>${plural(causes.neurons, "neuron")}: <b>${lost(causes.separation_own)}</b> of its separation lost, by random neurons ${lost(causes.separation_random_own)}</dd></div>`}
+    ${placed && html`<div><dt>Depth</dt><dd><b>${placed.depth.toFixed(2)}</b> of 1, by chance ${placed.low.toFixed(2)} to ${placed.high.toFixed(2)}</dd></div>`}
+  </dl>`;
 }
 
 function Descriptor({ run, argument, query, amend }) {
@@ -90,9 +102,10 @@ function Descriptor({ run, argument, query, amend }) {
       <div><dt>Neurons</dt><dd>${whole(one.neurons[0])} on calibration, ${whole(one.neurons[1])} on validation${one.replicates !== null && html`; found again <b>${percent(one.replicates)}</b>, by chance ${percent(run.replicates)}`}</dd></div>
       <div><dt>Layers</dt><dd>${run.layers.map((layer, place) => html`<span class="layer">${layer}: <b>${whole(one.layers[place])}</b></span> `)}</dd></div>
     </dl>
+    <${Further} one=${one} run=${run} />
     <div class="sides">
       <section><h2>Sentences labelled so</h2>${texts ? html`<ul class="examples">${examples.map((id) => html`<li class="text">${texts.content.texts[id]}</li>`)}</ul>` : html`<${Waiting} />`}</section>
-      <section><h2>Goes with</h2><p class="note">On the exemplars of its neurons, how often another is borne, over what their sharing of sentences explains; 1 by chance.</p><${Related} run=${run} column=${column} /></section>
+      <section><h2>Goes with</h2><p class="note">What the exemplars of its neurons bear too, and how many times as often as the sharing of sentences explains; 1 by chance.</p><${Related} run=${run} column=${column} /></section>
     </div>
     <h2>Its neurons</h2>
     <${NeuronTable} run=${run} query=${asked} amend=${amend} size=${20} />`;

@@ -5,8 +5,18 @@ const balance = (ratio, limit) => (ratio > 0 ? Math.max(-1, Math.min(1, Math.log
 const tint = (place) => `--more:${Math.max(place, 0).toFixed(2)};--less:${Math.max(-place, 0).toFixed(2)}`;
 
 function depthCsv(run, sizes, columns) {
-  const rows = columns.map((column) => [run.descriptors[column].name, ...run.descriptors[column].layers]);
-  return csvText([["descriptor", ...run.layers.map((layer) => `layer_${layer}`)], ["all neurons", ...sizes], ...rows]);
+  const placed = ["depth", "expected", "low", "high", "q"];
+  const rows = columns.map((column) => [run.descriptors[column].name, ...run.descriptors[column].layers, ...placed.map((key) => run.descriptors[column].depth?.[key] ?? null)]);
+  const head = ["descriptor", ...run.layers.map((layer) => `layer_${layer}`), ...placed];
+  return csvText([head, ["all neurons", ...sizes, ...placed.map(() => null)], ...rows]);
+}
+
+// The mean relative depth of a descriptor's neurons, beside what shuffled layers would give.
+function Placed({ one }) {
+  if (!one.depth) return "–";
+  const { depth, low, high } = one.depth;
+  const side = depth < low ? "earlier" : depth > high ? "later" : "";
+  return html`<b>${depth.toFixed(2)}</b> <small>${side}</small>`;
 }
 
 function Depth({ run, sizes, query, amend }) {
@@ -17,24 +27,29 @@ function Depth({ run, sizes, query, amend }) {
     return html`<td style=${tint(balance(share / overall, 4))} title=${`${one.name}, layer ${run.layers[place]}: ${percent(share)} of its ${whole(sizes[place])} neurons; ${percent(overall)} of all neurons`}>${percent(share)}</td>`;
   };
   return html`<h2 id="depth">Where descriptors live</h2>
-    <p class="note">The share of each layer's neurons that carry a descriptor. Blue: more than its share of all neurons; orange: fewer; no colour: the same, which is what chance would give in every layer. The full colour is four times as many, or a quarter.</p>
+    <p class="note">The share of each layer's neurons that carry a descriptor. Blue: more than its share of all neurons; orange: fewer; no colour: the same, which is what chance would give in every layer. The full colour is four times as many, or a quarter. Depth: the mean over its neurons, 0 the first layer, 1 the last; earlier or later where shuffled layers would give that in less than one case in twenty.</p>
     <div class="tools"><label>Sort by <select value=${sort} onChange=${(event) => amend({ sort: event.target.value })}>${["depth", "neurons", "name"].map((key) => html`<option value=${key}>${ORDERS[key][0]}</option>`)}</select></label>
       <${CsvButton} name="layers-descriptors" make=${() => depthCsv(run, sizes, columns)} /></div>
     <div class="scroll tall" role="region" aria-label="Layers and descriptors" tabindex="0"><table class="grid">
-      <thead><tr><th scope="col">descriptor</th>${run.layers.map((layer) => html`<th scope="col">layer ${layer}</th>`)}</tr></thead>
-      <tbody>${columns.map((column) => html`<tr key=${column}><th scope="row"><a href=${address("descriptor", run.descriptors[column].name)}>${run.descriptors[column].name}</a></th>${run.layers.map((_, place) => cell(run.descriptors[column], place))}</tr>`)}</tbody></table></div>`;
+      <thead><tr><th scope="col">descriptor</th>${run.layers.map((layer) => html`<th scope="col">layer ${layer}</th>`)}<th scope="col">depth</th></tr></thead>
+      <tbody>${columns.map((column) => html`<tr key=${column}><th scope="row"><a href=${address("descriptor", run.descriptors[column].name)}>${run.descriptors[column].name}</a></th>${run.layers.map((_, place) => cell(run.descriptors[column], place))}<td><${Placed} one=${run.descriptors[column]} /></td></tr>`)}</tbody></table></div>`;
 }
+
+// How often either is borne by the neurons of the other, beyond what sentences explain: the geometric mean of both.
+const mutual = (map, at, turned) => Math.sqrt(map.ratio[at] * map.ratio[turned]);
 
 function Matrix({ run, map }) {
   const all = run.descriptors.length;
   const order = Array.from(map.order);
   const name = (column) => run.descriptors[column].name;
   const cell = (row, column, above) => {
-    const at = row * all + column;
+    const [at, turned] = [row * all + column, column * all + row];
     if (row === column) return html`<td class="self"></td>`;
-    const place = above ? Math.max(-1, Math.min(1, map.phi[at] / 0.3)) : balance(map.ratio[at], 3);
-    const known = Number.isFinite(above ? map.phi[at] : map.ratio[at]);
-    const said = above ? `in sentences: φ ${signed(map.phi[at])}` : `in neurons: ${times(map.ratio[at])} [${map.low[at].toFixed(2)}, ${map.high[at].toFixed(2)}]`;
+    const ratio = mutual(map, at, turned);
+    const clear = above ? map.low[at] > 0 || map.high[at] < 0 : Math.abs(map.z[at] + map.z[turned]) > 4;
+    const place = above ? Math.max(-1, Math.min(1, map.phi[at] / 0.3)) : balance(ratio, 3);
+    const known = clear && Number.isFinite(above ? map.phi[at] : ratio);
+    const said = above ? `in sentences: φ ${signed(map.phi[at])} [${signed(map.low[at])}, ${signed(map.high[at])}]` : `in neurons: ${times(map.ratio[at])}, and turned round ${times(map.ratio[turned])}`;
     return html`<td style=${known ? tint(place) : ""} title=${`${name(row)} and ${name(column)}, ${said}`}></td>`;
   };
   return html`<div class="scroll tall" role="region" aria-label="Relations of descriptors" tabindex="0"><table class="grid matrix">
@@ -43,37 +58,47 @@ function Matrix({ run, map }) {
 }
 
 const RELATION_COLUMNS = [
-  { key: "pair", title: "descriptors" },
-  { key: "ratio", title: "in neurons [95 %]", sorts: true, number: true, hint: "beyond what sentences explain; 1 by chance" },
-  { key: "phi", title: "in sentences (φ)", sorts: true, number: true, hint: "correlation of the labels; 0 by chance" },
-  { key: "shared", title: "neurons with both", sorts: true, number: true },
+  { key: "pair", title: "neurons of → also show" },
+  { key: "ratio", title: "times as often", sorts: true, number: true, hint: "as what sentences explain; 1 by chance" },
+  { key: "z", title: "z", sorts: true, number: true, wide: true, hint: "standard deviations of permutations of the labels; 0 by chance" },
+  { key: "q", title: "q", number: true, hint: "false discovery rate over all ordered pairs" },
+  { key: "again", title: "on validation", number: true, hint: "found again: p at most 0.05" },
+  { key: "neurons", title: "neurons with both (by chance)", sorts: true, number: true, hint: "and so many were only sentences shared" },
+  { key: "phi", title: "in sentences (φ) [95 %]", sorts: true, number: true, wide: true, hint: "correlation of the labels; 0 by chance" },
+  { key: "bearing", title: "implies", sorts: true, number: true, wide: true, hint: "of the sentences that bear the first, those that bear the second; mark of chance: the second's share of all" },
 ];
 
 function relationRows(run, map, sort, up) {
   const all = run.descriptors.length;
   const rows = [];
-  for (let row = 0; row < all; row++) {
-    for (let column = row + 1; column < all; column++) {
-      if (Number.isFinite(map.ratio[row * all + column])) rows.push(row * all + column);
-    }
+  for (let at = 0; at < all * all; at++) {
+    if (at % (all + 1) && Number.isFinite(map.ratio[at]) && Number.isFinite(map.z[at])) rows.push(at);
   }
-  return rows.sort((a, b) => (up ? map[sort][a] - map[sort][b] : map[sort][b] - map[sort][a]) || a - b);
+  const order = ranked(rows.length, (place) => map[sort][rows[place]], up);
+  return order.map((place) => rows[place]);
 }
 
 function Relations({ run, map, query, amend }) {
-  const sort = query.by ?? "ratio";
+  const sort = query.by ?? "z";
   const rows = useMemo(() => relationRows(run, map, sort, query.up), [map, sort, query.up]);
   const all = run.descriptors.length;
   const both = (at) => [Math.floor(at / all), at % all];
-  const cells = (at) => [
-    html`${both(at).map((column) => html`<${Chip} run=${run} column=${column} /> `)}`,
-    html`<b>${times(map.ratio[at])}</b> <small>[${map.low[at].toFixed(2)}, ${map.high[at].toFixed(2)}]</small>`,
-    signed(map.phi[at]), whole(map.shared[at]),
-  ];
-  const csv = () => csvText([["descriptor", "other", "ratio", "low", "high", "phi", "shared"],
-    ...rows.map((at) => [...both(at).map((column) => run.descriptors[column].name), ...["ratio", "low", "high", "phi", "shared"].map((key) => exact(map[key][at]))])]);
+  const cells = (at) => {
+    const [one, other] = both(at);
+    return [
+      html`<${Chip} run=${run} column=${one} /> → <${Chip} run=${run} column=${other} />`,
+      html`<b>${times(map.ratio[at])}</b>`, map.z[at].toFixed(1).replace("-", "−"), chance(map.q[at]),
+      html`<span class=${map.again[at] ? "good" : "bad"}><span aria-hidden="true">${map.again[at] ? "✓" : "✗"}</span><span class="hidden">${map.again[at] ? "found again" : "not found again"}</span></span>`,
+      html`${whole(map.neurons[at])} <small>(${map.neurons_expected[at].toFixed(1)})</small>`,
+      html`${signed(map.phi[at])} <small>[${signed(map.low[at])}, ${signed(map.high[at])}]</small>`,
+      html`${percent(map.bearing[at])} <small>(${percent(run.descriptors[other].prevalence[0])})</small>`,
+    ];
+  };
+  const keys = ["ratio", "z", "q", "again", "neurons", "neurons_expected", "phi", "low", "high", "bearing"];
+  const csv = () => csvText([["descriptor", "other", ...keys],
+    ...rows.map((at) => [...both(at).map((column) => run.descriptors[column].name), ...keys.map((key) => exact(map[key][at]))])]);
   return html`<h2 id="relations">What goes together</h2>
-    <p class="note"><b>Above the diagonal</b>: in sentences, the correlation φ of the two labels; 0 by chance. <b>Below</b>: in neurons, corrected for that: how often the exemplars of one's neurons bear the other, over what their sharing of sentences explains; 1 by chance. Blue: more; orange: less; full colour at φ ± 0.3, and three times as often or a third. Blue below and none above: the model holds the two to be alike although nobody says both in a sentence.${map.order.length < all && ` The ${map.order.length} descriptors of most neurons are pictured; the table has all.`}</p>
+    <p class="note"><b>Above the diagonal</b>: in sentences, the correlation φ of the two labels; 0 by chance. <b>Below</b>: in neurons, beyond that: how often the exemplars of one's neurons bear the other, over what their sharing of sentences explains (its labels change places among the sentences that bear the first, and among the others); 1 by chance. Blue: more; orange: less; full colour at φ ± 0.3, and three times as often or a third; no colour: chance gives as much. Blue below and none above: the model holds the two to be alike although nobody says both in a sentence.${map.order.length < all && ` The ${map.order.length} descriptors of most neurons are pictured; the table has all.`}</p>
     <${Matrix} run=${run} map=${map} />
     <div class="tools"><output class="count">${plural(rows.length, "pair")}</output><${CsvButton} name="relations" make=${csv} /></div>
     <${Table} label="Pairs of descriptors" columns=${RELATION_COLUMNS} rows=${rows} cells=${cells} sort=${sort} up=${query.up}
@@ -84,5 +109,5 @@ function MapView({ run, query, amend }) {
   const map = usePiece("map");
   if (!map) return html`<${Waiting} />`;
   const more = { run, query, amend };
-  return html`<${Depth} ...${more} sizes=${Array.from(map.sizes)} /><${Relations} ...${more} map=${map} />`;
+  return html`<${Depth} ...${more} sizes=${Array.from(map.sizes)} />${map.ratio && html`<${Relations} ...${more} map=${map} />`}`;
 }

@@ -1,5 +1,7 @@
 // Neurons: the table of all, and the card of one.
 
+const DRIVEN = { "token-bound": "one word (token-bound)", lexical: "a few words (lexical)", contextual: "no few words (contextual)" };
+
 const NEURON_COLUMNS = [
   { key: "neuron", title: "neuron", sorts: true, hint: "layer:index" },
   { key: "descriptors", title: "descriptors", sorts: true, hint: "what its strongest sentences speak of, best first" },
@@ -77,6 +79,7 @@ function Neurons({ run, query, amend }) {
       <label>Find <input id="find-neuron" type="search" value=${query.find ?? ""} onInput=${set("find")} placeholder="4:812 or a word" autocomplete="off" spellcheck="false" /></label>
       <label>Layer <select value=${query.layer ?? ""} onChange=${set("layer")}><option value="">all</option>${run.layers.map((layer) => html`<option value=${String(layer)}>${layer}</option>`)}</select></label>
       <label>Descriptors <select value=${query.count ?? ""} onChange=${set("count")}><option value="">any number</option><option value="0">none</option><option value="1">1 or more</option><option value="2">2 or more</option><option value="3">3 or more</option><option value="5">5 or more</option></select></label>
+      ${run.kinds && html`<label>Driven by <select value=${query.driven ?? ""} onChange=${set("driven")}><option value="">any words</option>${run.classes.map((one) => html`<option value=${one}>${DRIVEN[one]}</option>`)}</select></label>`}
       <label>Correlation at least <input type="number" min="-1" max="1" step="0.05" value=${query.least ?? ""} onInput=${set("least")} /></label>
       ${query.of && html`<span class="chip">${named ? `only ${query.of}` : `no descriptor ${query.of}`} <button type="button" class="plain-button" onClick=${() => amend({ of: "", page: "" })} aria-label="All descriptors">×</button></span>`}
     </div>
@@ -117,7 +120,11 @@ function Exemplars({ run, data, texts, at, split, title, column }) {
 
 const PAIR_COLUMNS = [{ title: "descriptor" }, { title: "of its sentences", number: true }, { title: "lift", number: true },
   { title: "q", number: true }, { title: "on validation", number: true }, { title: "p there", number: true },
-  { title: "correlation [95 %]", number: true }, { title: "AUPRC (chance)", number: true }];
+  { title: "correlation [95 %]", number: true }, { title: "AUPRC (chance)", number: true },
+  { title: "elsewhere", number: true, hint: "found again in the other corpus: p at most 0.05 there" }];
+
+const Elsewhere = ({ run, pair }) => run.elsewhere[pair] > 1 ? "–" : html`<span class=${run.elsewhere[pair] ? "good" : "bad"}>
+  <span aria-hidden="true">${run.elsewhere[pair] ? "✓" : "✗"}</span><span class="hidden">${run.elsewhere[pair] ? "found again" : "not found again"}</span></span>`;
 
 function pairCells(run, pair) {
   const interval = Number.isFinite(run.pearson[pair]) ? ` [${signed(run.pearson_low[pair])}, ${signed(run.pearson_high[pair])}]` : "";
@@ -127,7 +134,17 @@ function pairCells(run, pair) {
     times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} />`, chance(run.validation_p[pair]),
     html`${signed(run.pearson[pair])}<small>${interval}</small>`,
     html`${signed(run.auprc[pair])} <small>(${signed(run.prevalence(pair, 1))})</small>`,
+    html`<${Elsewhere} run=${run} pair=${pair} />`,
   ];
+}
+
+// What drives a neuron: its class, its words and what they carry, and whether they tell where it fires.
+function Drivers({ run, neuron, one }) {
+  const word = ([name, share]) => html`<span class="chip">${name} <small>${percent(share)}</small></span> `;
+  const kind = run.driven(neuron);
+  return html`<section><h2>What drives it</h2>
+    <p>${kind && html`<b>${kind}</b>${run.classes[one.there] === kind ? ", on validation too" : `, on validation ${run.classes[one.there]}`}. `}${one.words.map(word)}${one.pattern && html`<span class="chip pattern">${one.pattern}</span>`}</p>
+    <p class="note">The share of its activation that a word carries beyond its part, were it spread evenly over the sentences' tokens. Token-bound: one word carries a fifth; lexical: five together do. A sentence's strongest token carries ${percent(one.peak)}. On validation its words stand in ${plural(one.sentences, "sentence")}, and in ${whole(one.count)} of its strongest ones (p ${chance(one.p)}); correlation ${signed(one.correlation)}, by chance 0.</p></section>`;
 }
 
 function Neighbour({ run, data, slot }) {
@@ -144,11 +161,12 @@ function Neuron({ run, argument, query, amend }) {
   const at = run.place(neuron);
   const pairs = run.pairs(neuron);
   const column = run.columns.get(query.of) ?? (pairs.length ? run.column[pairs[0]] : -1);
+  const columns = run.chance.transfer === null ? PAIR_COLUMNS.slice(0, -1) : PAIR_COLUMNS;
   const same = (other) => other >= 0 && other < run.neurons && html`<${NeuronLink} run=${run} neuron=${other} />`;
   const near = data?.low ? Array.from({ length: data.neighbour.length / data.low.length }, (_, n) => at * (data.neighbour.length / data.low.length) + n).filter((slot) => data.neighbour[slot] >= 0) : [];
   return html`<p class="lead">Layer ${run.layer[neuron]}, neuron ${run.index[neuron]}: ${pairs.length ? `its strongest sentences speak of ${plural(pairs.length, "descriptor")} more often than chance explains.` : "no descriptor is its own under the rule of this run."}
       <span class="steps">${same(neuron - 1)} ← → ${same(neuron + 1)}</span></p>
-    ${pairs.length > 0 && html`<${Table} label="Its descriptors" columns=${PAIR_COLUMNS} rows=${pairs} cells=${(pair) => pairCells(run, pair)} size=${1000} />
+    ${pairs.length > 0 && html`<${Table} label="Its descriptors" columns=${columns} rows=${pairs} cells=${(pair) => pairCells(run, pair).slice(0, columns.length)} size=${1000} />
       <p class="tools"><${CsvButton} name=${`neuron-${run.layer[neuron]}-${run.index[neuron]}`} make=${() => pairsCsv(run, [neuron])} /></p>`}
     ${!data?.low || !texts ? html`<${Waiting} />` : html`
     <h2>Its strongest sentences</h2>
@@ -159,6 +177,7 @@ function Neuron({ run, argument, query, amend }) {
       <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="calibration" title="Calibration: where it was found" column=${column} />
       <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="validation" title="Validation: other reviews" column=${column} />
     </div>
+    ${data.content && html`<${Drivers} run=${run} neuron=${neuron} one=${data.content[at]} />`}
     <div class="sides">
       <section><h2>Activation</h2><${Histogram} bins=${Array.from(data.histogram.subarray((at * data.histogram.length) / data.low.length, ((at + 1) * data.histogram.length) / data.low.length))} low=${data.low[at]} high=${data.high[at]} cut=${data.cut[at]} label=${`Histogram of the neuron's activation, from ${data.low[at].toFixed(2)} to ${data.high[at].toFixed(2)}`} /></section>
       <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${run.compared} strongest sentences of calibration. By chance: ${((run.compared * run.compared) / run.sentences[0]).toFixed(1)}, on validation ${((run.compared * run.compared) / run.sentences[1]).toFixed(1)}.</p>

@@ -2,7 +2,7 @@
 
 const VIEWS = {
   descriptors: ["Descriptors", Descriptors], descriptor: [null, Descriptor], neurons: ["Neurons", Neurons],
-  neuron: [null, Neuron], map: ["Map", MapView], try: ["Try it", Examples],
+  neuron: [null, Neuron], map: ["Map", MapView], beyond: ["Beyond", BeyondView], try: ["Try it", Examples],
 };
 const PARENTS = { descriptor: "descriptors", neuron: "neurons" };
 const stage = document.getElementById("stage");
