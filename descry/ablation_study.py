@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from descry.ablation import matched, represented
+from descry.artifacts import TABLES
 from descry.assignment import Findings
 from descry.effects import Auroc, Change, Probe, auroc_lost, compared, positives_and, separation_lost, words_lost
 from descry.target import Target
@@ -94,7 +95,7 @@ class Study:
             assigned = int(self.found.assigned[:, column].sum())
             row = {"descriptor": names[column], "assigned": assigned, "neurons": len(own)}
             rows.append(row | self._read_off(before, sets, column) | self._expected(sets, column))
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(TABLES["ablation"]))
 
     def scores(self, places: np.ndarray, off: np.ndarray | None = None) -> np.ndarray:
         """Probe scores of some of the sentences, with some neurons off: float64 [places, descriptors]."""

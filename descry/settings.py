@@ -628,7 +628,7 @@ class Depth(Switched, Section):
     "Seed of those repeats."
 
 
-class Transfer(Switched, Reviews, Section):
+class Transfer(Reviews, Switched, Section):
     """Another corpus, on which what was found is tried."""
 
     section = "transfer"

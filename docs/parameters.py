@@ -53,6 +53,8 @@ def _values(rule: Mapping[str, Any]) -> str:
         return f"`{rule['const']}`"
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
+    if rule["type"] == "boolean":
+        return "`true`, `false`"
     if rule["type"] == "array":
         return f"list of: {_values(rule['items'])}"
     names = {"object": "mapping", "string": "text", "integer": "whole number", "number": "number", "null": "`null`"}

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from descry.report import Run, Side
+from descry import report
+from descry.report import Run, Side, tables
+from descry.report.further import RELATED
+from descry.report.page import PLOTS
 from descry.report.pieces import BINS, LEVELS, histograms, packed, pair_table, pieces, shown_rows
 from tests.test_report import HOSTILE, NAMES, a_run
 
@@ -165,8 +168,57 @@ def test_a_neuron_without_exemplars_and_a_tokenizer_that_tells_no_places(run: Ru
 
 def test_the_map_is_that_of_the_relations(run: Run, found: dict[str, Any]) -> None:
     arrays, _ = found["map"]
-    carried = np.zeros((len(run.layer), len(NAMES)), dtype=int)
-    carried[run.found.calibration["neuron"], run.found.calibration["column"]] = 1
-    assert (arrays["shared"] == carried.T @ carried).all()
+    place = {name: column for column, name in enumerate(NAMES)}
+    rows = zip(run.beyond.relations.to_dict("records"), run.beyond.relations_there["p"], strict=True)
+    for own, there in rows:
+        at = place[own["descriptor"]], place[own["other"]]
+        for name in RELATED:
+            assert arrays[name][at] == np.float32(own[name]) or name == "q"
+        assert arrays["q"][at] == own["q"]
+        assert arrays["again"][at] == (there <= 0.05)
+    assert np.isnan(np.diagonal(arrays["ratio"])).all()
     assert sorted(arrays["order"]) == list(range(len(NAMES)))
     assert arrays["sizes"].tolist() == [20, 20, 20]
+
+
+def test_what_drives_neurons_and_what_becomes_of_descriptors_is_what_the_tables_say(run: Run, found: Any) -> None:
+    arrays, content = found["core"]
+    described = set(run.found.calibration["neuron"])
+    for neuron, kind in enumerate(arrays["kind"].tolist()):
+        expected = run.beyond.triggers["class"][neuron] if neuron in described else None
+        assert (content["classes"][kind] if kind < 3 else None) == expected
+    pairs = run.beyond.transfer_pairs.set_index(["layer", "index", "descriptor"])["p"]
+    for at, own in enumerate(pair_table(run).itertuples()):
+        p = pairs[run.layer[own.neuron], run.index[own.neuron], NAMES[own.column]]
+        assert arrays["elsewhere"][at] == (p <= 0.05)
+    causes = run.beyond.ablation.set_index("descriptor")
+    for one in content["descriptors"]:
+        assert one["causes"]["separation_above_low"] == pytest.approx(
+            causes["separation_above_low"][one["name"]], abs=1e-6
+        )
+        assert one["causes"]["word_above"] is None
+        assert (one["depth"] is None) == (one["name"] == NAMES[-1])
+    assert content["descriptors"][0]["transfer"]["replication"] is None
+    level = run.figures["transfer.replication"].levels["unassigned_pairs"]
+    assert content["chance"]["transfer"] == level.mean
+    words = [one for layer in (1, 2, 3) for one in found[f"layer-{layer}"][1]]
+    for own, row in zip(words, run.beyond.triggers.to_dict("records"), strict=True):
+        assert [word for word, _ in own["words"]] == row["words"]
+        assert content["classes"][own["there"]] == row["validation_class"]
+        assert own["pattern"] == row["pattern"]
+
+
+def test_what_is_left_out_is_not_there(run: Run) -> None:
+    names = ("triggers", "relations", "relations_there", "depth", "transfer", "transfer_pairs", "ablation", "measures")
+    bare = replace(run, beyond=replace(run.beyond, **{name: getattr(run.beyond, name).head(0) for name in names}))
+    found = {name: unpacked(piece) for name, piece in pieces(bare, SHOWN).items()}
+    arrays, content = found["core"]
+    assert (arrays["kind"] == 255).all()
+    assert (arrays["elsewhere"] == 255).all()
+    assert all(one["transfer"] is one["causes"] is one["depth"] is None for one in content["descriptors"])
+    assert content["chance"] == {"transfer": None}
+    assert set(found["map"][0]) == {"order", "sizes"}
+    assert found["layer-1"][1] is None
+    page = report.render(bare, tables(bare), dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20)), exemplars=2)
+    assert "#beyond" not in page[: page.index("<script")]
+    assert "Beyond these reviews" not in page

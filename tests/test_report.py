@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,10 @@ from descry.artifacts import TABLES
 from descry.assignment import assign, gather, table
 from descry.neighbours import neighbours
 from descry.reading import Read
-from descry.report import Explained, Guess, Run, Side, headlines, quality, series, words, yardsticks
+from descry.report import Beyond, Explained, Guess, Run, Side, headlines, quality, series, words, yardsticks
 from descry.report.figures import CONTROLS, NULLS, Level, blocks, compared, figures
 from descry.report.page import PLOTS
+from descry.triggers import CLASSES
 from tests.conftest import ROOT
 
 RULE = {"rule": "enrichment", "alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.3}
@@ -90,7 +92,7 @@ def beside(names: dict[str, tuple[str, ...]]) -> pd.DataFrame:
     numbers = iter(range(100, 1000))
     rows = []
     for name, nulls in names.items():
-        counts = name.rpartition(".")[2] in ("described", "pairs", "count")
+        counts = name.rpartition(".")[2] in ("described", "pairs", "count", "polysemantic")
         value = float(next(numbers) // 10 if counts else next(numbers) / 1000)
         for null in nulls or ("",):
             chance = next(numbers) / 1000 if null else np.nan
@@ -184,6 +186,50 @@ def agreement(names: list[str]) -> pd.DataFrame:
     )
 
 
+def beyond(names: list[str], calibration: Side, *, worded: bool = False) -> Beyond:
+    """What the stages beyond the paper write: every number another, the last descriptor where chance would put it."""
+    size, pairs = len(names), calibration.pairs[calibration.pairs["enrichment_assigned"]]
+    generator = np.random.default_rng(5)
+
+    def made(kind: str, rows: int, **given: Any) -> pd.DataFrame:
+        numbers = {name: generator.random(rows) for name in TABLES[kind]}
+        whole = {name: np.arange(rows) + 3 for name, dtype in TABLES[kind].items() if dtype.startswith("int")}
+        return pd.DataFrame(numbers | whole | given)[list(TABLES[kind])]
+
+    layer, index = np.repeat([1, 2, 3], 20), np.tile(np.arange(20), 3)
+    kinds = [CLASSES[neuron % 3] for neuron in range(60)]
+    words = [[f"<i>word {neuron}</i>", names[0]][: 1 + neuron % 2] for neuron in range(60)]
+    shares, pattern = [[0.5, 0.25][: len(own)] for own in words], np.where(layer > 1, "<b>-ing</b>", "")
+    triggers = made(
+        "triggers", 60, **{"class": kinds}, layer=layer, index=index, validation_class=kinds[::-1], words=words,
+        shares=shares, pattern=pattern,
+    )  # fmt: skip
+    ordered = [(one, other) for one in names for other in names if one != other]
+    related = {"descriptor": [one for one, _ in ordered], "other": [other for _, other in ordered]}
+    signs = np.where(generator.random(len(ordered)) < 0.5, -1, 1)
+    relations = [made("relations", len(ordered), **related) for _ in range(2)]
+    relations[0]["z"] = 5 * signs * relations[0]["z"]
+    relations[0]["pmi"] = np.nan
+    causes = made("ablation", size, descriptor=names)
+    word = [name for name in causes if name.startswith("word_")]
+    if not worded:
+        causes[["words", *word]] = [0, *[np.nan] * len(word)]
+    nulls = {"tokens.agreement": "permuted_neurons", "relations.polysemantic": "dealt_descriptors"}
+    nulls |= {"transfer.replication": "unassigned_pairs", "ablation.share_specific": "exchangeable_sets"}
+    return Beyond(
+        triggers=triggers,
+        relations=relations[0],
+        relations_there=relations[1],
+        depth=made("depth", size - 1, descriptor=names[:-1]),
+        transfer=made("transfer", size, descriptor=names, replication=[np.nan, *np.linspace(0.9, 0.1, size - 1)]),
+        transfer_pairs=made(
+            "transfer_pairs", len(pairs), **{name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")}
+        ),
+        ablation=causes,
+        measures=beside({name: (null,) for name, null in nulls.items()}),
+    )
+
+
 def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15, taught: bool = False) -> Run:
     """A run with planted neurons; positives: prevalence of every descriptor."""
     sides = []
@@ -216,6 +262,7 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15, taugh
         associations=associations(calibration.pairs, validation, names),
         aspects=matched if gold else matched.head(0),
         confusion=confused if gold else confused.head(0),
+        beyond=beyond(names, calibration, worded=taught),
         agreement=agreement(names) if taught else agreement(names).head(0),
         rule=RULE | {"exemplars": EXEMPLARS},
         target="a/model",
@@ -284,7 +331,7 @@ def check_links(page: str) -> Reader:
     assert [name for name, times in Counter(ids).items() if times > 1] == []
     links = [attributes["href"] or "" for tag, attributes in read.elements if tag == "a"]
     assert links
-    views = [*ids, "descriptors", "neurons", "map", "try"]
+    views = [*ids, "descriptors", "neurons", "map", "beyond", "try"]
     assert {link for link in links if link[1:] not in views and not link.startswith("#descriptor/")} == set()
     return read
 
@@ -330,7 +377,7 @@ def test_pictures_carry_no_software_and_no_date(files: dict[str, bytes]) -> None
 
 def test_headline_figures_are_those_of_the_tables(run: Run) -> None:
     groups = headlines.headlines(run)
-    assert [len(group.figures) for group in groups] == [4, 4, 2, 3]
+    assert [len(group.figures) for group in groups] == [4, 4, 4, 2, 3]
     first, key = groups[0].figures[0], "sentence.gold.precision_at_1"
     rows = run.evaluation[run.evaluation["measure"] == key].set_index("null")
     assert first.value == rows["value"].iloc[0]

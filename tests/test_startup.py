@@ -27,6 +27,8 @@ NEEDED = {
     "extract": MODEL,
     "controls": MODEL,
     "tokens": MODEL,
+    "transfer": MODEL,
+    "ablate": MODEL,
     "report": {"matplotlib"},
 }
 """What a stage cannot begin without; `generate` and `label` load what the way that was chosen needs, once it is."""

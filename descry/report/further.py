@@ -95,7 +95,7 @@ def of_neurons(run: Run, here: np.ndarray) -> list[dict[str, Any]] | None:
 
 
 def relations(run: Run, carried: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Arrays of every ordered pair of descriptors [descriptors x descriptors], float32, and uint8 `again`: found on
+    """Arrays of every ordered pair of descriptors [descriptors x descriptors], floats, and uint8 `again`: found on
     validation too; empty where that was left out. And the columns that are pictured, in an order that puts together
     those that go together. carried: int [descriptors], neurons of each."""
     most = np.argsort(-carried, kind="stable")[:PICTURED]
@@ -106,7 +106,7 @@ def relations(run: Run, carried: np.ndarray) -> tuple[dict[str, np.ndarray], dic
     row, column = (pd.Index(run.names).get_indexer(pd.Index(table[name])) for name in ("descriptor", "other"))
     arrays: dict[str, np.ndarray] = {}
     for name in RELATED:
-        arrays[name] = np.full((size, size), np.nan, dtype=np.float32)
+        arrays[name] = np.full((size, size), np.nan, dtype=np.float64 if name == "q" else np.float32)
         arrays[name][row, column] = table[name]
     arrays["again"] = np.zeros((size, size), dtype=np.uint8)
     arrays["again"][row, column] = run.beyond.relations_there["p"] <= REPLICATES

@@ -329,7 +329,10 @@ def _beyond(run: Run) -> Group:
     minds: list[Headline] = []
     if described is not None and several is not None and described.value:
         levels = {name: level.over(described.value) for name, level in several.among(NULLS).items()}
-        sentence = "This share of the described neurons carries descriptors that have nothing to do with each other."
+        sentence = (
+            "This share of the described neurons carries descriptors that have nothing to do with each other. Were "
+            "descriptors dealt out at random, it would be what chance says."
+        )
         detail = f"{whole(several.value)} of {whole(described.value)}"
         minds = [Headline("Neurons of two minds", sentence, several.value / described.value, levels, detail=detail)]
     return Group(

@@ -50,8 +50,7 @@ const causeColumns = (run) => {
     named(run),
     ...kinds.slice(0, worded ? 3 : 2).reverse().flatMap(([prefix, title, shown]) => [
       { key: `${prefix}own`, title: `${title} lost`, number: true, value: (_, own) => own[`${prefix}own`], cell: (_, own) => html`<b>${shown(own[`${prefix}own`])}</b>` },
-      ...(prefix ? [{ key: `${prefix}random`, title: "random neurons", number: true, hint: "as many random neurons of the same layers", value: (_, own) => own[`${prefix}random_own`], cell: (_, own) => html`<span class="chance">${shown(own[`${prefix}random_own`])}</span>` }] : [
-        { key: "others", title: "others lose", number: true, hint: "the other descriptors, in the mean", value: (_, own) => own.others, cell: (_, own) => small(own.others) }]),
+      ...(prefix ? [{ key: `${prefix}random`, title: "random neurons", number: true, hint: "as many random neurons of the same layers", value: (_, own) => own[`${prefix}random_own`], cell: (_, own) => html`<span class="chance">${shown(own[`${prefix}random_own`])}</span>` }] : []),
       { key: `${prefix}above`, title: "above random [95 %]", number: true, hint: "its own loss less the others', above the same of random neurons; 0 by chance", value: (_, own) => own[`${prefix}above`], cell: (_, own) => bounds(own, `${prefix}above`) },
     ]),
     { key: "neurons", title: "neurons off", number: true, wide: true, value: (_, own) => own.neurons, cell: (_, own) => whole(own.neurons) },

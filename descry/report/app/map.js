@@ -16,7 +16,7 @@ function Placed({ one }) {
   if (!one.depth) return "–";
   const { depth, low, high } = one.depth;
   const side = depth < low ? "earlier" : depth > high ? "later" : "";
-  return html`<b>${depth.toFixed(2)}</b> <small>${side}</small>`;
+  return html`<b>${depth.toFixed(2)}</b> ${side}`;
 }
 
 function Depth({ run, sizes, query, amend }) {
@@ -48,7 +48,7 @@ function Matrix({ run, map }) {
     const ratio = mutual(map, at, turned);
     const clear = above ? map.low[at] > 0 || map.high[at] < 0 : Math.abs(map.z[at] + map.z[turned]) > 4;
     const place = above ? Math.max(-1, Math.min(1, map.phi[at] / 0.3)) : balance(ratio, 3);
-    const known = clear && Number.isFinite(above ? map.phi[at] : ratio);
+    const known = clear && Math.abs(place) >= 0.1 && Number.isFinite(above ? map.phi[at] : ratio);
     const said = above ? `in sentences: φ ${signed(map.phi[at])} [${signed(map.low[at])}, ${signed(map.high[at])}]` : `in neurons: ${times(map.ratio[at])}, and turned round ${times(map.ratio[turned])}`;
     return html`<td style=${known ? tint(place) : ""} title=${`${name(row)} and ${name(column)}, ${said}`}></td>`;
   };
@@ -61,11 +61,10 @@ const RELATION_COLUMNS = [
   { key: "pair", title: "neurons of → also show" },
   { key: "ratio", title: "times as often", sorts: true, number: true, hint: "as what sentences explain; 1 by chance" },
   { key: "z", title: "z", sorts: true, number: true, wide: true, hint: "standard deviations of permutations of the labels; 0 by chance" },
-  { key: "q", title: "q", number: true, hint: "false discovery rate over all ordered pairs" },
   { key: "again", title: "on validation", number: true, hint: "found again: p at most 0.05" },
-  { key: "neurons", title: "neurons with both (by chance)", sorts: true, number: true, hint: "and so many were only sentences shared" },
-  { key: "phi", title: "in sentences (φ) [95 %]", sorts: true, number: true, wide: true, hint: "correlation of the labels; 0 by chance" },
-  { key: "bearing", title: "implies", sorts: true, number: true, wide: true, hint: "of the sentences that bear the first, those that bear the second; mark of chance: the second's share of all" },
+  { key: "neurons", title: "with both", sorts: true, number: true, hint: "neurons that carry both, and so many were only sentences shared" },
+  { key: "phi", title: "φ [95 %]", sorts: true, number: true, wide: true, hint: "correlation of the two labels over sentences; 0 by chance" },
+  { key: "bearing", title: "implies", sorts: true, number: true, wide: true, hint: "of the sentences that bear the first, those that bear the second; by chance: of all sentences" },
 ];
 
 function relationRows(run, map, sort, up) {
@@ -86,8 +85,8 @@ function Relations({ run, map, query, amend }) {
   const cells = (at) => {
     const [one, other] = both(at);
     return [
-      html`<${Chip} run=${run} column=${one} /> → <${Chip} run=${run} column=${other} />`,
-      html`<b>${times(map.ratio[at])}</b>`, map.z[at].toFixed(1).replace("-", "−"), chance(map.q[at]),
+      html`<span class="pair"><${Chip} run=${run} column=${one} /> → <${Chip} run=${run} column=${other} /></span>`,
+      html`<b>${times(map.ratio[at])}</b>`, html`<span title=${`q ${chance(map.q[at])}`}>${map.z[at].toFixed(1).replace("-", "−")}</span>`,
       html`<span class=${map.again[at] ? "good" : "bad"}><span aria-hidden="true">${map.again[at] ? "✓" : "✗"}</span><span class="hidden">${map.again[at] ? "found again" : "not found again"}</span></span>`,
       html`${whole(map.neurons[at])} <small>(${map.neurons_expected[at].toFixed(1)})</small>`,
       html`${signed(map.phi[at])} <small>[${signed(map.low[at])}, ${signed(map.high[at])}]</small>`,

@@ -119,7 +119,7 @@ function Exemplars({ run, data, texts, at, split, title, column }) {
 }
 
 const PAIR_COLUMNS = [{ title: "descriptor" }, { title: "of its sentences", number: true }, { title: "lift", number: true },
-  { title: "q", number: true }, { title: "on validation", number: true }, { title: "p there", number: true },
+  { title: "q", number: true }, { title: "on validation (p)", number: true },
   { title: "correlation [95 %]", number: true }, { title: "AUPRC (chance)", number: true },
   { title: "elsewhere", number: true, hint: "found again in the other corpus: p at most 0.05 there" }];
 
@@ -131,7 +131,7 @@ function pairCells(run, pair) {
   return [
     html`<${Chip} run=${run} column=${run.column[pair]} />`,
     html`<span class="gauge"><${Meter} value=${run.composition(pair)} mark=${run.prevalence(pair)} /> <b>${percent(run.composition(pair))}</b></span>`,
-    times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} />`, chance(run.validation_p[pair]),
+    times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} /> <small>(${chance(run.validation_p[pair])})</small>`,
     html`${signed(run.pearson[pair])}<small>${interval}</small>`,
     html`${signed(run.auprc[pair])} <small>(${signed(run.prevalence(pair, 1))})</small>`,
     html`<${Elsewhere} run=${run} pair=${pair} />`,
