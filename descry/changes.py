@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from descry.columns import Columns, Folder, assigned, descriptors, measures, neuron_codes, neurons
+from descry.columns import Columns, Folder, assigned, descriptors, further, measures, neuron_codes, neurons
 from descry.nesting import flat
 
 HEADLINES = {
@@ -20,6 +20,11 @@ HEADLINES = {
     "replication": "permuted_neurons",
     "second_opinion.survival": "permuted_neurons",
     "descriptors.mean_best_ap": "shuffled_labels",
+    "tokens.agreement": "permuted_neurons",
+    "relations.replication": "other_pairs",
+    "depth.placed": "shuffled_layers",
+    "transfer.replication": "unassigned_pairs",
+    "ablation.share_specific": "exchangeable_sets",
 }
 """The measures that are told side by side, and what stands for chance beside each."""
 
@@ -129,7 +134,7 @@ def changes(here: Folder, there: Folder) -> dict[str, Any]:
             "kept": [name for name in names[0] if name in names[1]],
             "lost": [name for name in names[0] if name not in names[1]],
             "gained": [name for name in names[1] if name not in names[0]],
-            "carried": list(_carried([*dict.fromkeys(names[0] + names[1])], found, every)),
+            "carried": list(_carried([*dict.fromkeys(names[0] + names[1])], found, every, runs)),
         },
         "neurons": {"matched": matched} | (_matched(found, every[0]) if matched else {}) | _described(found, every),
         "measures": list(_headlines(measures(here), measures(there))),
@@ -174,17 +179,31 @@ def _rows(pairs: Columns) -> Iterator[tuple[Any, ...]]:
     return zip(*(pairs[name].tolist() for name in ("layer", "index", "descriptor", "place")), strict=True)
 
 
-def _carried(names: list[str], found: list[Columns], every: list[Columns]) -> Iterator[dict[str, Any]]:
+def _carried(
+    names: list[str], found: list[Columns], every: list[Columns], runs: list[Folder]
+) -> Iterator[dict[str, Any]]:
     """Of every descriptor the share of neurons that carry it, and their mean relative depth: 0 the first layer, 1 the
-    last; None where no neuron does."""
+    last, None where no neuron does; with the 95 % interval of it under shuffled layers, None where that was left
+    out."""
+    placed = [_depths(run) for run in runs]
     for name in names:
         row: dict[str, Any] = {"descriptor": name}
-        for where, pairs, run in zip(("here", "there"), found, every, strict=True):
+        for where, pairs, run, depths in zip(("here", "there"), found, every, placed, strict=True):
             layers = np.unique(run["layer"])
             own = np.searchsorted(layers, pairs["layer"][pairs["descriptor"] == name])
             row[f"neurons_{where}"] = len(own) / len(run["layer"])
             row[f"depth_{where}"] = float(own.mean() / max(len(layers) - 1, 1)) if len(own) else None
+            row[f"depth_low_{where}"], row[f"depth_high_{where}"] = depths.get(name, (None, None))
         yield row
+
+
+def _depths(run: Folder) -> dict[str, tuple[float, float]]:
+    """Between which depths each descriptor lies in 95 % of the shuffles of layers."""
+    found = further(run, "depth")
+    if found is None:
+        return {}
+    names, low, high = (found[name].tolist() for name in ("descriptor", "low", "high"))
+    return dict(zip(names, zip(low, high, strict=True), strict=True))
 
 
 def _headlines(here: Columns, there: Columns) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,23 @@ NEEDED = (
     layout.ASSOCIATIONS,
     layout.DESCRIPTORS,
 )
+FURTHER = {
+    "triggers": (layout.TRIGGERS / "neurons.parquet", "triggers"),
+    "relations": (layout.RELATIONS / "calibration.parquet", "relations"),
+    "relations_there": (layout.RELATIONS / "validation.parquet", "relations"),
+    "depth": (layout.DEPTH / "descriptors.parquet", "depth"),
+    "transfer": (layout.REPLICATION / "descriptors.parquet", "transfer"),
+    "transfer_pairs": (layout.REPLICATION / "pairs.parquet", "transfer_pairs"),
+    "ablation": (layout.ABLATION / "descriptors.parquet", "ablation"),
+}
+"""Tables of stages that may be left out: path and kind."""
+MEASURES = tuple(
+    part / "measures.parquet"
+    for part in (
+        *(layout.EVALUATION, layout.CONSISTENCY),
+        *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -195,6 +212,22 @@ def descriptors(folder: Folder) -> list[dict[str, Any]]:
 
 def measures(folder: Folder) -> Columns:
     """Every measure of the run, once for each null that stands beside it: the tables `measures` one after the other."""
-    paths = [folder.root / part / "measures.parquet" for part in (layout.EVALUATION, layout.CONSISTENCY)]
-    tables = [read_columns(path, "measures") for path in paths]
+    paths = [folder.root / path for path in MEASURES]
+    tables = [read_columns(path, "measures") for path in paths if path.is_file()]
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def further(folder: Folder, name: str) -> Columns | None:
+    """One of FURTHER; None where its stage was left out."""
+    path, kind = folder.root / FURTHER[name][0], FURTHER[name][1]
+    found = read_columns(path, kind) if path.is_file() else {}
+    return found if any(map(len, found.values())) else None
+
+
+def further_row(folder: Folder, name: str, **of: Any) -> dict[str, Any] | None:
+    """The first row of one of FURTHER with those values; None where there is none."""
+    found = further(folder, name)
+    if found is None:
+        return None
+    here = np.logical_and.reduce([found[key] == value for key, value in of.items()])
+    return next(iter(records(take(found, np.flatnonzero(here)[:1]))), None)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from descry import columns, layout
-from descry.artifacts import read_table
+from descry.artifacts import TABLES, read_table
 from descry.columns import Folder
 
 PLACE = ["layer", "index"]
@@ -84,6 +84,45 @@ class Run:
         descriptor; 1, 0, or -1 where the label is missing."""
         found = [self.folder.labels(split) for split in layout.SPLITS]
         return pd.DataFrame(np.concatenate([labels for labels, _ in found]), columns=found[0][1])
+
+    @cached_property
+    def triggers(self) -> pd.DataFrame:
+        """Which words drive every neuron, by layer and index; without rows where that was left out."""
+        return self._further("triggers")
+
+    @cached_property
+    def relations(self) -> pd.DataFrame:
+        """Every ordered pair of descriptors: how they go together in sentences and in neurons on calibration, and
+        `replicates`: whether the neurons' do on validation too; without rows where that was left out."""
+        table, there = self._further("relations"), self._further("relations_there")
+        return table.assign(replicates=there["p"].to_numpy() <= columns.REPLICATES)
+
+    @cached_property
+    def depth(self) -> pd.DataFrame:
+        """Where in depth each descriptor lives that a neuron carries; without rows where that was left out."""
+        return self._further("depth")
+
+    @cached_property
+    def transfer(self) -> pd.DataFrame:
+        """What becomes of every descriptor in the other corpus; without rows where that was left out."""
+        return self._further("transfer")
+
+    @cached_property
+    def transfer_pairs(self) -> pd.DataFrame:
+        """What becomes of every one of `pairs` in the other corpus, and `replicates`: whether its p there is at most
+        0.05; without rows where that was left out."""
+        table = self._further("transfer_pairs")
+        return table.assign(replicates=table["p"] <= columns.REPLICATES)
+
+    @cached_property
+    def ablation(self) -> pd.DataFrame:
+        """What is lost of every descriptor with its neurons switched off; without rows where that was left out."""
+        return self._further("ablation")
+
+    def _further(self, name: str) -> pd.DataFrame:
+        path, kind = columns.FURTHER[name]
+        path = self.folder.root / path
+        return read_table(path, kind) if path.is_file() else pd.DataFrame(columns=list(TABLES[kind]))
 
     @cached_property
     def measures(self) -> pd.DataFrame:

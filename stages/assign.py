@@ -4,9 +4,8 @@ import sys
 
 from descry import artifacts
 from descry.assignment import Rule, assign_by, gather, table
-from descry.errors import InputError
 from descry.settings import Assign
-from stages import _stage
+from stages import _checks, _stage
 
 RULES: tuple[Rule, ...] = ("enrichment", "composition")
 
@@ -16,17 +15,7 @@ def main() -> None:
     settings = _stage.settings(Assign)
     activations = artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors", probe=False)
     labels, named = artifacts.read_arrays(_stage.LABELS / "first" / f"{split}.safetensors", "labels")
-    kept = activations.rows.shape[1]
-    if settings.exemplars > kept:
-        raise InputError(
-            f"params.yaml: assign.exemplars is {settings.exemplars}, but {kept} sentences were kept for each "
-            f"neuron of {split} (extract.top_k, or all there are); lower the one or raise the other"
-        )
-    if settings.exemplars == activations.count:
-        raise InputError(
-            f"params.yaml: assign.exemplars is {settings.exemplars}, all sentences of {split}: every neuron "
-            "would have the same exemplars; lower it"
-        )
+    _checks.enough_sentences(activations, settings.exemplars, split)
     evidence = gather(activations.exemplars(settings.exemplars), labels["labels"])
     findings = assign_by(RULES, evidence, **settings.model_dump(exclude={"rule", "exemplars"}))
     pairs = table(findings, activations.layer, activations.index, named["descriptors"])

@@ -6,7 +6,7 @@ from descry.assignment import assign, gather
 from descry.nulls import beside
 from descry.settings import Assign, Transfer
 from descry.transfer import Corpus, Tried, descriptor_table, measures, pair_table, references
-from stages import _inputs, _stage
+from stages import _checks, _inputs, _stage
 
 
 def _corpus() -> Corpus | None:
@@ -32,6 +32,7 @@ def main() -> None:
         active: Activations = artifacts.read_activations(_stage.ACTIVATIONS / "calibration.safetensors")
         labels, scores, names = _inputs.labels("first")
         gold = artifacts.read_table(_stage.GOLD / "calibration.parquet", "gold")["aspects"].tolist()
+        _checks.enough_sentences(corpus.active, chosen.exemplars, "the other corpus")
         findings = assign(
             gather(active.exemplars(chosen.exemplars), labels.calibration), **chosen.model_dump(exclude={"exemplars"})
         )

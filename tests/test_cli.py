@@ -62,6 +62,12 @@ def test_a_neuron_is_told_as_the_tables_have_it(folder: Path, capsys: Captured) 
     same(found["descriptors"], run.pairs[(run.pairs["layer"] == 1) & (run.pairs["index"] == 1)])
     assert len(found["descriptors"]) == own["descriptors"] > 0
     same([row for rows in found["exemplars"].values() for row in rows], run.exemplars(1, 1, count=3))
+    driven = run.triggers[(run.triggers["layer"] == 1) & (run.triggers["index"] == 1)].iloc[0]
+    assert found["driven"] == driven.to_dict() | {name: list(driven[name]) for name in ("words", "shares")}
+    text = " ".join(shown(capsys, "neuron", "1:1", "--run", folder).split())
+    assert "driven by word 1 (50%), odd [red]" in text
+    assert "lexical, on validation too" in text
+    assert "by words as char-" in shown(capsys, "neuron", "2:0", "--run", folder)
     dead = told(capsys, "neuron", f"2:{WIDTH - 1}", "--run", folder)
     assert dead["descriptors"] == []
     assert dead["exemplars"] == {split: [] for split in layout.SPLITS}
@@ -98,6 +104,14 @@ def test_a_descriptor_is_told_as_the_tables_have_it(folder: Path, capsys: Captur
         {"layer": layer, "neurons": count, "of": WIDTH} for layer, count in zip((1, 2), counts, strict=True)
     ]
     same(found["best"], carrying.sort_values("p", kind="stable").head(2))
+    for name in ("depth", "transfer", "ablation"):
+        table = getattr(run, name).set_index("descriptor").loc["refund"]
+        assert found[name] == table.to_dict() | {"descriptor": "refund"}
+    text = shown(capsys, "descriptor", "refund", "--run", folder)
+    assert f"{100 * found['transfer']['replication']:.0f} % of them in the other corpus" in text
+    assert f"depth is {found['depth']['depth']:.2f} of 1" in text
+    assert f"tells it apart {100 * found['ablation']['separation_own']:.0f} % less" in text
+    assert told(capsys, "descriptor", HOSTILE, "--run", folder)["depth"] is None
     for split, prefix in zip(layout.SPLITS, ("", "validation_"), strict=True):
         assert found["splits"][split]["prevalence"] == pytest.approx(own[f"{prefix}prevalence"])
         labels = run.labels[(run.sentences["split"] == split).to_numpy()]["refund"].to_numpy()
@@ -211,6 +225,10 @@ def test_runs_of_other_neurons_are_compared_by_descriptors(folder: Path, tmp_pat
         own = pairs[pairs["descriptor"] == row["descriptor"]]
         assert row["neurons_there"] == len(own) / (4 * WIDTH)
         assert row["depth_there"] == pytest.approx((own["layer"] - 1).mean() / 3)
+        low, high = (
+            descry.load(other).depth.set_index("descriptor")[name].get(row["descriptor"]) for name in ("low", "high")
+        )
+        assert (row["depth_low_there"], row["depth_high_there"]) == (low, high)
     assert "cannot be matched" in shown(capsys, "compare", other, "--run", folder)
 
 
@@ -351,6 +369,8 @@ def test_docs_name_every_command_and_every_column(folder: Path) -> None:
     assert {command.split()[0] for command, _ in EXAMPLES} == {"explain", "neuron", "descriptor", "top", "compare"}
     run = descry.load(folder)
     named = set(re.findall(r"`(\w+)`", PROMPT))
-    for table in (run.neurons, run.descriptors, run.sentences, run.measures, run.exemplars(1, 1)):
-        assert set(table.columns) <= named
+    tables = (run.neurons, run.descriptors, run.sentences, run.measures, run.exemplars(1, 1))
+    tables += (run.triggers, run.relations, run.depth, run.transfer, run.transfer_pairs, run.ablation)
+    for table in tables:
+        assert {re.sub("^separation_|^word_|_low$|_high$", "", name) for name in table} <= named
     assert {name for name in run.pairs if not re.search("validation_|_low$|_high$", name)} <= named

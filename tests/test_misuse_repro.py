@@ -28,11 +28,13 @@ from tests.test_repro import SMALL, change, clone, shell, with_model
 LONGEST = 60.0
 """Seconds: a stage that takes longer than that on so little hangs."""
 FOLLOWING = [
-    "assign calibration", "assign validation", "associate", "consistency", "evaluate", "sweep", "metrics", "report",
+    "assign calibration", "assign validation", "associate", "triggers", "relations", "depth", "replicate", "ablate",
+    "consistency", "evaluate", "sweep", "metrics", "report",
 ]  # fmt: skip
 STAGES = [
     "models target", "models embedder", "models llms", "split", "generate", "cluster", "label first", "label second",
-    "extract calibration", "extract validation", "controls", "tokens", "neighbours", *FOLLOWING,
+    "extract calibration", "extract validation", "controls", "tokens", "neighbours", "transfer",
+    *FOLLOWING,
 ]  # fmt: skip
 
 Change = Callable[[Path], object]
@@ -86,6 +88,11 @@ def parameters(*changed: tuple[str, str]) -> Change:
 def reviews(content: str | bytes, name: str = "own.jsonl") -> Change:
     """Reviews of one's own."""
     return all_of(setting("split.source", name), setting("split.limit", "null"), written(name, content))
+
+
+def another(name: str) -> Change:
+    """A second corpus of one's own."""
+    return all_of(setting("transfer.source", name), setting("transfer.limit", "null"))
 
 
 def jsonl(*texts: object) -> str:
@@ -277,6 +284,14 @@ SETTINGS = dict(
         number("sweep.ks", "[3]", "sweep"),
         number("evaluate.ks", "[1, 1]", "evaluate"),
         number("report.exemplars", "true", "report"),
+        number("triggers.enabled", "1", "triggers"),
+        number("triggers.share", "1.0", "triggers"),
+        number("relations.alpha", "0", "relations"),
+        number("depth.repeats", HUGE, "depth"),
+        number("transfer.language", "x", "transfer"),
+        number("transfer.repeats", "0", "replicate"),
+        number("ablate.value", "off", "ablate"),
+        number("ablate.neurons", "[1]", "ablate"),
     ]
 ) | {
     "an unknown key": Case(
@@ -313,6 +328,42 @@ SETTINGS = dict(
     "more sentences shown than read": Case(setting("report.exemplars", "100"), ["report"], "", works=True),
     "no sentence explained": Case(setting("tokens.examples", "0"), ["tokens", "report"], "", works=True),
     "nothing found": Case(setting("assign.min_lift", "1.0e+9"), FOLLOWING[:3], "0 pairs", works=True),
+}  # fmt: skip
+
+BEYOND = {
+    "the same corpus again": Case(
+        all_of(another("data/reviews.jsonl"), setting("transfer.limit", "120")), ["transfer"],
+        "reviews has a sentence with a letter in it that is not in the first corpus too",
+    ),
+    "of another format": Case(another("params.yaml"), ["transfer"], ".yaml is not a format"),
+    "without its field": Case(
+        all_of(written("own.csv", csv(*FEW)), another("own.csv"), setting("transfer.text_field", "body")),
+        ["transfer"], "own.csv, line 1: no field 'body'",
+    ),
+    "with fewer sentences than a set has": Case(
+        all_of(written("own.csv", csv(*FEW)), another("own.csv")), ["transfer", "replicate"],
+        "params.yaml: assign.exemplars is 40, but",
+    ),
+    "of one review": Case(
+        all_of(written("own.txt", "\n".join(FEW)), another("own.txt"), setting("assign.exemplars", "10")),
+        ["transfer", "replicate"], "sentences 20", works=True,
+    ),
+    "of a language that nobody cuts": Case(setting("transfer.language", "xx"), ["transfer"], "sentences", works=True),
+    "none": Case(setting("transfer.enabled", "false"), ["transfer", "replicate", "metrics", "report"], "", works=True),
+    "no neuron switched off": Case(setting("ablate.enabled", "false"), ["ablate", "metrics", "report"], "", works=True),
+    "no word": Case(setting("triggers.enabled", "false"), ["triggers", "metrics", "report"], "", works=True),
+    "no relation": Case(setting("relations.enabled", "false"), ["relations", "metrics", "report"], "", works=True),
+    "no depth": Case(setting("depth.enabled", "false"), ["depth", "metrics", "report"], "", works=True),
+    "more than there is": Case(
+        all_of(
+            setting("ablate.neurons", "100000"), setting("ablate.sentences", "100000"), setting("ablate.draws", "2"),
+            setting("triggers.words", "100"), setting("triggers.strongest", "100000"),
+        ),
+        ["triggers", "ablate"], "", works=True,
+    ),
+    "one layer": Case(
+        setting("extract.layers", "[2]"), ["extract calibration", "extract validation", "depth"], "", works=True
+    ),
 }  # fmt: skip
 
 MODELS = {
@@ -359,7 +410,7 @@ VOCABULARY = {
         written("data/edits.yaml", EDITED.replace("{}", "{days: ''}", 1)), ["cluster"], "edits.yaml: rename.days is ''"
     ),
     "no descriptor found": Case(setting("cluster.min_sentences", "99999"), ["cluster"], "lower `cluster.threshold` or"),
-    "one descriptor": Case(vocabulary(1), [*LABEL, *FOLLOWING], "", works=True),
+    "one descriptor": Case(vocabulary(1), [*LABEL, "transfer", *FOLLOWING], "", works=True),
     "2,000 descriptors": Case(vocabulary(2000), LABEL, "labels a sentence", works=True),
     "a descriptor on every sentence": Case(labels(1), FOLLOWING, "0 pairs", works=True),
     "a descriptor on no sentence": Case(labels(0), FOLLOWING, "0 pairs", works=True),
@@ -395,7 +446,8 @@ LLMS = {
 CASES = {
     f"{kind}: {name}": case
     for kind, cases in {
-        "reviews": REVIEWS, "settings": SETTINGS, "models": MODELS, "vocabulary": VOCABULARY, "llms": LLMS,
+        "reviews": REVIEWS, "settings": SETTINGS, "beyond": BEYOND, "models": MODELS, "vocabulary": VOCABULARY,
+        "llms": LLMS,
     }.items()
     for name, case in cases.items()
 }  # fmt: skip

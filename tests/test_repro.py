@@ -82,6 +82,14 @@ SMALL = {
     "associate.repeats": "10",
     "sweep.thresholds": "[0.1, 0.2]",
     "sweep.exemplars": "[10, 40]",
+    "triggers.repeats": "2",
+    "relations.repeats": "2",
+    "depth.repeats": "2",
+    "transfer.limit": "100",
+    "transfer.repeats": "2",
+    "ablate.neurons": "20",
+    "ablate.sentences": "40",
+    "ablate.positives": "10",
 }
 
 
@@ -126,7 +134,7 @@ def test_the_run_leaves_all_it_promises(project: Path, site: Path) -> None:
     run = shell(project, site)
     assert (project / "report" / "index.html").stat().st_size > 10_000
     metrics = json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
-    assert set(metrics) == {"metrics/consistency.json", "metrics/evaluation.json"}
+    assert set(metrics) == {f"metrics/{name}.json" for name in ("consistency", "evaluation", "beyond")}
     assert run("git", "status", "--porcelain").stdout == ""
 
 
@@ -155,6 +163,19 @@ def test_every_figure_stands_beside_chance(project: Path) -> None:
             assert (rows["chance"] <= rows["high"]).all()
         alone = set(table.loc[table["null"] == "", "measure"].str.rpartition(".")[2])
         assert all(name in ALONE or name.startswith("ceiling_") for name in alone)
+    for name in ("triggers", "relations", "depth", "replication", "ablation"):
+        table = artifacts.read_table(project / "data" / name / "measures.parquet", "measures")
+        assert len(table) > 1
+        alone = table.loc[table["null"] == "", "measure"]
+        rest = {one for one in alone if not one.rpartition(".")[2].startswith("ceiling_")}
+        assert rest <= {"relations.pairs", "tokens.descriptor_correlation"}
+    found = json.loads((project / "metrics" / "beyond.json").read_text())
+    for group, name in (("tokens", "agreement"), ("relations", "replication"), ("transfer", "replication")):
+        assert any(name in levels.get(group, {}) for levels in found["null"].values())
+        assert 0 < found[group][name] <= 1
+    assert 0 <= found["ablation"]["share_specific"] <= 1
+    assert found["null"]["exchangeable_sets"]["ablation"]["share_specific"] == pytest.approx(0.5, abs=0.05)
+    assert found["transfer"]["chance"] == found["null"]["unassigned_pairs"]["transfer"]["replication"]
 
 
 ALONE = {"missing_share", "per_sentence", "none_share", "count", "calibrated_alpha"}
@@ -170,6 +191,7 @@ def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> Non
 BOTH = ("calibration", "validation")
 EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
 LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "sweep"}
+BEYOND = {"triggers", "relations", "depth", "replicate", "ablate"}
 
 
 @pytest.mark.parametrize(
@@ -177,23 +199,32 @@ LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "
     [
         ("models.target.revision", "x", {"models@target"}),
         ("models.llms", "{x: {source: y}}", {"models@llms"}),
-        ("llms", "{x: {client: openai, base_url: http://localhost, model: y}}", {"generate"} | LABEL),
+        ("llms", "{x: {client: openai, base_url: http://localhost, model: y}}", {"generate", "transfer"} | LABEL),
         ("split.key", "other", {"split"}),
         ("generate.retrieval.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
-        ("label.embedding.sharpness", "5.0", LABEL),
-        ("extract.also", "[last]", EXTRACT | {"controls", "tokens"}),
+        ("label.embedding.sharpness", "5.0", LABEL | {"transfer"}),
+        ("extract.also", "[last]", EXTRACT | {"controls", "tokens", "transfer", "ablate"}),
         ("controls.seed", "1", {"controls"}),
-        ("assign.exemplars", "20", ASSIGN | MEASURE | {"report"}),
+        ("assign.exemplars", "20", ASSIGN | MEASURE | BEYOND | {"report"}),
         ("consistency.repeats", "4", {"consistency"}),
         ("evaluate.repeats", "4", {"evaluate"}),
         ("associate.repeats", "4", {"associate"}),
         ("sweep.ks", "[1]", {"sweep"}),
         ("tokens.exemplars", "9", {"tokens"}),
+        ("triggers.share", "0.3", {"triggers"}),
+        ("relations.alpha", "0.01", {"relations"}),
+        ("depth.seed", "1", {"depth"}),
+        ("transfer.seed", "1", {"transfer", "replicate"}),
+        ("ablate.value", "zero", {"ablate"}),
         ("neighbours.nearest", "3", {"neighbours"}),
         ("report.exemplars", "3", {"report"}),
-        ("runtime.batch_tokens", "512", {"generate", "cluster", "controls", "tokens"} | LABEL | EXTRACT),
-        ("runtime.concurrency", "2", {"generate"} | LABEL),
+        (
+            "runtime.batch_tokens",
+            "512",
+            {"generate", "cluster", "controls", "tokens", "transfer", "ablate"} | LABEL | EXTRACT,
+        ),
+        ("runtime.concurrency", "2", {"generate", "transfer"} | LABEL),
     ],
 )
 def test_a_parameter_touches_just_its_stages(
@@ -207,6 +238,33 @@ def test_a_parameter_touches_just_its_stages(
         (project / "params.yaml").write_text(before)
 
 
+def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -> None:
+    run = shell(project, site)
+    names = ("triggers", "relations", "depth", "transfer", "ablate")
+    before = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    for name in names:
+        change(project, f"{name}.enabled", "false")
+    try:
+        run("dvc", "repro", "-q")
+        after = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+        changed = {name for name in after if after[name].get("outs") != before[name].get("outs")}
+        assert changed == {*names, "replicate", "metrics", "report"}
+        assert json.loads((project / "metrics" / "beyond.json").read_text()) == {}
+        assert (
+            json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]["metrics/beyond.json"]["data"] == {}
+        )
+        for folder in ("triggers", "relations", "depth", "transfer", "replication", "ablation"):
+            for path in (project / "data" / folder).iterdir():
+                assert artifacts.table_rows(path) == 0
+        page = (project / "report" / "index.html").read_text()
+        assert "Beyond these reviews" not in page
+        run("python", "-m", "descry", "verify")
+        assert "20 of" in run("python", "-m", "descry", "top").stdout
+    finally:
+        run("git", "checkout", "-q", ".")
+        run("dvc", "checkout", "-q", "--force")
+
+
 def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a folder with blanks"
     folder.mkdir()
@@ -215,7 +273,7 @@ def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -
     run = shell(folder, tmp_path / "site", PATH=warm_path(**other), **other)
     run("dvc", "repro", "-q")
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
-    for name in ("consistency.json", "evaluation.json"):
+    for name in ("consistency.json", "evaluation.json", "beyond.json"):
         assert (folder / "metrics" / name).read_bytes() == (project / "metrics" / name).read_bytes()
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,14 @@ import yaml
 from scipy.stats import hypergeom
 
 import descry
-from descry import artifacts, layout
+from descry import artifacts, columns, layout
 from descry.artifacts import Activations
 from descry.assignment import assign_by, gather, log_p, table
 from descry.changes import HEADLINES
 from descry.columns import NEEDED
 from descry.errors import InputError
 from descry.run import Run
+from descry.triggers import CLASSES
 from tests.conftest import ROOT
 
 HOSTILE = "odd [red]\x1b[31m name"
@@ -29,6 +31,37 @@ WIDTH, SENTENCES, EXEMPLARS = 8, 150, 20
 RULE = {"alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.5}
 FINISHED = all((ROOT / needed).is_file() for needed in NEEDED)
 needs_a_run = pytest.mark.skipif(not FINISHED, reason="no finished run is at hand: run `dvc repro` or `dvc pull`")
+
+
+def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray, pairs: pd.DataFrame) -> None:
+    """Made-up tables of the stages that may be left out."""
+    generator = np.random.default_rng(9)
+
+    def write(name: str, rows: int, **given: Any) -> None:
+        path, kind = columns.FURTHER[name]
+        numbers = {key: generator.random(rows) for key in artifacts.TABLES[kind]}
+        whole = {key: np.arange(rows) for key, dtype in artifacts.TABLES[kind].items() if dtype.startswith("int")}
+        table = pd.DataFrame(numbers | whole | given)[list(artifacts.TABLES[kind])]
+        artifacts.write_table(folder / path, table, kind)
+
+    words = [[f"word {neuron}", HOSTILE][: 1 + neuron % 2] for neuron in range(len(layer))]
+    shares = [[0.5, 0.25][: len(own)] for own in words]
+    kinds = np.array(CLASSES, object)[np.arange(len(layer)) % 3]
+    write(
+        "triggers", len(layer), layer=layer, index=index, words=words, shares=shares,
+        pattern=np.where(layer > 1, "char-", ""), validation_class="lexical", **{"class": kinds},
+    )  # fmt: skip
+    ordered = [(one, other) for one in names for other in names if one != other]
+    both = {"descriptor": [one for one, _ in ordered], "other": [other for _, other in ordered]}
+    write("relations", len(ordered), **both)
+    write("relations_there", len(ordered), p=np.linspace(0, 0.1, len(ordered)), **both)
+    for name in ("depth", "transfer", "ablation"):
+        write(name, len(names) - 1, descriptor=names[:-1])
+    given = {name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")}
+    write("transfer_pairs", len(pairs), **given, p=np.linspace(0, 0.1, len(pairs)))
+    measure = pd.DataFrame([("transfer.replication", "unassigned_pairs", 0.7, 0.1, 0.05, 0.15, 1, 0.6)])
+    measure.columns = pd.Index(artifacts.TABLES["measures"])
+    artifacts.write_table(folder / layout.REPLICATION / "measures.parquet", measure, "measures")
 
 
 def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAMES, rule: str = "enrichment") -> Path:
@@ -77,11 +110,14 @@ def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAM
     artifacts.write_table(folder / layout.ASSOCIATIONS, found, "associations")
     vocabulary = [{"name": name, "members": [name, f"{name}s"], "sentences": 30} for name in names]
     artifacts.write_json(folder / layout.DESCRIPTORS, {"descriptors": vocabulary})
-    rows = [(name, null, 0.5, 0.1, 0.05, 0.15, 20, 0.44) for name, null in HEADLINES.items()]
+    beyond = ("tokens", "relations", "depth", "transfer", "ablation")
+    headlines = {name: null for name, null in HEADLINES.items() if name.partition(".")[0] not in beyond}
+    rows = [(name, null, 0.5, 0.1, 0.05, 0.15, 20, 0.44) for name, null in headlines.items()]
     measures = pd.DataFrame([*rows, ("labels.none_share", "", 0.2, *[np.nan] * 3, 0, np.nan)])
     measures.columns = pd.Index(artifacts.TABLES["measures"])
     for part, own in ((layout.EVALUATION, measures), (layout.CONSISTENCY, measures[:0])):
         artifacts.write_table(folder / part / "measures.parquet", own, "measures")
+    further(folder, names, layer, index, pairs)
     params = {"assign": {"rule": rule, "exemplars": EXEMPLARS} | RULE}
     lock = {"assign@calibration": {"params": {"params.yaml": params}}}
     (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
@@ -151,8 +187,30 @@ def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
     known = calibration.where(calibration >= 0)
     assert run.descriptors["prevalence"].tolist() == pytest.approx(known.mean().tolist())
     assert run.sentences["sentence_id"].tolist()[SENTENCES] == "v0"
-    assert run.measures["measure"].tolist() == [*HEADLINES, "labels.none_share"]
-    assert pd.isna(run.measures["chance"].iloc[-1])
+    listed = run.measures["measure"].tolist()
+    assert listed == [name for name in HEADLINES if name in listed and "transfer" not in name] + [
+        "labels.none_share",
+        "transfer.replication",
+    ]
+    assert pd.isna(run.measures["chance"].iloc[-2])
+
+
+def test_tables_beyond_the_paper_are_those_of_their_stages(run: Run, folder: Path, tmp_path: Path) -> None:
+    for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
+        table, (path, kind) = getattr(run, name), columns.FURTHER[name]
+        written = artifacts.read_table(folder / path, kind)
+        pd.testing.assert_frame_equal(table[list(written)], written)
+    there = artifacts.read_table(folder / columns.FURTHER["relations_there"][0], "relations")
+    assert run.relations["replicates"].tolist() == (there["p"] <= 0.05).tolist()
+    assert run.transfer_pairs["replicates"].tolist() == (run.transfer_pairs["p"] <= 0.05).tolist()
+    assert len(run.transfer_pairs) == len(run.pairs)
+    shutil.copytree(folder, tmp_path / "older")
+    for path, _ in columns.FURTHER.values():
+        (tmp_path / "older" / path).unlink()
+    older = descry.load(tmp_path / "older")
+    for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
+        assert getattr(older, name).empty
+        assert list(getattr(older, name)) == list(getattr(run, name))
 
 
 def test_exemplars_are_the_strongest_sentences(run: Run, folder: Path) -> None:

@@ -18,9 +18,11 @@ from tests.forks import Forks
 from tests.test_repro import SMALL, change, clone, with_model
 
 KILLS = 20
+TRANSFERRED = ("sentences.parquet", "gold.parquet", "labels.safetensors", "activations.safetensors")
 STAGES = {
     "extract calibration": ["data/activations/calibration.safetensors", "data/poolings/calibration/max.safetensors"],
     "label first": ["data/labels/first/calibration.safetensors", "data/labels/first/validation.safetensors"],
+    "transfer": [f"data/transfer/{name}" for name in TRANSFERRED],
 }
 NAMES = ["battery", "price", "sound", "size"]
 

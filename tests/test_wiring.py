@@ -20,6 +20,7 @@ NO_RESULT = {
     "descry/layout.py",
     "descry/settings.py",
     "stages/__init__.py",
+    "stages/_checks.py",
     "stages/_ending.py",
     "stages/_environment.py",
     "stages/_parameters.py",

@@ -16,6 +16,10 @@ from descry.errors import InputError
 
 SHOWN = 10
 """Rows of a list that are shown; --json gives all."""
+DEPTH = (
+    "depth: of a descriptor's neurons in the mean, 0 the first layer, 1 the last; by chance: 95 % of it were the "
+    "described neurons' layers shuffled."
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -92,18 +96,27 @@ def _show_neurons(console: Console, found: dict[str, Any], carried: list[dict[st
 
 
 def _show_carried(console: Console, carried: list[dict[str, Any]]) -> None:
-    """Descriptors that both runs know by what share of the neurons carries them, and how deep those lie."""
+    """Descriptors by what share of the neurons carries them in either run, and how deep those lie."""
     ordered = sorted(carried, key=lambda row: -abs(row["neurons_here"] - row["neurons_there"]))
     rows = [
         [
             _common.plain(row["descriptor"]),
-            *(_common.number(row[f"{name}_{where}"]) for name in ("neurons", "depth") for where in ("here", "there")),
+            *(_common.number(row[f"neurons_{where}"]) for where in ("here", "there")),
+            *(cell for where in ("here", "there") for cell in _depth_cells(row, where)),
         ]
         for row in ordered[:SHOWN]
     ]
-    columns = ("descriptor", "share of neurons here", "there", "depth (0 first layer, 1 last) here", "there")
-    _common.show_table(console, columns, rows)
+    columns = ("share of\nneurons", "there", "depth", _common.BY_CHANCE, "depth\nthere", _common.BY_CHANCE)
+    _common.show_table(console, ("descriptor", *columns), rows)
     _show_more(console, len(carried))
+    console.print(Text(DEPTH, style=_common.WEAK))
+
+
+def _depth_cells(row: dict[str, Any], where: str) -> tuple[Text, Text]:
+    """How deep a descriptor lies in a run, and between what chance would put it."""
+    low, high = row[f"depth_low_{where}"], row[f"depth_high_{where}"]
+    known = low is not None and high is not None
+    return _common.number(row[f"depth_{where}"], 2), Text(f"{low:.2f}–{high:.2f}" if known else "–", _common.WEAK)
 
 
 def _show_more(console: Console, count: int) -> None:

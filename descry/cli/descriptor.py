@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, A
             for one in np.unique(layer)
         ],
         "best": columns.records(best),
+        **{key: columns.further_row(folder, key, descriptor=name) for key in ("depth", "transfer", "ablation")},
     }
 
 
@@ -81,6 +83,22 @@ def _split(folder: Folder, split: str, name: str, most: int) -> dict[str, Any]:
     }
 
 
+def _further(answer: dict[str, Any]) -> Iterator[str]:
+    """What is known of the descriptor beyond the reviews' sentences."""
+    depth, there, off = (answer[name] for name in ("depth", "transfer", "ablation"))
+    if there is not None and there["replication"] is not None:
+        again, other = 100 * there["replication"], 100 * there["unassigned"]
+        yield f"{again:.0f} % of them in the other corpus ({other:.0f} % of the other neurons)"
+    if depth is not None:
+        yield f"their depth is {depth['depth']:.2f} of 1 ({depth['low']:.2f} to {depth['high']:.2f} by chance)"
+    if off is not None and off["separation_own"] is not None:
+        own, random = 100 * off["separation_own"], 100 * off["separation_random_own"]
+        yield (
+            f"without {off['neurons']:,} of them the model tells it apart {own:.0f} % less ({random:.0f} % without as "
+            "many random ones)"
+        )
+
+
 def show(console: Console, answer: dict[str, Any]) -> None:
     """Print an answer."""
     shares = [answer["splits"][split]["prevalence"] for split in SPLITS]
@@ -94,7 +112,10 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     else:
         again, by_chance = 100 * answer["replicates"], 100 * columns.REPLICATES
         console.print(f"{answer['neurons']:,} neurons carry it, {answer['first']:,} of them first")
-        console.print(f"{again:.0f} % of them are found again on validation ({by_chance:.0f} % by chance)\n")
+        console.print(f"{again:.0f} % of them are found again on validation ({by_chance:.0f} % by chance)")
+        for line in _further(answer):
+            console.print(line)
+        console.print()
         longest = max(row["neurons"] / row["of"] for row in answer["layers"])
         bars = (
             (str(row["layer"]), str(row["neurons"]), Text("█" * round(20 * row["neurons"] / row["of"] / longest)))

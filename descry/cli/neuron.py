@@ -42,6 +42,7 @@ def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]
         "index": index,
         **{name: float(folder.part("calibration", name, place)) for name in ("mean", "std", "maximum")},
         "descriptors": columns.records(pairs),
+        "driven": columns.further_row(folder, "triggers", layer=layer, index=index),
         "exemplars": {split: [row for row in sentences if row["split"] == split] for split in SPLITS},
     }
 
@@ -56,6 +57,9 @@ def show(console: Console, answer: dict[str, Any]) -> None:
         console.print()
         _common.show_table(console, _common.PAIR, map(_common.pair_cells, answer["descriptors"]))
         console.print(Text(_common.LEGEND, style=_common.WEAK))
+    if answer["driven"] is not None:
+        console.print()
+        console.print(_driven(answer["driven"]))
     for split, rows in answer["exemplars"].items():
         cells = [
             (_common.number(row["activation"]), _common.plain(row["text"]), _common.plain(row["product"], _common.WEAK))
@@ -63,3 +67,15 @@ def show(console: Console, answer: dict[str, Any]) -> None:
         ]
         console.print()
         _common.show_table(console, ("fires", f"strongest sentences of {split}", "product"), cells, words=(1, 2))
+
+
+def _driven(found: dict[str, Any]) -> Text:
+    """Which words drive a neuron."""
+    named = [f"{word} ({share:.0%})" for word, share in zip(found["words"], found["shares"], strict=True)]
+    bound = found["class"] != "contextual"
+    told = f"driven by {', '.join(named)}" if bound else f"driven by no word; most is carried by {', '.join(named)}"
+    if found["pattern"]:
+        told += f"; by words as {found['pattern']} ({found['pattern_share']:.0%})"
+    same = "too" if found["class"] == found["validation_class"] else f": {found['validation_class']}"
+    beside = f"  {found['class']}, on validation {same}; there the words tell with correlation {found['pearson']:.2f}"
+    return _common.plain(told) + _common.plain(beside, _common.WEAK)
