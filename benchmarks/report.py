@@ -25,6 +25,7 @@ from playwright.sync_api import sync_playwright
 from descry import artifacts, report
 from descry.assignment import assign_by, gather, log_p, table
 from descry.neighbours import neighbours
+from descry.triggers import CLASSES
 
 NEURONS, LAYERS, DESCRIPTORS, SENTENCES, EXEMPLARS, READ, PROBE = 36_864, 12, 300, 20_000, 100, 10, 1_000
 SHOWN = 8
@@ -88,6 +89,45 @@ def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[report.Sid
     ), rows
 
 
+def beyond(
+    generator: np.random.Generator,
+    names: list[str],
+    layer: np.ndarray,
+    index: np.ndarray,
+    pairs: pd.DataFrame,
+    read: Callable[[str, str], pd.DataFrame],
+) -> report.Beyond:
+    """What goes beyond descriptors of sentences, of every neuron, descriptor and pair."""
+
+    def made(kind: str, rows: int, **given: Any) -> pd.DataFrame:
+        numbers = {name: generator.random(rows) for name in artifacts.TABLES[kind]}
+        whole = {name: np.arange(rows) for name, dtype in artifacts.TABLES[kind].items() if dtype.startswith("int")}
+        return pd.DataFrame(numbers | whole | given)[list(artifacts.TABLES[kind])]
+
+    listed = np.array(words(generator, 1)[0].split() * 40)[:200]
+    own, shares = listed[generator.integers(0, len(listed), (NEURONS, 5))].tolist(), generator.random((NEURONS, 5))
+    kinds = np.array(CLASSES)[generator.integers(0, 3, NEURONS)]
+    one, other = np.nonzero(~np.eye(len(names), dtype=bool))
+    both = {"descriptor": np.array(names)[one], "other": np.array(names)[other]}
+    measured = ("triggers", "relations", "depth", "replication", "ablation")
+    drives = {
+        "class": kinds,
+        "validation_class": kinds,
+        "words": own,
+        "shares": generator.random((NEURONS, 5)).tolist(),
+    }
+    return report.Beyond(
+        triggers=made("triggers", NEURONS, layer=layer, index=index, pattern="", **drives),
+        relations=made("relations", len(one), **both),
+        relations_there=made("relations", len(one), **both),
+        depth=made("depth", len(names), descriptor=names),
+        transfer=made("transfer", len(names), descriptor=names),
+        transfer_pairs=made("transfer_pairs", len(pairs), **pairs[["layer", "index", "descriptor"]].to_dict("series")),
+        ablation=made("ablation", len(names), descriptor=names),
+        measures=pd.concat([read(f"{name}/measures.parquet", "measures") for name in measured], ignore_index=True),
+    )
+
+
 def made_up(committed: Path) -> report.Run:
     """A run of the size of BERT-base."""
     generator = np.random.default_rng(0)
@@ -124,6 +164,7 @@ def made_up(committed: Path) -> report.Run:
         p_values=read("consistency/p_values.parquet", "p_values"),
         sweeps=read("sweeps.parquet", "sweeps"),
         associations=found,
+        beyond=beyond(generator, names, layer + 1, index, found, read),
         aspects=read("evaluation/aspects.parquet", "aspects").head(0),
         confusion=read("evaluation/confusion.parquet", "confusion").head(0),
         agreement=pd.DataFrame(columns=list(artifacts.TABLES["agreement"])),

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -52,13 +53,19 @@ def test_your_own_data(project: tuple[Path, Shell], reviews: list[str]) -> None:
     folder, run = project
     with (folder / "my.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["stars", "body"], *([5, text] for text in reviews)])
-    [command] = recipe("Your own data")
+    command, second = recipe("Your own data")
     run(*command)
     found = descry.load(folder).sentences
     assert len(found) > 300
     assert found["text"].map(lambda text: any(text in review for review in reviews)).mean() > 0.95
     assert artifacts.read_table(folder / "data/gold/validation.parquet", "gold")["aspects"].isna().all()
     assert (folder / "report/index.html").stat().st_size > 100_000
+    shutil.copy2(folder / "my.csv", folder / "other.csv")  # of which half is another corpus for the committed reviews
+    run("git", "checkout", "-q", "params.yaml", "dvc.lock")
+    run(*second)
+    assert len(artifacts.read_table(folder / "data/transfer/sentences.parquet", "sentences")) > 50
+    assert descry.load(folder).transfer["replication"].notna().any()
+    run("git", "checkout", "-q", "params.yaml")
 
 
 def test_your_own_model(project: tuple[Path, Shell], model: Path) -> None:

@@ -1,0 +1,99 @@
+"""Does what the project's own reviews say of neurons hold on the reviews of others?
+
+Run anywhere in the repository, after `dvc repro`: python benchmarks/transfer.py CORPUS.jsonl [CORPUS.jsonl ...]. Writes
+benchmarks/results/transfer.json. In a copy of the project, with what it has cached, each corpus in turn is the second
+one (`transfer.source`): of a long one every n-th review, so that 5,000 are read. Nothing is learned or assigned anew.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from descry import artifacts
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from repro import ROOT, copied
+
+READ = 5_000
+"""Reviews of a corpus that are read, about."""
+TIMES = 5
+"""A descriptor holds well where its neurons bear it so many times as often as all others do."""
+
+
+def taken(corpus: Path, to: Path) -> int:
+    """Write every n-th review of a corpus; gives their number."""
+    lines = corpus.read_text(encoding="utf-8").splitlines(keepends=True)
+    some = lines[:: max(1, len(lines) // READ)]
+    to.write_text("".join(some), encoding="utf-8")
+    return len(some)
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """The figures of the copy's `replicate`."""
+    table = artifacts.read_table(folder / "data/replication/measures.parquet", "measures")
+    rows = {(name, null): row for name, null, *row in table[["measure", "null", "value", "chance"]].to_numpy()}
+    replication, chance = rows["transfer.replication", "unassigned_pairs"]
+    own = artifacts.read_table(folder / "data/replication/descriptors.parquet", "transfer").dropna()
+    times = own["replication"] / own["unassigned"]
+    gold = {
+        f"gold_{name}{suffix}": round(value, 4)
+        for name in ("precision_at_1", "recall_at_2")
+        for key in [(f"transfer.sentence.gold.{name}", "most_common")]
+        if key in rows
+        for suffix, value in zip(("", "_chance"), rows[key], strict=True)
+    }
+    return {
+        "sentences": artifacts.table_rows(folder / "data/transfer/sentences.parquet"),
+        "pairs": int(own["pairs"].sum()),
+        "replication": round(replication, 4),
+        "unassigned": round(chance, 4),
+        "times": round(replication / chance, 2),
+        "permuted_neurons": round(rows["transfer.replication", "permuted_neurons"][1], 4),
+        "strongest_replication": round(rows["transfer.strongest_replication", "unassigned_pairs"][0], 4),
+        **gold,
+        f"descriptors_{TIMES}_times": round(float((times >= TIMES).mean()), 4),
+        "descriptors_median_times": round(float(times.median()), 2),
+        "descriptors": own.round(4).to_dict("records"),
+    }
+
+
+def main() -> None:
+    corpora = [Path(name).resolve() for name in sys.argv[1:]]
+    if not corpora:
+        raise SystemExit("name one corpus or more: python benchmarks/transfer.py CORPUS.jsonl")
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "project"
+        copied(folder)
+        shutil.copy2(ROOT / "dvc.lock", folder)
+        shutil.copytree(ROOT / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(Path(temporary) / "site"),
+        }
+
+        def dvc(*command: str) -> None:
+            subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder, env=environment, check=True)
+
+        dvc("checkout", "-q")
+        for corpus in corpora:
+            reviews = taken(corpus, folder / "other.jsonl")
+            text = (folder / "params.yaml").read_text()
+            start = text.index("\ntransfer:")
+            line = next(line for line in text[start:].splitlines() if line.startswith("  source:"))
+            whole = text[:start] + text[start:].replace(line, "  source: other.jsonl", 1)
+            (folder / "params.yaml").write_text(whole)
+            dvc("repro", "replicate")
+            found[corpus.stem] = {"reviews": reviews} | measured(folder)
+            print(json.dumps({k: v for k, v in found[corpus.stem].items() if k != "descriptors"}, indent=1))
+    path = ROOT / "benchmarks/results/transfer.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
