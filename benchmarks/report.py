@@ -114,7 +114,7 @@ def beyond(
         "class": kinds,
         "validation_class": kinds,
         "words": own,
-        "shares": generator.random((NEURONS, 5)).tolist(),
+        "shares": shares.tolist(),
     }
     return report.Beyond(
         triggers=made("triggers", NEURONS, layer=layer, index=index, pattern="", **drives),

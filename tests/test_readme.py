@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 METHOD = (ROOT / "docs" / "method.md").read_text()
+BEYOND = (ROOT / "docs" / "beyond.md").read_text()
 SWEEPS = ROOT / "data" / "sweeps.parquet"
 
 
@@ -20,6 +21,41 @@ def metrics() -> dict[str, float]:
     for name in ("evaluation", "consistency"):
         found |= flat(json.loads((ROOT / "metrics" / f"{name}.json").read_text()))
     return found
+
+
+def test_the_figures_beyond_the_paper_are_those_of_the_committed_run() -> None:
+    measured = flat(json.loads((ROOT / "metrics/beyond.json").read_text()))
+    row = r"^\|[^|]+\| `([a-z]+\.[a-z_.0-9]+)` \| ([-\d.,]+) \| ([-\d.,]+) \|(?: `(\w+)` \|)?$"
+    for text, rows in ((README, 6), (BEYOND, 20)):
+        found = re.findall(row, text[text.index("| `tokens.agreement`") - 100 :], re.MULTILINE)
+        assert len(found) == rows
+        for key, value, chance, null in found:
+            assert value == figure(measured[key]), key
+            nulls = [name for name in measured if name.startswith("null.") and name.split(".", 2)[2] == key]
+            assert [chance] == [figure(measured[name]) for name in nulls if not null or f".{null}." in name], key
+
+
+def figure(value: float) -> str:
+    return f"{round(value):,}" if abs(value) > 1 else f"{value + 0.0:.3f}"
+
+
+def test_the_reviews_of_others_are_as_the_benchmark_found_them() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)`[^|]*\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (\d+) % \|", BEYOND, re.M
+    )
+    found = json.loads((ROOT / "benchmarks/results/transfer.json").read_text())
+    assert {name for name, *_ in rows} == set(found)
+    for name, *said in rows:
+        own = found[name]
+        share = f"{100 * own['descriptors_5_times']:.0f}"
+        three = [f"{own[key]:.3f}" for key in ("replication", "unassigned")]
+        assert said == [
+            f"{own['sentences']:,}",
+            *three,
+            f"{own['times']:.1f}",
+            f"{own['strongest_replication']:.3f}",
+            share,
+        ]
 
 
 CHANCE = {
