@@ -25,6 +25,7 @@ from playwright.sync_api import sync_playwright
 from descry import artifacts, report
 from descry.assignment import assign_by, gather, log_p, table
 from descry.neighbours import neighbours
+from descry.reading import Read
 from descry.triggers import CLASSES
 
 NEURONS, LAYERS, DESCRIPTORS, SENTENCES, EXEMPLARS, READ, PROBE = 36_864, 12, 300, 20_000, 100, 10, 1_000
@@ -84,7 +85,7 @@ def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[report.Sid
         activations=-np.sort(-generator.exponential(1, rows.shape).astype(np.float32), axis=1),
         mean=np.zeros(NEURONS, np.float32),
         probe=(generator.normal(0, 1, (PROBE, NEURONS)) ** 3).clip(-0.17, 8).astype(np.float16),
-        read=report.Read(own.astype(np.int32), lengths, start, stop, rows[:, :READ], on_tokens),
+        read=Read(own.astype(np.int32), lengths, start, stop, rows[:, :READ], on_tokens),
         pairs=pairs,
     ), rows
 

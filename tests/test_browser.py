@@ -153,7 +153,7 @@ def watched(browser: Any, address: str) -> Iterator[Watched]:
     made.context.close()
 
 
-VIEWS = ("overview", "descriptors", "neurons", "neuron/2:7", "map", "try", "labels", "agreement", "measures")
+VIEWS = ("overview", "descriptors", "neurons", "neuron/2:7", "map", "beyond", "try", "labels", "agreement", "measures")
 
 
 def use(watched: Watched) -> None:
@@ -356,8 +356,72 @@ def test_a_downloaded_table_is_the_table_of_the_run(opened: Watched, plain: tupl
     assert [float(row[2]) for row in rows] == pytest.approx(measures["value"].tolist(), rel=1e-5)
 
 
+def figure(cell: str) -> float:
+    return float(cell) if cell else float("nan")
+
+
+def test_downloads_of_what_goes_beyond_are_the_tables_of_the_run(opened: Watched, plain: tuple[Run, str]) -> None:
+    beyond = plain[0].beyond
+    page = opened.see("map")
+    head, *rows = downloaded(page, "#stage button.csv >> nth=1")
+    relations = beyond.relations.assign(again=beyond.relations_there["p"] <= 0.05).set_index(["descriptor", "other"])
+    assert len(rows) == len(relations)
+    for row in rows:
+        own = relations.loc[(row[0], row[1])]
+        for name, cell in zip(head[2:], row[2:], strict=True):
+            assert figure(cell) == pytest.approx(float(own[name]), rel=2**-12, nan_ok=True), name
+    by_z = [float(row[head.index("z")]) for row in rows]
+    assert by_z == sorted(by_z, reverse=True)
+    page = opened.see("beyond")
+    tables = {"transfer": (1, beyond.transfer), "causes": (2, beyond.ablation)}
+    for place, table in tables.values():
+        head, *rows = downloaded(page, f"#stage button.csv >> nth={place}")
+        expected = table.set_index("descriptor")
+        assert {row[0] for row in rows} == set(expected.index)
+        for row in rows:
+            for name, cell in zip(head[1:], row[1:], strict=True):
+                assert figure(cell) == pytest.approx(expected.loc[row[0], name], abs=1e-6, nan_ok=True), name
+    head, *rows = downloaded(page, "#stage button.csv >> nth=0")
+    driven = beyond.triggers.merge(described(plain[0])[["layer", "index"]].drop_duplicates())
+    counts = driven.groupby(["layer", "class"]).size()
+    for row in rows:
+        for name, cell in zip(head[1:], row[1:], strict=True):
+            assert int(cell) == counts.get((int(row[0]), name), 0)
+
+
+def test_what_drives_a_neuron_is_shown_and_can_be_asked_for(opened: Watched, plain: tuple[Run, str]) -> None:
+    run = plain[0]
+    drives = run.beyond.triggers.merge(described(run)[["layer", "index"]].drop_duplicates())
+    for kind in ("token-bound", "lexical", "contextual"):
+        page = opened.see(f"neurons?driven={kind}&sort=neuron")
+        wanted = drives[drives["class"] == kind]
+        assert page.locator("output").inner_text() == f"{len(wanted)} neurons"
+        assert set(names(page)) <= {f"{one.layer}:{one.index}" for one in wanted[["layer", "index"]].itertuples()}
+    page.select_option("#stage label:has-text('Driven by') select", "")
+    assert page.locator("output").inner_text() == "60 neurons"
+    own = drives.query("layer == 2").iloc[0]
+    card = opened.see(f"neuron/2:{own['index']}").locator("section:has(> h2:text('What drives it'))")
+    assert card.locator("b").first.inner_text() == own["class"]
+    said = card.locator(".chip").all_text_contents()
+    assert [text.rsplit(" ", 1)[0].strip() for text in said[: len(own["words"])]] == list(own["words"])
+    assert said[-1] == own["pattern"]
+
+
+def test_tables_of_what_goes_beyond_are_sorted(opened: Watched, plain: tuple[Run, str]) -> None:
+    page = opened.see("beyond")
+    first = page.locator("#stage table.rows").nth(0)
+    transfer = plain[0].beyond.transfer.sort_values("replication", ascending=False)
+    assert first.locator("tbody th").all_text_contents()[:5] == transfer["descriptor"].tolist()[:5]
+    page.click("button.sort >> text=found again there")
+    upward = first.locator("tbody th").all_text_contents()
+    assert [name for name in upward if name != transfer["descriptor"].iloc[-1]][:5] == transfer["descriptor"].tolist()[
+        -2:-7:-1
+    ]
+    assert "transfer_up=true" in page.url
+
+
 def test_no_cell_of_a_download_is_a_formula(watched: Watched) -> None:
-    for view in ("neurons", "descriptors", "map"):
+    for view in ("neurons", "descriptors", "map", "beyond"):
         for row in downloaded(watched.see(view))[1:]:
             starts = [
                 cell.lstrip()[:1] for cell in row if not cell.replace(".", "").replace("e", "").lstrip("-").isdigit()
@@ -451,6 +515,8 @@ def test_the_keyboard_reaches_everything(opened: Watched) -> None:
     settled(page)
     page.focus("#stage tbody th a >> nth=0")
     page.keyboard.press("Enter")
+    page.wait_for_url("**/*#neuron/**")
+    settled(page)
     assert page.locator("#stage h1").inner_text().split("\n")[-1].startswith("2:1")
     assert page.evaluate("document.activeElement.tagName") == "H1"
     page.focus(".skip")

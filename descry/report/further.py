@@ -87,8 +87,8 @@ def of_neurons(run: Run, here: np.ndarray) -> list[dict[str, Any]] | None:
             "there": CLASSES.index(row["validation_class"]),
             "count": row["validation_count"],
             "sentences": row["validation_sentences"],
-            "p": row["validation_p"],
-            "correlation": round(row["pearson"], 4),
+            "p": float(f"{row['validation_p']:.2g}"),
+            "correlation": round(row["pearson"], 3),
         }
         for row in run.beyond.triggers.iloc[here].to_dict("records")
     ]

@@ -40,6 +40,13 @@ def _small(values: np.ndarray) -> np.ndarray:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
+def rounded(values: np.ndarray) -> np.ndarray:
+    """float32 of 12 significant bits (within 1 in 4,096), which take half the room once they are compressed."""
+    kept = np.ascontiguousarray(values, dtype=np.float32)
+    bits = (kept.view(np.uint32) + np.uint32(0x800)) & np.uint32(0xFFFFF000)
+    return np.where(np.isfinite(kept), bits.view(np.float32), kept)
+
+
 def pair_table(run: Run) -> pd.DataFrame:
     """The assigned pairs by neuron and rank: neuron, column, q, count, known, validation_count, validation_known,
     validation_p, and each of ASSOCIATIONS with `_low` and `_high`, missing where unknown."""
@@ -210,10 +217,10 @@ def layers(run: Run, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Ite
         here = np.flatnonzero(run.layer == layer)
         arrays: dict[str, np.ndarray] = {
             "histogram": _small(counts[here]),
-            "low": low[here],
-            "high": high[here],
-            "cut": run.calibration.activations[here, -1],
-            "peak": peak[here],
+            "low": rounded(low[here]),
+            "high": rounded(high[here]),
+            "cut": rounded(run.calibration.activations[here, -1]),
+            "peak": rounded(peak[here]),
             "neighbour": run.neighbours.neuron[here],
             "shared": run.neighbours.shared[here],
             "elsewhere": run.neighbours.elsewhere[here],
@@ -225,7 +232,7 @@ def layers(run: Run, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Ite
             width = side.read.exemplars.shape[1]
             cells = (here[:, None] * width + np.arange(kept.shape[1])).ravel()
             arrays[f"{name}_exemplars"] = np.where(shown >= 0, place, -1).astype(np.int32)
-            arrays[f"{name}_values"] = side.activations[here, : shown.shape[1]]
+            arrays[f"{name}_values"] = rounded(side.activations[here, : shown.shape[1]])
             arrays[f"{name}_bounds"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.uint32)
             runs = [levels[name][first[name][cell] : first[name][cell + 1]] for cell in cells]
             arrays[f"{name}_levels"] = np.concatenate([*runs, np.zeros(0, np.uint8)])
@@ -236,6 +243,7 @@ def map_piece(run: Run) -> str:
     """The relations of all descriptors, and those that are pictured, in order; neurons of every layer."""
     carried = np.bincount(run.found.calibration["column"], minlength=len(run.names))
     arrays, order = further.relations(run, carried)
+    arrays = {name: rounded(array) if array.dtype == np.float32 else array for name, array in arrays.items()}
     sizes = np.array([np.sum(run.layer == layer) for layer in run.layers], dtype=np.int32)
     return packed(arrays | order | {"sizes": sizes})
 

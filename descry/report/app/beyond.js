@@ -66,7 +66,7 @@ function Driving({ run }) {
   }
   const csv = () => csvText([["layer", ...run.classes], ...counts.map((row, at) => [run.layers[at], ...row])]);
   return html`<h2 id="words">Which words drive neurons</h2>
-    <p class="note">Token-bound: one word carries a fifth of a neuron's activation beyond its part. Lexical: its five first words together do. Contextual: no few words do. Of the described neurons; a neuron's words stand on its card.</p>
+    <p class="note">Token-bound: one word carries much of a neuron's activation (by default a fifth) beyond its part of the words. Lexical: a few together do (by default five). Contextual: no few words do. Of the described neurons; a neuron's words stand on its card.</p>
     <div class="tools"><${CsvButton} name="drivers" make=${csv} /></div>
     <div class="scroll" role="region" aria-label="What drives neurons, by layer" tabindex="0"><table class="grid">
       <thead><tr><th scope="col">layer</th>${run.classes.map((one) => html`<th scope="col">${one}</th>`)}</tr></thead>

@@ -144,7 +144,7 @@ function Drivers({ run, neuron, one }) {
   const kind = run.driven(neuron);
   return html`<section><h2>What drives it</h2>
     <p>${kind && html`<b>${kind}</b>${run.classes[one.there] === kind ? ", on validation too" : `, on validation ${run.classes[one.there]}`}. `}${one.words.map(word)}${one.pattern && html`<span class="chip pattern">${one.pattern}</span>`}</p>
-    <p class="note">The share of its activation that a word carries beyond its part, were it spread evenly over the sentences' tokens. Token-bound: one word carries a fifth; lexical: five together do. A sentence's strongest token carries ${percent(one.peak)}. On validation its words stand in ${plural(one.sentences, "sentence")}, and in ${whole(one.count)} of its strongest ones (p ${chance(one.p)}); correlation ${signed(one.correlation)}, by chance 0.</p></section>`;
+    <p class="note">The share of its activation that a word carries beyond its part, were it spread evenly over the sentences' tokens. Token-bound: one word carries much of it (by default a fifth); lexical: a few together do (by default five). A sentence's strongest token carries ${percent(one.peak)}. On validation its words stand in ${plural(one.sentences, "sentence")}, and in ${whole(one.count)} of its strongest ones (p ${chance(one.p)}); correlation ${signed(one.correlation)}, by chance 0.</p></section>`;
 }
 
 function Neighbour({ run, data, slot }) {
