@@ -74,7 +74,8 @@ def log_mass(population: int, positives: int, draws: int | np.ndarray, hits: np.
     """
     negatives, misses = population - positives, draws - hits
     whole = betaln(positives + 1, 1) + betaln(negatives + 1, 1) + betaln(population - draws + 1, draws + 1)
-    mass = whole - betaln(hits + 1, positives - hits + 1) - betaln(misses + 1, negatives - misses + 1)
+    with np.errstate(invalid="ignore"):  # where it is not possible
+        mass = whole - betaln(hits + 1, positives - hits + 1) - betaln(misses + 1, negatives - misses + 1)
     possible = (hits <= positives) & (misses >= 0) & (misses <= negatives)
     return np.where(possible, mass - betaln(population + 1, 1), -np.inf)
 

@@ -9,7 +9,12 @@ from playwright.sync_api import sync_playwright
 REPORT, IMAGES = Path("report"), Path("docs/images")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PLOTS = ("layers", "at_k")
-VIEWS = {"neuron": "#neuron/6:93"}
+VIEWS = {
+    "neuron": ("#neuron/6:93", ".histogram"),
+    "relations": ("#map", "#relations"),
+    "beyond": ("#beyond", "#transfer"),
+}
+"""Address of each view, and what it is photographed at: from the top of the page, or from there."""
 
 
 def main() -> None:
@@ -19,9 +24,12 @@ def main() -> None:
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         page = browser.new_page(viewport={"width": 1180, "height": 1240}, color_scheme="light")
-        for name, view in VIEWS.items():
+        for name, (view, there) in VIEWS.items():
+            page.goto("about:blank")
             page.goto((REPORT / "index.html").resolve().as_uri() + view)
-            page.locator(".histogram").wait_for()
+            page.locator(there).wait_for()
+            if there.startswith("#"):
+                page.evaluate(f"document.querySelector('{there}').scrollIntoView()")
             page.screenshot(path=IMAGES / f"{name}.png")
         browser.close()
 

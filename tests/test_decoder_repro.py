@@ -4,9 +4,7 @@ that its neurons are about something."""
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from descry.__main__ import main
 from descry.changes import changes
 from descry.columns import Folder
 from tests.conftest import ROOT
-from tests.test_repro import change, clone, shell
+from tests.test_repro import change, default_run, shell
 
 LENGTH, BATCH, STEPS, LAYERS, WIDTH = 32, 64, 1000, 2, 64
 END, PAD = "<|endoftext|>", 1
@@ -88,13 +86,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]
 
 @pytest.fixture(scope="module")
 def runs(trained: tuple[Path, list[float]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run on the embedded default, out of the cache where that has been run here, and the same with the decoder as
-    its target."""
+    """A run on the embedded default, and the same with the decoder as its target."""
     encoder, site = tmp_path_factory.mktemp("encoder"), tmp_path_factory.mktemp("site")
-    run = clone(encoder, site, {})
-    if (ROOT / ".dvc/cache").is_dir():
-        shutil.copytree(ROOT / ".dvc/cache", encoder / ".dvc/cache", copy_function=os.link)
-    run("dvc", "repro", "-q")
+    run = default_run(encoder, site)
     decoder = tmp_path_factory.mktemp("copy") / "decoder"
     run("cp", "-r", str(encoder), str(decoder))
     for path, value in CHANGES.items():

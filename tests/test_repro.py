@@ -110,6 +110,15 @@ def clone(folder: Path, site: Path, changes: dict[str, str] = SMALL) -> Shell:
     return run
 
 
+def default_run(folder: Path, site: Path) -> Shell:
+    """The project with the run that params.yaml asks for: out of the cache, where that has been run here."""
+    run = clone(folder, site, {})
+    if (ROOT / ".dvc/cache").is_dir():
+        shutil.copytree(ROOT / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
+    run("dvc", "repro", "-q")
+    return run
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("site")

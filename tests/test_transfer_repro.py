@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 import descry
 from tests.conftest import ROOT
-from tests.test_repro import Shell, change, clone
+from tests.test_repro import Shell, change, default_run
 
 OTHERS = ROOT.parent / "shared/data"
 CORPORA = {"amazon_reviews": (60, 5.0), "opinosis": (4, 4.0)}
@@ -20,13 +18,9 @@ CORPORA = {"amazon_reviews": (60, 5.0), "opinosis": (4, 4.0)}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shell]:
-    """A run on the embedded default, out of the cache where that has been run here."""
+    """A run on the embedded default."""
     folder = tmp_path_factory.mktemp("project")
-    run = clone(folder, tmp_path_factory.mktemp("site"), {})
-    if (ROOT / ".dvc/cache").is_dir():
-        shutil.copytree(ROOT / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
-    run("dvc", "repro", "-q")
-    return folder, run
+    return folder, default_run(folder, tmp_path_factory.mktemp("site"))
 
 
 @pytest.mark.skipif(not OTHERS.is_dir(), reason="the reviews of others are not at hand")

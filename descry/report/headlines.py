@@ -1,116 +1,11 @@
-"""The headline figures: a value, what chance gives, what other neurons give, and a sentence about it."""
+"""The headline figures of a run, in groups."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import NamedTuple
-
 from descry.report.content import Run
-from descry.report.figures import CONTROLS, NULLS, Level
+from descry.report.figures import CONTROLS, NULLS
+from descry.report.headline import DEFINITION, Group, Headline, based, headline
 from descry.report.words import interval, measure, percent, whole
-
-NAMES = {name: called for name, (called, _) in (NULLS | CONTROLS).items()}
-NAMES |= {"most_common": "always the most common", "definition": "by definition"}
-DEFINITION = {"definition": Level(0.05, 0.05, 0.05)}
-"""What p <= 0.05 gives where there is nothing to find."""
-
-
-class Beside(NamedTuple):
-    """Levels that look alike: how they are shown, whose they are, and their intervals."""
-
-    shown: str
-    names: str
-    intervals: str
-
-
-class Other(NamedTuple):
-    """What a control gives: its name, what it is called, how it is shown, its interval, what it is a share of."""
-
-    name: str
-    called: str
-    shown: str
-    interval: str
-    basis: str
-
-
-@dataclass(frozen=True)
-class Headline:
-    """A figure in [0, 1], a sentence about it, what chance gives and what the controls give, by name.
-
-    detail: what the value is a share of; bases: the same of the controls.
-    """
-
-    title: str
-    sentence: str
-    value: float
-    chances: Mapping[str, Level]
-    yardsticks: Mapping[str, Level] = field(default_factory=dict)
-    detail: str = ""
-    bases: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def chance(self) -> float | None:
-        """The highest of the chance values."""
-        return max((level.mean for level in self.chances.values()), default=None)
-
-    @property
-    def beside(self) -> list[Beside]:
-        """The chance values as they are shown, the highest first, each with its names; those that look alike
-        together."""
-        alike: dict[str, list[str]] = {}
-        for name, level in self.chances.items():
-            alike.setdefault(percent(level.mean), []).append(name)
-        highest = sorted(alike.items(), key=lambda group: -max(self.chances[name].mean for name in group[1]))
-        return [
-            Beside(shown, ", ".join(NAMES[name] for name in names), "; ".join(map(self._interval, names)))
-            for shown, names in highest
-        ]
-
-    def _interval(self, name: str) -> str:
-        level = self.chances[name]
-        return f"{NAMES[name]}: {measure(level.mean)} {interval(level.low, level.high, measure)}".rstrip()
-
-    @property
-    def others(self) -> list[Other]:
-        """What the controls give as it is shown."""
-        return [self._other(name, level) for name, level in self.yardsticks.items()]
-
-    def _other(self, name: str, level: Level) -> Other:
-        bounds = interval(level.low, level.high, percent).replace(" %", "")
-        return Other(name, NAMES[name], percent(level.mean), bounds, self.bases.get(name, ""))
-
-
-@dataclass(frozen=True)
-class Group:
-    """Headline figures that belong together."""
-
-    title: str
-    note: str
-    figures: list[Headline]
-    remark: str = ""
-
-
-def _headline(
-    run: Run, key: str, title: str, sentence: str, known: Mapping[str, Level] = MappingProxyType({})
-) -> list[Headline]:
-    """The headline of a measure, in a list that is empty where it was not measured. known: further chance levels."""
-    found = run.figures.get(key)
-    if found is None:
-        return []
-    return [Headline(title, sentence, found.value, {**known, **found.among(NULLS)}, found.among(CONTROLS))]
-
-
-def _based(run: Run, headlines: list[Headline], key: str, form: str) -> list[Headline]:
-    """Headlines that say what they are shares of: key, the measure that tells; form: with {} for it."""
-    basis = run.figures.get(key)
-    if basis is None:
-        return headlines
-    show = whole if basis.counts else percent
-    bases = {name: form.format(show(level.mean)) for name, level in basis.among(CONTROLS).items()}
-    detail = form.format(show(basis.value))
-    return [replace(one, detail=detail, bases=bases) for one in headlines]
 
 
 def _gold(run: Run) -> Group:
@@ -120,25 +15,25 @@ def _gold(run: Run) -> Group:
         "to trust. “Annotated aspects” takes them in place of the pipeline's labels, which tells what the "
         "neurons know apart from how good the labels are.",
         [
-            *_headline(
+            *headline(
                 run,
                 "sentence.gold.precision_at_1",
                 "First guess: descriptors found",
                 "Of an unseen sentence, the aspect that its active neurons name first is right this often.",
             ),
-            *_headline(
+            *headline(
                 run,
                 "sentence.gold.recall_at_2",
                 "Two guesses: descriptors found",
                 "Of an unseen sentence's aspects, the neurons' first two guesses find this share.",
             ),
-            *_headline(
+            *headline(
                 run,
                 "oracle.sentence.precision_at_1",
                 "First guess: annotated aspects",
                 "The same with annotated aspects as descriptors: what neurons know, were all labels right.",
             ),
-            *_headline(
+            *headline(
                 run,
                 "oracle.sentence.recall_at_2",
                 "Two guesses: annotated aspects",
@@ -190,9 +85,9 @@ def _stability(run: Run) -> Group:
         note,
         [
             *_described(run),
-            *_based(
+            *based(
                 run,
-                _headline(
+                headline(
                     run,
                     "replication",
                     "Found again on other reviews",
@@ -202,9 +97,9 @@ def _stability(run: Run) -> Group:
                 "pairs",
                 "of {} pairs",
             ),
-            *_based(
+            *based(
                 run,
-                _headline(
+                headline(
                     run,
                     "oracle.replication",
                     "Found again, annotated aspects",
@@ -214,9 +109,9 @@ def _stability(run: Run) -> Group:
                 "oracle.neuron.described",
                 "pairs of {} neurons",
             ),
-            *_based(
+            *based(
                 run,
-                _headline(
+                headline(
                     run,
                     "jaccard",
                     "Same set of descriptors (Jaccard)",
@@ -262,9 +157,9 @@ def _own(run: Run) -> Group:
         "Against the pipeline's own labels",
         _origin(run),
         [
-            *_based(
+            *based(
                 run,
-                _headline(
+                headline(
                     run,
                     "neuron.precision_at_1",
                     "A neuron's first descriptor",
@@ -274,13 +169,13 @@ def _own(run: Run) -> Group:
                 "neuron.coverage",
                 "of {} of the neurons",
             ),
-            *_headline(
+            *headline(
                 run,
                 "sentence.labels.precision_at_1",
                 "First guess: own labels",
                 "What an unseen sentence's active neurons name first is among its labels this often.",
             ),
-            *_headline(
+            *headline(
                 run,
                 "sentence.labels.recall_at_2",
                 "Two guesses: own labels",
@@ -305,13 +200,13 @@ def _second(run: Run) -> Group:
         f"The same sentences, labelled a second time {who}. Do the neurons say the same under both? Chance: neurons "
         "paired at random between the two.",
         [
-            *_headline(
+            *headline(
                 run,
                 "second_opinion.survival",
                 "Found under both labellers",
                 f"Of the neuron-descriptor pairs found, the other labeller's labels give this share as well. {bound}.",
             ),
-            *_headline(
+            *headline(
                 run,
                 "second_opinion.support",
                 "Supported by the second",
@@ -340,7 +235,7 @@ def _beyond(run: Run) -> Group:
         "The same vocabulary and the same pairs on another kind of text; what the model loses when neurons are "
         "switched off; which words drive them. More under Beyond.",
         [
-            *_headline(
+            *headline(
                 run,
                 "transfer.replication",
                 "Found again in another corpus",
@@ -348,14 +243,14 @@ def _beyond(run: Run) -> Group:
                 "nothing was learned or chosen.",
                 DEFINITION,
             ),
-            *_headline(
+            *headline(
                 run,
                 "ablation.share_specific",
                 "Switching off is specific",
                 "Of the descriptors, this share loses more than the others do when its neurons are switched off, "
                 "beyond what as many random neurons of the same layers take from it.",
             ),
-            *_headline(
+            *headline(
                 run,
                 "tokens.agreement",
                 "Driven by words alike",

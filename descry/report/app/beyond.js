@@ -2,7 +2,7 @@
 
 const share = (value) => (value === null || value === undefined ? "–" : percent(value));
 const bounds = (one, name) => html`<b>${small(one[name])}</b> <small>[${small(one[`${name}_low`])}, ${small(one[`${name}_high`])}]</small>`;
-const small = (value) => (value === null ? "–" : value.toFixed(Math.abs(value) < 0.0995 ? 3 : 2).replace("-", "−"));
+const small = (value) => (value === null ? "–" : value.toFixed(Math.abs(value) < 0.0995 ? 3 : 2).replace(/^-(?=.*[1-9])/, "−").replace("-", ""));
 const lost = (value) => (value === null ? "–" : `${value < 0 ? "−" : ""}${percent(Math.abs(value))}`);
 
 // Columns of the descriptors that have figures of a kind, by one of them, highest first; without a value last.
@@ -84,6 +84,6 @@ function BeyondView({ run, query, amend }) {
       <p class="note">The same vocabulary and the same pairs of neuron and descriptor, looked for in another corpus, where nothing was learned or assigned. A descriptor that holds here alone fooled us.${run.chance.transfer !== null && ` Over all, pairs that were not assigned show in ${percent(run.chance.transfer)}.`}</p>
       <${Figures} ...${more} kind="transfer" name="transfer" columns=${transferColumns(run)} />`}
     ${has("causes") && html`<h2 id="causes">Neurons switched off</h2>
-      <p class="note">Every descriptor's strongest neurons are switched off (they give their mean), and as many random described neurons of the same layers. A linear probe reads the descriptor off the model's final representation. AUROC: how well it ranks the sentences, where 1 leaves little to lose. Separation: how far its sentences lie from the others, which AUROC near 1 hides. Lost separation that random neurons do not take is what these neurons cause.</p>
+      <p class="note">Every descriptor's strongest neurons are switched off (by default they give their mean), and as many random described neurons of the same layers. A linear probe reads the descriptor off the model's final representation. AUROC: how well it ranks the sentences, where 1 leaves little to lose. Separation: how far its sentences lie from the others, which AUROC near 1 hides. Lost separation that random neurons do not take is what these neurons cause.</p>
       <${Figures} ...${more} kind="causes" name="causes" columns=${causeColumns(run)} />`}`;
 }
