@@ -12,7 +12,6 @@ from descry.errors import InputError
 
 SPLITS = ("calibration", "validation")
 
-DATA = Path("data")
 MODELS = Path("data/models")
 SENTENCES = Path("data/sentences")
 GOLD = Path("data/gold")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_repro import check_p_values, clone
+from tests.test_repro import LEFT_OUT, check_p_values, clone
 
 AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
 
@@ -16,7 +16,7 @@ AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
     not AMAZON.is_file(), reason="the real reviews are not at hand: ../shared/data/amazon_reviews.jsonl"
 )
 def test_real_reviews_are_described_in_what_shoppers_talk_about(tmp_path: Path) -> None:
-    changes = {
+    changes = LEFT_OUT | {
         "split.source": str(AMAZON),
         "split.limit": "1000",
         "extract.also": "[]",

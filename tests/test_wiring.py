@@ -27,6 +27,7 @@ NO_RESULT = {
     "stages/_recorded.py",
     "stages/_stage.py",
 }
+IN_GIT = {"data/edits.yaml"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ROLES = STAGES["models"]["matrix"]["role"]
 SECTIONS = settings.Section.__subclasses__()
@@ -124,6 +125,17 @@ def test_dependencies_point_one_way() -> None:
 def test_only_stages_that_measure_or_show_may_read_gold() -> None:
     readers = {name for name, stage in STAGES.items() if any("data/gold" in dep for dep in stage["deps"])}
     assert readers == {"evaluate", "sweep", "replicate", "report"}
+
+
+def test_a_stage_stands_after_those_whose_outputs_it_reads() -> None:
+    made: list[str] = []
+    for name, stage in STAGES.items():
+        read = [dep for dep in stage["deps"] if dep.startswith(("data/", "report")) and dep not in IN_GIT]
+        for dep in read:
+            path = re.sub(r"\$\{item\.\w+\}", "", dep).rstrip("/")
+            assert any(path.startswith(out) or out.startswith(path) for out in made), f"{name}: {dep}"
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage.get("outs", [])]
+        made += [re.sub(r"\$\{item\.\w+\}.*", "", out).rstrip("/") for out in outs]
 
 
 def test_heavy_stages_have_cached_outs_only() -> None:
