@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -28,10 +27,20 @@ def recipe(title: str) -> list[list[str]]:
     return [words for line in blocks.splitlines() if (words := shlex.split(line, comments=True))]
 
 
+def texts(start: int, stop: int) -> list[str]:
+    """Some reviews of the project's own."""
+    lines = (ROOT / "data/reviews.jsonl").read_text().splitlines()[start:stop]
+    return [" ".join(sentence["text"] for sentence in json.loads(line)["sentences"]) for line in lines]
+
+
+def write(path: Path, reviews: list[str]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["stars", "body"], *([5, text] for text in reviews)])
+
+
 @pytest.fixture(scope="module")
 def reviews() -> list[str]:
-    lines = (ROOT / "data/reviews.jsonl").read_text().splitlines()[:150]
-    return [" ".join(sentence["text"] for sentence in json.loads(line)["sentences"]) for line in lines]
+    return texts(0, 150)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +61,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shell]:
 
 def test_your_own_data(project: tuple[Path, Shell], reviews: list[str]) -> None:
     folder, run = project
-    with (folder / "my.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["stars", "body"], *([5, text] for text in reviews)])
+    write(folder / "my.csv", reviews)
     command, second = recipe("Your own data")
     run(*command)
     found = descry.load(folder).sentences
@@ -61,7 +69,7 @@ def test_your_own_data(project: tuple[Path, Shell], reviews: list[str]) -> None:
     assert found["text"].map(lambda text: any(text in review for review in reviews)).mean() > 0.95
     assert artifacts.read_table(folder / "data/gold/validation.parquet", "gold")["aspects"].isna().all()
     assert (folder / "report/index.html").stat().st_size > 100_000
-    shutil.copy2(folder / "my.csv", folder / "other.csv")  # of which half is another corpus for the committed reviews
+    write(folder / "other.csv", texts(300, 400))
     run("git", "checkout", "-q", "params.yaml")
     run(*second)
     assert len(artifacts.read_table(folder / "data/transfer/sentences.parquet", "sentences")) > 50
