@@ -27,6 +27,7 @@ from descry.corpus import (
     sentence_table,
     sentences,
     side,
+    undivided,
 )
 from descry.errors import InputError
 
@@ -617,6 +618,25 @@ def test_first_of_repeated_sentences_stays_and_collects_their_gold():
     assert gold["b:1"] == []
     assert gold["c:1"] is None
     assert (table.counts["duplicates"], table.counts["without_letters"]) == (3, 1)
+
+
+def test_a_corpus_that_is_not_divided_is_that_of_both_sides_less_what_is_known():
+    reviews = [
+        Review("a", "kettle", (Passage("Good .", ("x",)), Passage("1 / 5"), Passage("Known.", ("z",))), segmented=True),
+        Review("b", "", (Passage("Good.", ("y",)), Passage("Known.", None)), segmented=True),
+        *corpus(10),
+    ]
+    table, (rows, gold, counts) = sentence_table(reviews, **SPLIT), undivided(reviews, known={"Known."})
+    whole_table = pd.concat(table.sentences.values())
+    expected = whole_table[whole_table["text"] != "Known."]
+    assert set(rows["sentence_id"]) == set(expected["sentence_id"])
+    assert rows.dtypes.equals(whole_table.dtypes)
+    assert gold.set_index("sentence_id").loc["a:0", "aspects"] == ["x", "y"]
+    assert gold["sentence_id"].tolist() == rows["sentence_id"].tolist()
+    assert counts["sentences"] == len(rows) == table.counts["sentences"] - 1
+    assert counts["duplicates"] == table.counts["duplicates"] + 1
+    with pytest.raises(InputError, match=r"mine: none of its 12 reviews has a sentence .* not in the first corpus too"):
+        undivided(reviews, known=set(whole_table["text"]), source="mine")
 
 
 def test_columns_and_types():
