@@ -125,7 +125,7 @@ def test_its_words_are_asked_for_with_its_neurons_off(runs: tuple[Path, Path]) -
     assert (decoder["words"] > 0).mean() > 0.8
     asked = decoder[decoder["words"] > 0]
     assert asked.filter(like="word_").notna().all().all()
-    assert (asked["word_own"].abs() > 1e-4).mean() > 0.8
+    assert (asked["word_own"].abs() > 1e-4).mean() > 0.5
     assert (asked["word_above_low"] <= asked["word_above"]).all()
     assert not encoder["words"].any()
     assert encoder.filter(like="word_").isna().all().all()
