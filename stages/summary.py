@@ -15,16 +15,20 @@ AGREEMENT = (
     ("neurons: sets agree on other reviews (Jaccard)", "jaccard"),
     ("neurons: findings replicated on other reviews", "replication"),
 )
+BEYOND = (
+    ("neurons: findings found in another corpus", "transfer.replication", "unassigned_pairs"),
+    ("descriptors: lose more than with random neurons off", "ablation.share_specific", "exchangeable_sets"),
+)
 
 
 def _line(name: str, *figures: float | None) -> str:
-    return f"  {name:<48}" + "".join(" " * 12 if figure is None else f"{figure:>12.3f}" for figure in figures)
+    return f"  {name:<52}" + "".join(" " * 12 if figure is None else f"{figure:>12.3f}" for figure in figures)
 
 
 def main() -> None:
     evaluation = flat(artifacts.read_json(_stage.METRICS / "evaluation.json"))
     consistency = flat(artifacts.read_json(_stage.METRICS / "consistency.json"))
-    print(f"\n  {'':<48}{'value':>12}{'by chance':>12}{'random':>12}\n  {'':<72}{'directions':>12}")
+    print(f"\n  {'':<52}{'value':>12}{'by chance':>12}{'random':>12}\n  {'':<76}{'directions':>12}")
     for name, key in SHOWN:
         if key in evaluation:
             directions = evaluation.get(f"null.random_directions.{key}")
@@ -32,6 +36,10 @@ def main() -> None:
     for name, key in AGREEMENT:
         directions = consistency.get(f"null.random_directions.{key}")
         print(_line(name, consistency[key], consistency[f"{key}_null"], directions))
+    beyond = flat(artifacts.read_json(_stage.METRICS / "beyond.json"))
+    for name, key, null in BEYOND:
+        if key in beyond:
+            print(_line(name, beyond[key], beyond[f"null.{null}.{key}"]))
     print(
         f"\n  {evaluation['neuron.described']:,} neurons described with {evaluation['descriptors.count']} descriptors"
     )

@@ -146,6 +146,7 @@ def test_the_run_leaves_all_it_promises(project: Path, site: Path) -> None:
     run = shell(project, site)
     assert (project / "report" / "index.html").stat().st_size > 10_000
     metrics = json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert "another corpus" in run("python", "-m", "stages.summary").stdout
     assert set(metrics) == {f"metrics/{name}.json" for name in ("consistency", "evaluation", "beyond")}
     assert run("git", "status", "--porcelain").stdout == ""
 
@@ -271,6 +272,7 @@ def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -
         assert "Beyond these reviews" not in page
         run("python", "-m", "descry", "verify")
         assert "20 of" in run("python", "-m", "descry", "top").stdout
+        assert "another corpus" not in run("python", "-m", "stages.summary").stdout
     finally:
         run("git", "checkout", "-q", ".")
         run("dvc", "checkout", "-q", "--force")
