@@ -37,12 +37,12 @@ def main() -> None:
     _corpus(chosen)
     descriptors = vocabulary()
     tables = [artifacts.read_table(path, "sentences") for path in (_passes.sentences("calibration"), SENTENCES)]
-    labels = labelling.labels(label.labeller, "transfer-labels", tables, descriptors)[0][1]
-    meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": label.labeller}
-    artifacts.write_arrays(_stage.TRANSFER / "labels.safetensors", vars(labels), "labels", meta)
-    with passes.kept("transfer", [SENTENCES]) as folder:
+    with passes.kept("transfer", [SENTENCES]) as folder:  # until the labels are there too
         checkpoint = folder / "kept.safetensors"
         [found] = passes.over(SENTENCES, passes.target(), [extract.pooling], checkpoint, "transfer")
+        labels = labelling.labels(label.labeller, "transfer-labels", tables, descriptors)[0][1]
+        meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": label.labeller}
+        artifacts.write_arrays(_stage.TRANSFER / "labels.safetensors", vars(labels), "labels", meta)
         artifacts.write_activations(_stage.TRANSFER / "activations.safetensors", found)
 
 

@@ -280,6 +280,8 @@ def test_dvc_sees_every_bit_of_its_own_files(run: Shell, name: str, record_prope
                     unnoticed += repo.status() == before and acted_on(name, lock) != values
             except (DvcException, ValueError) as error:
                 told.append(str(error))
+            except NotImplementedError:  # of a hash whose name was damaged, which DVC does not know: without a word
+                assert name == "dvc.lock"
     finally:
         path.write_bytes(content)
     record_property("damages", len(contents))
