@@ -53,7 +53,7 @@ LASTS, NOTES = {True: 2.5, False: 0.5}, 0.3
 HOW = ("stage", "dvc", "group", "ctrl-c")
 SHELLS = ("/bin/sh", "/bin/bash")
 ENDS = 30.0
-"""Seconds in which whatever a killed run had started must be gone; Ray's helpers ask now and then whether their node is."""
+"""Seconds in which whatever a killed run had started must be gone; Ray's helpers look now and then for their node."""
 
 
 def stages_of(folder: Path) -> list[str]:
