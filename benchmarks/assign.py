@@ -10,11 +10,11 @@ from time import perf_counter
 
 import numpy as np
 
-from descry import artifacts
-from descry.assignment import Rule, assign_by, gather, table
+from descry.assignment import RuleName, assign_by, gather_evidence, tabulate_assignments
+from descry.storage.files import write_json
 
 NEURONS, DESCRIPTORS, EXEMPLARS, SENTENCES = 36_864, 300, 100, 100_000
-RULES: tuple[Rule, ...] = ("enrichment", "composition")
+RULES: tuple[RuleName, ...] = ("enrichment", "composition")
 
 
 def world(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -31,10 +31,10 @@ def world(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     rows, labels = world(np.random.default_rng(0))
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, perf_counter()
-    evidence = gather(rows, labels)
+    evidence = gather_evidence(rows, labels)
     findings = assign_by(RULES, evidence)
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // 12)
-    pairs = table(findings, layer + 1, index, [f"descriptor {number}" for number in range(DESCRIPTORS)])
+    pairs = tabulate_assignments(findings, layer + 1, index, [f"descriptor {number}" for number in range(DESCRIPTORS)])
     seconds = perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     content = {
@@ -47,7 +47,7 @@ def main() -> None:
         "exemplars": EXEMPLARS,
         "sentences": SENTENCES,
     }
-    artifacts.write_json(Path("benchmarks/results/assign.json"), content)
+    write_json(Path("benchmarks/results/assign.json"), content)
     for name, value in content.items():
         print(f"{name:12} {value:,}")
 

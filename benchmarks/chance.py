@@ -12,12 +12,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from descry import artifacts
-from descry.activations import extract
-from descry.evaluation import Pair, Reference, Study, consistency_measures, fired
-from descry.gold import aspect_labels, aspect_names, match
-from descry.nulls import beside_chance
-from descry.target import Target
+from descry.activations.extraction import extract
+from descry.activations.record import read_activations
+from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
+from descry.evaluation.measures import Assessment, Reference, measure_consistency
+from descry.evaluation.nulls import measure_beside_chance
+from descry.evaluation.voting import measure_firing_pair
+from descry.models.target import Target
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
+from descry.splits import Pair
+from descry.storage.arrays import read_arrays
+from descry.storage.files import write_json
+from descry.storage.tables import read_table
 
 REPEATS, ROUNDS = 20, 3
 SPLITS = ("calibration", "validation")
@@ -32,28 +39,31 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    sentences = [artifacts.read_table(Path(f"data/sentences/{s}.parquet"), "sentences") for s in SPLITS]
-    active = Pair(*(artifacts.read_activations(Path(f"data/activations/{s}.safetensors")) for s in SPLITS))
-    arrays = [artifacts.read_arrays(Path(f"data/labels/first/{s}.safetensors"), "labels")[0] for s in SPLITS]
+    sentences = [read_table(Path(f"data/sentences/{s}.parquet"), SENTENCE_TABLE) for s in SPLITS]
+    active = Pair(*(read_activations(Path(f"data/activations/{s}.safetensors")) for s in SPLITS))
+    arrays = [read_arrays(Path(f"data/labels/first/{s}.safetensors"), LABEL_ARRAYS)[0] for s in SPLITS]
     labels = Pair(*(one["labels"] for one in arrays))
-    aspects = [artifacts.read_table(Path(f"data/gold/{s}.parquet"), "gold")["aspects"] for s in SPLITS]
-    names = aspect_names(*aspects)
-    gold = Pair(*(aspect_labels(one, names) for one in aspects))
+    aspects = [read_table(Path(f"data/gold/{s}.parquet"), GOLD_TABLE)["aspects"] for s in SPLITS]
+    names = list_aspects(*aspects)
+    gold = Pair(*(label_aspects(one, names) for one in aspects))
     reviews = Pair(*(list(table["review_id"]) for table in sentences))
     probe = active.validation.probe_rows
-    aspect_of = match(arrays[0]["scores"], gold.calibration)[1]
+    aspect_of = match_aspects(arrays[0]["scores"], gold.calibration)[1]
     references = {"labels": Reference(labels.validation[probe]), "gold": Reference(gold.validation[probe], aspect_of)}
-    studies = [Study(labels, references), Study(gold, {"gold": Reference(gold.validation[probe])}, oracle=True)]
-    seen = fired(active)
+    studies = [
+        Assessment(labels, references),
+        Assessment(gold, {"gold": Reference(gold.validation[probe])}, oracle=True),
+    ]
+    seen = measure_firing_pair(active)
 
-    def under_both_nulls(study: Study, repeats: int) -> None:
+    def under_both_nulls(study: Assessment, repeats: int) -> None:
         predicted = partial(study.measures, fired=seen, ks=PARAMETERS["evaluate"]["ks"])
-        beside_chance(
+        measure_beside_chance(
             active,
             {},
             study.labels,
             reviews,
-            lambda _: lambda found, columns: {**predicted(found, columns), **consistency_measures(found)},
+            lambda _: lambda found, columns: {**predicted(found, columns), **measure_consistency(found)},
             rule=RULE,
             exemplars=PARAMETERS["assign"]["exemplars"],
             repeats=repeats,
@@ -75,7 +85,7 @@ def main() -> None:
     ratio = float(np.median([one["ratio"] for one in rounds]))
     content = {"repeats": REPEATS, "nulls": ["random_exemplars", "shuffled_labels"], "ratio": round(ratio, 3)}
     content["rounds"] = [{name: round(value, 3) for name, value in one.items()} for one in rounds]
-    artifacts.write_json(Path("benchmarks/results/chance.json"), content)
+    write_json(Path("benchmarks/results/chance.json"), content)
 
 
 if __name__ == "__main__":

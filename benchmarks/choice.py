@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from descry import artifacts
-from descry.activations import extract
-from descry.assignment import assign, gather
-from descry.corpus import side
-from descry.evaluation import Pair, consistency_measures
-from descry.nulls import adjusted, permuted_neurons
-from descry.target import Target
+from descry.activations.extraction import extract
+from descry.assignment import assign, gather_evidence
+from descry.corpus.sentences import choose_split
+from descry.evaluation.measures import measure_consistency
+from descry.evaluation.nulls import adjust, permute_neurons
+from descry.models.target import Target
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import SENTENCE_TABLE
+from descry.splits import Pair
+from descry.storage.arrays import read_arrays
+from descry.storage.files import write_json
+from descry.storage.tables import read_table
 
 KEYS = ("one", "two", "three")
 SETTINGS = list(product(("mean", "max"), (50, 100, 200, 400), (0.01, 0.05)))
@@ -22,7 +27,7 @@ SETTINGS = list(product(("mean", "max"), (50, 100, 200, 400), (0.01, 0.05)))
 
 def halves(review_ids: list[str], key: str) -> np.ndarray:
     """bool [sentences]: those of one half of the reviews."""
-    return np.array([side(review, key=key, validation=0.5) == "validation" for review in review_ids])
+    return np.array([choose_split(review, key=key, validation=0.5) == "validation" for review in review_ids])
 
 
 def measure(values: np.ndarray, labels: np.ndarray, half: np.ndarray, k: int, alpha: float) -> dict[str, float]:
@@ -30,17 +35,17 @@ def measure(values: np.ndarray, labels: np.ndarray, half: np.ndarray, k: int, al
     found = []
     for rows in (half, ~half):
         best = np.argpartition(-values[rows], k, axis=0)[:k].T
-        found.append(assign(gather(best, labels[rows]), alpha=alpha))
+        found.append(assign(gather_evidence(best, labels[rows]), alpha=alpha))
     pair = Pair(*found)
-    measures = consistency_measures(pair)
-    null = consistency_measures(permuted_neurons(pair, np.random.default_rng(0)))
-    measures["jaccard_adjusted"] = adjusted(measures["jaccard"], null["jaccard"])
+    measures = measure_consistency(pair)
+    null = measure_consistency(permute_neurons(pair, np.random.default_rng(0)))
+    measures["jaccard_adjusted"] = adjust(measures["jaccard"], null["jaccard"])
     return {name: measures[name] for name in ("jaccard_adjusted", "replication", "coverage")}
 
 
 def main() -> None:
-    sentences = artifacts.read_table(Path("data/sentences/calibration.parquet"), "sentences")
-    labels = artifacts.read_arrays(Path("data/labels/calibration.safetensors"), "labels")[0]["labels"]
+    sentences = read_table(Path("data/sentences/calibration.parquet"), SENTENCE_TABLE)
+    labels = read_arrays(Path("data/labels/calibration.safetensors"), LABEL_ARRAYS)[0]["labels"]
     texts, reviews = sentences["text"].tolist(), sentences["review_id"].tolist()
     target = Target(Path("data/models/target"))
     probes = {
@@ -53,7 +58,7 @@ def main() -> None:
         means = {name: round(float(np.mean([run[name] for run in runs])), 4) for name in runs[0]}
         results.append({"pooling": pooling, "exemplars": k, "alpha": alpha, **means})
         print(results[-1])
-    artifacts.write_json(Path("benchmarks/results/choice.json"), results)
+    write_json(Path("benchmarks/results/choice.json"), results)
 
 
 if __name__ == "__main__":

@@ -17,16 +17,19 @@ import torch
 
 os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
 
-from descry import artifacts
-from descry.activations import Reader, Shard, gathered, probe_sample, shards
-from descry.artifacts import Activations
-from descry.cluster import Cluster, Crew
-from descry.engine import Engine, Local, Make
-from descry.exemplars import Kept
-from descry.target import TargetSource
+from descry.activations.extraction import Reader, Shard, cut_shards, extract_shards
+from descry.activations.kept import Kept
+from descry.activations.record import Activations
+from descry.compute.engine import Engine, LocalEngine, MakeWorker
+from descry.compute.ray_engine import RayCrew, RayEngine
+from descry.corpus.sampling import sample_probe
+from descry.models.target import TargetLoader
+from descry.schemas.split import SENTENCE_TABLE
+from descry.storage.files import write_json
+from descry.storage.tables import read_table
 
 SHARD, ROUNDS, WORKERS = 128, 3, (1, 2)
-READER = Reader(TargetSource(Path("data/models/target").absolute()), ("mean",), top_k=100, batch_tokens=1024)
+READER = Reader(TargetLoader(Path("data/models/target").absolute()), ("mean",), top_k=100, batch_tokens=1024)
 MERGED, SENTENCES = 1000, 4096
 SIZES = {"bert_base": (36_864, 100), "decoder_8b": (32 * 14_336, 100)}
 """Neurons and exemplars: 12 layers x 3,072, and 32 layers x 14,336."""
@@ -35,35 +38,35 @@ SIZES = {"bert_base": (36_864, 100), "decoder_8b": (32 * 14_336, 100)}
 class Warm:
     """A crew that has loaded its model."""
 
-    def __init__(self, crew: Crew[Shard, Kept], warming: Iterable[Shard]) -> None:
+    def __init__(self, crew: RayCrew[Shard, Kept], warming: Iterable[Shard]) -> None:
         self._crew = crew
         list(crew.map(warming))
 
-    def map(self, _: Make[Shard, Kept], items: Iterable[Shard]) -> Iterator[tuple[Shard, Kept]]:
+    def map(self, _: MakeWorker[Shard, Kept], items: Iterable[Shard]) -> Iterator[tuple[Shard, Kept]]:
         return self._crew.map(items)
 
 
 def timed(engine: Engine, texts: list[str]) -> tuple[float, Activations]:
-    probe = probe_sample(map(str, range(len(texts))), 500, "benchmark")
+    probe = sample_probe(map(str, range(len(texts))), 500, "benchmark")
     pieces = (texts[start : start + SHARD] for start in range(0, len(texts), SHARD))
     start = perf_counter()
-    [found] = gathered(engine, READER, shards(pieces, probe), probe, len(texts))
+    [found] = extract_shards(engine, READER, cut_shards(pieces, probe), probe, len(texts))
     return perf_counter() - start, found
 
 
 def speedup() -> dict[str, Any]:
-    table = artifacts.read_table(Path("data/sentences/calibration.parquet"), "sentences")
+    table = read_table(Path("data/sentences/calibration.parquet"), SENTENCE_TABLE)
     texts = table["text"].tolist()
     torch.set_num_threads(1)
-    alone, expected = timed(Local(), texts)
-    Cluster("", max(WORKERS), 1.0, 0.0)
+    alone, expected = timed(LocalEngine(), texts)
+    RayEngine("", max(WORKERS), 1.0, 0.0)
     rounds, identical = [], True
     for _ in range(ROUNDS):
         times = {}
         for workers in WORKERS:
-            cluster = Cluster("", workers, 1.0, 0.0)
-            with Crew(cluster, READER) as crew:
-                warming = shards([texts[:8]] * (4 * workers), np.zeros(0, np.int32))
+            cluster = RayEngine("", workers, 1.0, 0.0)
+            with RayCrew(cluster, READER) as crew:
+                warming = cut_shards([texts[:8]] * (4 * workers), np.zeros(0, np.int32))
                 times[workers], found = timed(Warm(crew, warming), texts)
             pairs = ((getattr(found, f.name), getattr(expected, f.name)) for f in fields(Activations))
             identical &= all(np.array_equal(one, other) for one, other in pairs)
@@ -103,7 +106,7 @@ def merging() -> dict[str, Any]:
 
 def main() -> None:
     content = {**speedup(), "merge": merging(), "threads_a_worker": 1, "cores": os.cpu_count()}
-    artifacts.write_json(Path("benchmarks/results/ray.json"), content)
+    write_json(Path("benchmarks/results/ray.json"), content)
     for name, value in content.items():
         print(f"{name:20} {value}")
 

@@ -23,16 +23,21 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, AutoTokenizer
 
-from descry import artifacts
-from descry.activations import extract_each, probe_sample
-from descry.artifacts import Activations
-from descry.assignment import assign, gather
-from descry.batching import token_batches
-from descry.devices import has_bfloat16
-from descry.embedder import Embedder
-from descry.evaluation import Pair
-from descry.forward import forward
-from descry.target import Target
+from descry.activations.extraction import extract_poolings
+from descry.activations.record import Activations
+from descry.assignment import assign, gather_evidence
+from descry.compute.batching import batch_by_tokens
+from descry.corpus.sampling import sample_probe
+from descry.embedding.encoder import SentenceEncoder
+from descry.models.forward import forward
+from descry.models.loading import has_bfloat16
+from descry.models.target import Target
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import SENTENCE_TABLE
+from descry.splits import Pair
+from descry.storage.arrays import read_arrays
+from descry.storage.files import write_json
+from descry.storage.tables import read_table
 
 ROUNDS, BFLOAT16_SENTENCES = 3, 500
 RESULTS = Path("benchmarks/results")
@@ -48,14 +53,14 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def sentences(split: str) -> list[str]:
-    found: list[str] = artifacts.read_table(Path(f"data/sentences/{split}.parquet"), "sentences")["text"].tolist()
+    found: list[str] = read_table(Path(f"data/sentences/{split}.parquet"), SENTENCE_TABLE)["text"].tolist()
     return found
 
 
 def extracted(target: Target, texts: Sequence[str], poolings: Sequence[str] = ("mean",)) -> list[Activations]:
-    probe = probe_sample(map(str, range(len(texts))), PARAMETERS["extract"]["probe"], "benchmark")
+    probe = sample_probe(map(str, range(len(texts))), PARAMETERS["extract"]["probe"], "benchmark")
     top_k = PARAMETERS["extract"]["top_k"]
-    return extract_each(target, texts, probe, poolings=poolings, top_k=top_k)
+    return extract_poolings(target, texts, probe, poolings=poolings, top_k=top_k)
 
 
 class Bare:
@@ -65,7 +70,7 @@ class Bare:
         ids, special = target.encode(texts)
         self.tokens = sum(map(len, ids))
         self._target = target
-        batches = token_batches([len(i) for i in ids], PARAMETERS["runtime"]["batch_tokens"])
+        batches = batch_by_tokens([len(i) for i in ids], PARAMETERS["runtime"]["batch_tokens"])
         self._batches = [([ids[i] for i in batch], [special[i] for i in batch]) for batch in batches]
 
     @torch.inference_mode()
@@ -105,20 +110,20 @@ def products() -> float:
 
 def agreement(target: Target) -> float:
     """Jaccard of the pairs that bfloat16 and float32 assign, on calibration."""
-    labels = artifacts.read_arrays(Path("data/labels/first/calibration.safetensors"), "labels")[0]["labels"]
+    labels = read_arrays(Path("data/labels/first/calibration.safetensors"), LABEL_ARRAYS)[0]["labels"]
     rule = dict(PARAMETERS["assign"])
     k = rule.pop("exemplars")
     texts = sentences("calibration")
     half = Target(TARGET, dtype="bfloat16")
     found = Pair(*(extracted(one, texts)[0] for one in (target, half)))
-    one, other = (assign(gather(by.exemplars(k), labels), **rule).assigned for by in vars(found).values())
+    one, other = (assign(gather_evidence(by.exemplars(k), labels), **rule).assigned for by in vars(found).values())
     return float((one & other).sum() / (one | other).sum())
 
 
 def speed() -> dict[str, Any]:
     parts = [sentences(split) for split in SPLITS]
     texts = list(chain.from_iterable(parts))
-    target, embedder = Target(TARGET), Embedder(Path("data/models/embedder"))
+    target, embedder = Target(TARGET), SentenceEncoder(Path("data/models/embedder"))
     half = Target(TARGET, dtype="bfloat16")
     encoder: Any = embedder._model
     bare = [Bare(target, part) for part in parts]
@@ -217,7 +222,7 @@ def draw(content: dict[str, Any]) -> None:
 
 def main() -> None:
     content = speed()
-    artifacts.write_json(RESULTS / "extract.json", content)
+    write_json(RESULTS / "extract.json", content)
     draw(content)
     for name, value in content.items():
         print(f"{name:34} {value}")

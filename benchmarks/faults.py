@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from descry import artifacts
+from descry.storage.files import write_json
 
 KINDS = ("sharing", "interrupts", "shards", "damage", "misuse")
 TESTS = [f"tests/test_{kind}_repro.py" for kind in KINDS]
@@ -45,7 +45,7 @@ def main() -> None:
         content = counted(report)
     if missing := [key for key in KEYS if key not in content]:
         sys.exit(f"nothing written: no test counted {', '.join(missing)} (skipped?)")
-    artifacts.write_json(RESULT, content)
+    write_json(RESULT, content)
     print(content)
 
 

@@ -20,12 +20,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from descry import artifacts
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Request
 from descry.llm.prompts import Prompt
 from descry.llm.server import Server
+from descry.schemas.generate import CANDIDATE_TABLE
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import SENTENCE_TABLE
+from descry.storage.arrays import read_arrays
+from descry.storage.files import read_json, write_json
+from descry.storage.tables import read_table
 
 LATENCY = 0.05
 CONCURRENCY, REQUESTS, ROUNDS = 32, 640, 3
@@ -160,14 +165,14 @@ def costs() -> dict[str, Any]:
     # Here, since every server's process imports this module.
     from transformers import AutoTokenizer
 
-    from descry.generation.prompted import FIELDS, Example, Prompted
     from descry.labelling.prompted import AGAIN_FIELDS, EACH_FIELDS, LIST_FIELDS, Asker, EachTeacher, ListTeacher
+    from descry.vocabulary.prompted import FIELDS, Example, Prompted
 
-    splits = {s: artifacts.read_table(Path(f"data/sentences/{s}.parquet"), "sentences") for s in SPLITS}
+    splits = {s: read_table(Path(f"data/sentences/{s}.parquet"), SENTENCE_TABLE) for s in SPLITS}
     sentences, corpus = splits["calibration"], sum(map(len, splits.values()))
-    names = [one["name"] for one in artifacts.read_json(Path("data/descriptors.json"))["descriptors"]]
-    applies = artifacts.read_arrays(Path("data/labels/first/calibration.safetensors"), "labels")[0]["labels"] == 1
-    candidates = artifacts.read_table(Path("data/candidates.parquet"), "candidates")
+    names = [one["name"] for one in read_json(Path("data/descriptors.json"))["descriptors"]]
+    applies = read_arrays(Path("data/labels/first/calibration.safetensors"), LABEL_ARRAYS)[0]["labels"] == 1
+    candidates = read_table(Path("data/candidates.parquet"), CANDIDATE_TABLE)
     tokenizer: Any = AutoTokenizer.from_pretrained("data/models/embedder", local_files_only=True)
     first = sentences.head(SENTENCES)
     texts = first["text"].tolist()
@@ -246,7 +251,7 @@ def costs() -> dict[str, Any]:
 
 def main() -> None:
     content = {**costs(), **speed()}
-    artifacts.write_json(Path("benchmarks/results/llm.json"), content)
+    write_json(Path("benchmarks/results/llm.json"), content)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import yaml
 
-from descry import artifacts
-from descry.activations import Reader, gathered, probe_sample, shards
-from descry.corpus import read_reviews, sentence_table
-from descry.engine import Local
-from descry.target import TargetSource
+from descry.activations.extraction import Reader, cut_shards, extract_shards
+from descry.compute.engine import LocalEngine
+from descry.corpus.readers import read_reviews
+from descry.corpus.sampling import sample_probe
+from descry.corpus.sentences import build_sentence_table
+from descry.models.target import TargetLoader
+from descry.schemas.split import SENTENCE_TABLE
+from descry.storage.files import write_json
+from descry.storage.tables import read_pieces, write_table
 
 SIZES = (20_000, 200_000)
 REVIEWS = Path("../shared/data/amazon_reviews.jsonl")
@@ -31,24 +35,26 @@ RESULT = Path("benchmarks/results/memory.json")
 def corpus(path: Path) -> None:
     """The most sentences of real reviews that are wanted, as a table."""
     reviews = read_reviews(str(REVIEWS), text_field="text", id_field="review_id", product_field="product", limit=None)
-    table = sentence_table(reviews, key="benchmark", validation=0.5, source=str(REVIEWS)).sentences
+    table = build_sentence_table(reviews, key="benchmark", validation=0.5, source=str(REVIEWS)).sentences
     both = pd.concat([table["calibration"], table["validation"]], ignore_index=True)
-    artifacts.write_table(path, both.head(max(SIZES)), "sentences")
+    write_table(path, both.head(max(SIZES)), SENTENCE_TABLE)
 
 
 def peak(path: Path, size: int) -> None:
     """Extract from the first `size` sentences of a table, as the stage does, and print the peak memory in GB."""
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     wanted, runtime = parameters["extract"], parameters["runtime"]
-    pieces = artifacts.read_pieces(path, "sentences", "text", runtime["shard"])
+    pieces = read_pieces(path, SENTENCE_TABLE, "text", runtime["shard"])
     texts = (texts[: size - start] for start, texts in zip(range(0, size, runtime["shard"]), pieces, strict=False))
-    ids = chain.from_iterable(artifacts.read_pieces(path, "sentences", "sentence_id"))
-    probe = probe_sample(islice(ids, size), wanted["probe"], "benchmark")
+    ids = chain.from_iterable(read_pieces(path, SENTENCE_TABLE, "sentence_id"))
+    probe = sample_probe(islice(ids, size), wanted["probe"], "benchmark")
     poolings = (wanted["pooling"], *wanted["also"])
-    source = TargetSource(Path("data/models/target"), neurons=(("layers", (1,)),))
+    source = TargetLoader(Path("data/models/target"), neurons=(("layers", (1,)),))
     reader = Reader(source, poolings, wanted["top_k"], runtime["batch_tokens"])
     checkpoint = path.with_name(f"kept-{size}.safetensors")
-    found = gathered(Local(), reader, shards(texts, probe), probe, size, checkpoint=checkpoint, progress=f"{size:,}")
+    found = extract_shards(
+        LocalEngine(), reader, cut_shards(texts, probe), probe, size, checkpoint=checkpoint, progress=f"{size:,}"
+    )
     assert found[0].count == size
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 
@@ -76,7 +82,7 @@ def main() -> None:
         "memory_200k_over_20k": round(large / small, 3),
         "peak_gb": {f"{size:,}": round(gb, 3) for size, gb in peaks.items()},
     }
-    artifacts.write_json(RESULT, content)
+    write_json(RESULT, content)
     print(content)
 
 

@@ -13,16 +13,30 @@ import yaml
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from descry import artifacts
-from descry.activations import extract
-from descry.artifacts import Activations
-from descry.assignment import Findings, assign, gather
-from descry.evaluation import Pair, average_precision
-from descry.gold import aspect_labels, aspect_names, match
-from descry.nesting import flat, nested
-from descry.planted import ffn_inputs, named, output_change, probe_weights, recovery, save_copy, synthetic, thresholded
-from descry.surgery import Directions
-from descry.target import Target
+from benchmarks.known_answers import (
+    build_synthetic,
+    measure_output_change,
+    measure_planted_recovery,
+    read_ffn_inputs,
+    save_copy,
+    set_thresholds,
+    share_named,
+    train_linear_probes,
+)
+from descry.activations.extraction import extract
+from descry.activations.record import Activations
+from descry.assignment import Findings, assign, gather_evidence
+from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
+from descry.evaluation.metrics import average_precision
+from descry.models.surgery import Directions
+from descry.models.target import Target
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
+from descry.splits import Pair
+from descry.storage.arrays import read_arrays
+from descry.storage.files import write_json
+from descry.storage.nesting import flatten, nest
+from descry.storage.tables import read_table
 
 LABELS = "data/labels/first/{}.safetensors"
 SEEDS = 20
@@ -45,20 +59,23 @@ def synthetic_worlds() -> dict[str, Any]:
     """Means over the seeds, at the default noise; recall and fdr at other shares of dropped positives."""
     means = {}
     for dropped in DROPPED:
-        runs = [flat(recovery(synthetic(seed, dropped=dropped), EXEMPLARS, **RULE)) for seed in range(SEEDS)]
+        runs = [
+            flatten(measure_planted_recovery(build_synthetic(seed, dropped=dropped), EXEMPLARS, **RULE))
+            for seed in range(SEEDS)
+        ]
         means[dropped] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
     noise = {share: {name: mean[name] for name in ("recall", "fdr")} for share, mean in means.items()}
-    return nested(means[0.2]) | {"alpha": RULE["alpha"], "seeds": SEEDS, "dropped": noise}
+    return nest(means[0.2]) | {"alpha": RULE["alpha"], "seeds": SEEDS, "dropped": noise}
 
 
 class Split:
     """One split's sentences, gold aspects, and the pipeline's labels."""
 
     def __init__(self, name: str) -> None:
-        sentences = artifacts.read_table(Path(f"data/sentences/{name}.parquet"), "sentences")
+        sentences = read_table(Path(f"data/sentences/{name}.parquet"), SENTENCE_TABLE)
         self.texts, self.reviews = sentences["text"].tolist(), sentences["review_id"].tolist()
-        self.aspects = list(artifacts.read_table(Path(f"data/gold/{name}.parquet"), "gold")["aspects"])
-        arrays, _ = artifacts.read_arrays(Path(LABELS.format(name)), "labels")
+        self.aspects = list(read_table(Path(f"data/gold/{name}.parquet"), GOLD_TABLE)["aspects"])
+        arrays, _ = read_arrays(Path(LABELS.format(name)), LABEL_ARRAYS)
         self.labels, self.scores = arrays["labels"], arrays["scores"]
 
     def activations(self, target: Target) -> Activations:
@@ -71,22 +88,22 @@ def additions(inputs: Mapping[int, np.ndarray], relevant: np.ndarray, reviews: S
     found = {}
     for layer in LAYERS:
         with threadpool_limits(1):  # on matrices this small, threads cost more than they give
-            probes = probe_weights(inputs[layer], relevant, reviews, repeats=REPEATS, seed=layer)
+            probes = train_linear_probes(inputs[layer], relevant, reviews, repeats=REPEATS, seed=layer)
         probes = probes.reshape(-1, probes.shape[-1])
         decoys = np.random.default_rng(layer).normal(size=probes.shape)
-        found[layer] = thresholded(np.concatenate([probes, decoys]), inputs[layer])
+        found[layer] = set_thresholds(np.concatenate([probes, decoys]), inputs[layer])
     return found
 
 
 def surgery(folder: Path) -> dict[str, Any]:
     """What the pipeline says of neurons appended to a copy of the target, in `folder`."""
     splits = Pair(Split("calibration"), Split("validation"))
-    names = aspect_names(splits.calibration.aspects, splits.validation.aspects)
-    gold = Pair(*(aspect_labels(split.aspects, names) for split in (splits.calibration, splits.validation)))
+    names = list_aspects(splits.calibration.aspects, splits.validation.aspects)
+    gold = Pair(*(label_aspects(split.aspects, names) for split in (splits.calibration, splits.validation)))
     chosen = np.argsort(-(gold.calibration == 1).sum(axis=0), kind="stable")[:ASPECTS]
 
     original = Target(Path("data/models/target"))
-    inputs = ffn_inputs(original, splits.calibration.texts, pooling=PARAMETERS["extract"]["pooling"])
+    inputs = read_ffn_inputs(original, splits.calibration.texts, pooling=PARAMETERS["extract"]["pooling"])
     relevant = gold.calibration[:, chosen] == 1
     save_copy(original, additions(inputs, relevant, splits.calibration.reviews), folder)
     target = Target(folder)
@@ -99,7 +116,7 @@ def surgery(folder: Path) -> dict[str, Any]:
     aspect, layer = chosen[position[planted] % len(chosen)], active.calibration.layer[planted]
 
     def found(split: Activations, labels: np.ndarray) -> Findings:
-        return assign(gather(split.exemplars(EXEMPLARS), labels), **RULE)
+        return assign(gather_evidence(split.exemplars(EXEMPLARS), labels), **RULE)
 
     def auroc(findings: Findings) -> float:
         strength = findings.strength.max(axis=1)[np.concatenate([planted, decoys])]
@@ -107,7 +124,7 @@ def surgery(folder: Path) -> dict[str, Any]:
 
     by_gold = Pair(found(active.calibration, gold.calibration), found(active.validation, gold.validation))
     by_labels = found(active.calibration, splits.calibration.labels)
-    best, aspect_of = match(splits.calibration.scores, gold.calibration)
+    best, aspect_of = match_aspects(splits.calibration.scores, gold.calibration)
     precision = average_precision(splits.validation.scores, gold.validation == 1)[best, np.arange(len(names))]
     told = precision[aspect] >= TELLING
     own = aspect[:, None] == np.arange(len(names))
@@ -117,29 +134,29 @@ def surgery(folder: Path) -> dict[str, Any]:
         "aspects": [names[a] for a in chosen],
         "planted": len(planted),
         "decoys": len(decoys),
-        "gold_first": named(by_gold.calibration, planted, own),
-        "gold_first_validation": named(by_gold.validation, planted, own),
+        "gold_first": share_named(by_gold.calibration, planted, own),
+        "gold_first_validation": share_named(by_gold.validation, planted, own),
         "gold_first_by_layer": {
-            one: named(by_gold.calibration, planted[layer == one], own[layer == one]) for one in LAYERS
+            one: share_named(by_gold.calibration, planted[layer == one], own[layer == one]) for one in LAYERS
         },
-        "labels_first": named(by_labels, planted[told], speaks[told]),
-        "labels_first_exact": named(by_labels, planted[told], exact[told]),
+        "labels_first": share_named(by_labels, planted[told], speaks[told]),
+        "labels_first_exact": share_named(by_labels, planted[told], exact[told]),
         "labels_first_aspects": [names[a] for a in chosen if precision[a] >= TELLING],
         "planted_over_decoys_auroc": auroc(by_gold.calibration),
         "planted_over_decoys_auroc_validation": auroc(by_gold.validation),
         "decoy_rate": float(by_gold.calibration.described[decoys].mean()),
         "neuron_rate": float(by_gold.calibration.described[position < 0].mean()),
-        "max_output_change": output_change(original, target, splits.validation.texts[:400]),
+        "max_output_change": measure_output_change(original, target, splits.validation.texts[:400]),
     }
 
 
 def main() -> None:
     with TemporaryDirectory() as folder:
         results = rounded({"synthetic": synthetic_worlds(), "surgery": surgery(Path(folder))})
-    artifacts.write_json(Path("benchmarks/results/planted.json"), results)
+    write_json(Path("benchmarks/results/planted.json"), results)
     for world, measures in results.items():
         print(f"\n{world}")
-        for name, value in flat(measures).items():
+        for name, value in flatten(measures).items():
             print(f"  {name:38} {', '.join(value) if isinstance(value, list) else value}")
 
 

@@ -22,11 +22,15 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from descry import artifacts, report
-from descry.assignment import assign_by, gather, log_p, table
-from descry.neighbours import neighbours
-from descry.reading import Read
-from descry.triggers import CLASSES
+from descry.activations.neighbours import find_neighbours
+from descry.activations.token_words import TokenReadings
+from descry.analyses.triggers import CLASSES
+from descry.assignment import assign_by, gather_evidence, log_p, tabulate_assignments
+from descry.report.build import build_report
+from descry.report.content import Beyond, Content, SplitContent, select_clearest
+from descry.storage.files import write_json
+from descry.storage.schema import TABLES
+from descry.storage.tables import read_table
 
 NEURONS, LAYERS, DESCRIPTORS, SENTENCES, EXEMPLARS, READ, PROBE = 36_864, 12, 300, 20_000, 100, 10, 1_000
 SHOWN = 8
@@ -54,7 +58,7 @@ def words(generator: np.random.Generator, count: int) -> list[str]:
     return [" ".join(generator.choice(vocabulary, size)) for size in generator.integers(5, 31, count)]
 
 
-def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[report.Side, np.ndarray]:
+def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[SplitContent, np.ndarray]:
     """A split whose neurons prefer the descriptors in `wanted`, int [neurons, n]; and the exemplars of its pairs."""
     prevalence = np.geomspace(1e-3, 0.1, DESCRIPTORS)
     labels = (generator.random((SENTENCES, DESCRIPTORS)) < prevalence).astype(np.int8)
@@ -67,7 +71,9 @@ def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[report.Sid
             )
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // LAYERS)
     names = [f"descriptor {number}" for number in range(DESCRIPTORS)]
-    pairs = table(assign_by(("enrichment", "composition"), gather(rows, labels)), layer + 1, index, names)
+    pairs = tabulate_assignments(
+        assign_by(("enrichment", "composition"), gather_evidence(rows, labels)), layer + 1, index, names
+    )
     texts = words(generator, SENTENCES)
     spans = [np.cumsum([0, *(len(word) + 1 for word in text.split())]) for text in texts]
     own = np.unique(rows[:, :READ])
@@ -76,7 +82,7 @@ def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[report.Sid
     stop = np.concatenate([spans[row][1:] - 1 for row in own]).astype(np.int32)
     sizes = int(lengths[np.searchsorted(own, rows[:, :READ])].sum())
     on_tokens = (generator.normal(0, 1, sizes) ** 3).clip(-0.17, None).astype(np.float16)
-    return report.Side(
+    return SplitContent(
         sentences=pd.DataFrame(
             {"review_id": [f"r{row // 5}" for row in range(SENTENCES)], "product": "", "text": texts}
         ),
@@ -85,7 +91,7 @@ def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[report.Sid
         activations=-np.sort(-generator.exponential(1, rows.shape).astype(np.float32), axis=1),
         mean=np.zeros(NEURONS, np.float32),
         probe=(generator.normal(0, 1, (PROBE, NEURONS)) ** 3).clip(-0.17, 8).astype(np.float16),
-        read=Read(own.astype(np.int32), lengths, start, stop, rows[:, :READ], on_tokens),
+        read=TokenReadings(own.astype(np.int32), lengths, start, stop, rows[:, :READ], on_tokens),
         pairs=pairs,
     ), rows
 
@@ -97,13 +103,13 @@ def beyond(
     index: np.ndarray,
     pairs: pd.DataFrame,
     read: Callable[[str, str], pd.DataFrame],
-) -> report.Beyond:
+) -> Beyond:
     """What goes beyond descriptors of sentences, of every neuron, descriptor and pair."""
 
     def made(kind: str, rows: int, **given: Any) -> pd.DataFrame:
-        numbers = {name: generator.random(rows) for name in artifacts.TABLES[kind]}
-        whole = {name: np.arange(rows) for name, dtype in artifacts.TABLES[kind].items() if dtype.startswith("int")}
-        return pd.DataFrame(numbers | whole | given)[list(artifacts.TABLES[kind])]
+        numbers = {name: generator.random(rows) for name in TABLES[kind]}
+        whole = {name: np.arange(rows) for name, dtype in TABLES[kind].items() if dtype.startswith("int")}
+        return pd.DataFrame(numbers | whole | given)[list(TABLES[kind])]
 
     listed = np.array(words(generator, 1)[0].split() * 40)[:200]
     own, shares = listed[generator.integers(0, len(listed), (NEURONS, 5))].tolist(), generator.random((NEURONS, 5))
@@ -117,7 +123,7 @@ def beyond(
         "words": own,
         "shares": shares.tolist(),
     }
-    return report.Beyond(
+    return Beyond(
         triggers=made("triggers", NEURONS, layer=layer, index=index, pattern="", **drives),
         relations=made("relations", len(one), **both),
         relations_there=made("relations", len(one), **both),
@@ -129,35 +135,35 @@ def beyond(
     )
 
 
-def made_up(committed: Path) -> report.Run:
+def made_up(committed: Path) -> Content:
     """A run of the size of BERT-base."""
     generator = np.random.default_rng(0)
     wanted = generator.integers(0, DESCRIPTORS, (NEURONS, 4))
     (own, rows), (other, there) = (side(generator, wanted) for _ in range(2))
     names = [f"descriptor {number}" for number in range(DESCRIPTORS)]
     found = own.pairs.loc[own.pairs["enrichment_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
-    strengths = list(artifacts.TABLES["associations"])[6:]
+    strengths = list(TABLES["associations"])[6:]
     found[strengths] = generator.uniform(-0.1, 0.6, (len(found), len(strengths)))
     place = (
         (found["layer"] - 1) * (NEURONS // LAYERS) + found["index"],
         found["descriptor"].str.split().str[1].astype(int),
     )
-    evidence = gather(there, other.labels)
+    evidence = gather_evidence(there, other.labels)
     found["validation_count"], found["validation_known"] = evidence.counts[place], evidence.known[place]
     found["validation_p"] = np.exp(log_p(evidence)[place])
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // LAYERS)
 
     def read(name: str, kind: str) -> pd.DataFrame:
-        return artifacts.read_table(committed / "data" / name, kind)
+        return read_table(committed / "data" / name, kind)
 
-    return report.Run(
+    return Content(
         layer=(layer + 1).astype(np.int16),
         index=index.astype(np.int32),
         descriptors=[{"name": name, "members": [f"{name} {word}" for word in "abcdef"]} for name in names],
         calibration=own,
         validation=other,
-        examples=report.strongest(own.labels, generator.random(own.labels.shape), 3),
-        neighbours=neighbours(rows[:, :50], there[:, :50], 6),
+        examples=select_clearest(own.labels, generator.random(own.labels.shape), 3),
+        neighbours=find_neighbours(rows[:, :50], there[:, :50], 6),
         compared=50,
         explained=[],
         consistency=read("consistency/measures.parquet", "measures"),
@@ -168,7 +174,7 @@ def made_up(committed: Path) -> report.Run:
         beyond=beyond(generator, names, layer + 1, index, found, read),
         aspects=read("evaluation/aspects.parquet", "aspects").head(0),
         confusion=read("evaluation/confusion.parquet", "confusion").head(0),
-        agreement=pd.DataFrame(columns=list(artifacts.TABLES["agreement"])),
+        agreement=pd.DataFrame(columns=list(TABLES["agreement"])),
         rule={"rule": "enrichment", "alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.1, "exemplars": EXEMPLARS},
         target="made up",
         pooling="mean",
@@ -231,7 +237,7 @@ def main() -> None:
         run = made_up(committed)
         began = perf_counter()
         large = Path(folder) / "index.html"
-        large.write_bytes(report.build(run, exemplars=SHOWN)["index.html"])
+        large.write_bytes(build_report(run, exemplars=SHOWN)["index.html"])
         seconds = perf_counter() - began
         browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
         content = {
@@ -242,7 +248,7 @@ def main() -> None:
             "pairs": len(run.found.calibration),
         }
         browser.close()
-    artifacts.write_json(Path("benchmarks/results/report.json"), content)
+    write_json(Path("benchmarks/results/report.json"), content)
     for name in content["default"]:
         print(f"{name:18} default {content['default'][name]:10,}   36,864 x 300 {content['made_up'][name]:10,}")
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from descry import artifacts
+from descry.storage.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WHATS = ("seconds", "model_pass", "imports")
@@ -76,7 +76,7 @@ def main() -> None:
         "load_before": round(load, 2),
         "stages": {stage["stage"]: {what: round(stage[what], 2) for what in WHATS} for stage in stages},
     }
-    artifacts.write_json(ROOT / "benchmarks" / "results" / "repro.json", content)
+    write_json(ROOT / "benchmarks" / "results" / "repro.json", content)
 
 
 if __name__ == "__main__":

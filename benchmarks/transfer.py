@@ -14,10 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from descry import artifacts
+from descry.storage.tables import count_rows, read_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from repro import ROOT, copied
+
+from descry.schemas.measures import MEASURE_TABLE
+from descry.schemas.replicate import TRANSFER_TABLE
 
 READ = 5_000
 """Reviews of a corpus that are read, about."""
@@ -35,10 +38,10 @@ def taken(corpus: Path, to: Path) -> int:
 
 def measured(folder: Path) -> dict[str, Any]:
     """The figures of the copy's `replicate`."""
-    table = artifacts.read_table(folder / "data/replication/measures.parquet", "measures")
+    table = read_table(folder / "data/replication/measures.parquet", MEASURE_TABLE)
     rows = {(name, null): row for name, null, *row in table[["measure", "null", "value", "chance"]].to_numpy()}
     replication, chance = rows["transfer.replication", "unassigned_pairs"]
-    own = artifacts.read_table(folder / "data/replication/descriptors.parquet", "transfer").dropna()
+    own = read_table(folder / "data/replication/descriptors.parquet", TRANSFER_TABLE).dropna()
     times = own["replication"] / own["unassigned"]
     gold = {
         f"gold_{name}{suffix}": round(value, 4)
@@ -48,7 +51,7 @@ def measured(folder: Path) -> dict[str, Any]:
         for suffix, value in zip(("", "_chance"), rows[key], strict=True)
     }
     return {
-        "sentences": artifacts.table_rows(folder / "data/transfer/sentences.parquet"),
+        "sentences": count_rows(folder / "data/transfer/sentences.parquet"),
         "pairs": int(own["pairs"].sum()),
         "replication": round(replication, 4),
         "unassigned": round(chance, 4),

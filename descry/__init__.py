@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from descry.run import Run
+    from descry.results.run import Run
 
 __all__ = ["load"]
 
 
 def load(path: str | Path = ".") -> Run:
     """The finished run in a folder, as pandas tables (docs/prompt.md). Errors: InputError where there is none."""
-    from descry import run
+    from descry.results import run
 
     return run.load(path)

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 from scipy.special import betaln
 
-Rule = Literal["enrichment", "composition"]
+from descry.splits import Pair
+
+RuleName = Literal["enrichment", "composition"]
+RULES: tuple[RuleName, ...] = ("enrichment", "composition")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a descriptor is a neuron's.
+
+    name: which rule decides; exemplars: size of a neuron's exemplar set. enrichment: false discovery rate alpha, in
+    (0, 1), least lift min_lift and least count min_count. composition: least share tau of the exemplars, in (0, 1].
+    """
+
+    name: RuleName = "enrichment"
+    exemplars: int = 200
+    alpha: float = 0.05
+    min_lift: float = 1.5
+    min_count: int = 3
+    tau: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -45,20 +64,20 @@ class Evidence:
         return np.asarray(self.composition / bounded)
 
 
-def membership(rows: np.ndarray, sentences: int) -> csr_array:
+def build_membership(rows: np.ndarray, sentences: int) -> csr_array:
     """Which sentences are whose exemplars: int16 [neurons, sentences], 1 or 0. rows: int [neurons, k], -1 for none."""
     present = rows >= 0
     ends = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
     return csr_array((np.ones(ends[-1], np.int16), rows[present], ends), shape=(len(rows), sentences))
 
 
-def gather(rows: np.ndarray, labels: np.ndarray) -> Evidence:
+def gather_evidence(rows: np.ndarray, labels: np.ndarray) -> Evidence:
     """Count labels over exemplar sets: one sparse matrix product.
 
     rows: int [neurons, k], the exemplars of each neuron, -1 for none, k below 2**15; labels: int8 [sentences,
     descriptors], 1, 0 or -1 (missing). A missing label is left out of every count.
     """
-    member = membership(rows, len(labels))
+    member = build_membership(rows, len(labels))
     counts = (member @ (labels == 1).astype(np.int16)).astype(np.int32)
     missing = labels < 0
     known = np.repeat((rows >= 0).sum(axis=1)[:, None], labels.shape[1], axis=1).astype(np.int32)
@@ -175,16 +194,8 @@ class Findings:
         return Findings(own, *(a[neurons] for a in (self.log_p, self.log_q, self.strength, self.assigned)))
 
 
-def assign_by(
-    rules: Sequence[Rule],
-    evidence: Evidence,
-    *,
-    alpha: float = 0.05,
-    min_lift: float = 1.5,
-    min_count: int = 3,
-    tau: float = 0.3,
-) -> dict[Rule, Findings]:
-    """Assign descriptors to neurons, by each of some rules.
+def assign_by(names: Sequence[RuleName], evidence: Evidence, rule: Rule) -> dict[RuleName, Findings]:
+    """Assign descriptors to neurons by each of some rules, with the thresholds of `rule`.
 
     enrichment: q <= alpha, lift >= min_lift and count >= min_count; ranked by -log10 p, which orders a
     neuron's descriptors as q does and also where q is flat. composition (the paper's rule, our reading):
@@ -195,23 +206,29 @@ def assign_by(
     log_q = benjamini_hochberg(log_p, cells.times)
     composition = cells.count / np.maximum(cells.known, 1)
     prevalence = np.where(evidence.prevalence > 0, evidence.prevalence, np.inf)[cells.column]
-    enriched = (log_q <= np.log(alpha)) & (composition / prevalence >= min_lift) & (cells.count >= min_count)
-    ruled = {"enrichment": (-log_p / np.log(10), enriched), "composition": (composition, composition >= tau)}
+    enriched = (log_q <= np.log(rule.alpha)) & (composition / prevalence >= rule.min_lift)
+    enriched &= cells.count >= rule.min_count
+    ruled = {"enrichment": (-log_p / np.log(10), enriched), "composition": (composition, composition >= rule.tau)}
     tested = cells.spread(log_p), cells.spread(log_q)
-    return {rule: Findings(evidence, *tested, *map(cells.spread, ruled[rule])) for rule in rules}
+    return {name: Findings(evidence, *tested, *map(cells.spread, ruled[name])) for name in names}
 
 
-def assign(evidence: Evidence, *, rule: Rule = "enrichment", **thresholds: Any) -> Findings:
-    """`assign_by` one rule."""
-    return assign_by([rule], evidence, **thresholds)[rule]
+def assign(evidence: Evidence, rule: Rule) -> Findings:
+    """`assign_by` the rule itself."""
+    return assign_by([rule.name], evidence, rule)[rule.name]
 
 
-def ranking(strength: np.ndarray) -> np.ndarray:
+def assign_splits(exemplars: Pair[np.ndarray], labels: Pair[np.ndarray], rule: Rule) -> Pair[Findings]:
+    """What each split says: exemplars int [neurons, k] and labels int8 [sentences, descriptors] of both."""
+    return Pair(*(assign(gather_evidence(*both), rule) for both in zip(exemplars, labels, strict=True)))
+
+
+def rank(strength: np.ndarray) -> np.ndarray:
     """Columns of every row, strongest first; ties go to the lower column. int64, same shape."""
     return np.argsort(-strength, axis=1, kind="stable")
 
 
-def ranks(neuron: np.ndarray, strength: np.ndarray) -> np.ndarray:
+def rank_within(neuron: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """The place of each pair among its neuron's, strongest first, from 1; ties in the order given. int16 [pairs].
 
     neuron: int [pairs], ascending; strength: float [pairs].
@@ -223,7 +240,9 @@ def ranks(neuron: np.ndarray, strength: np.ndarray) -> np.ndarray:
     return out
 
 
-def table(findings: dict[Rule, Findings], layer: np.ndarray, index: np.ndarray, names: list[str]) -> pd.DataFrame:
+def tabulate_assignments(
+    findings: dict[RuleName, Findings], layer: np.ndarray, index: np.ndarray, names: list[str]
+) -> pd.DataFrame:
     """The pairs that either rule assigns, one a row, by layer, index and rank under enrichment.
 
     Columns: layer, index, descriptor, count, known, composition, prevalence, lift, p, q, and for each rule
@@ -250,7 +269,7 @@ def table(findings: dict[Rule, Findings], layer: np.ndarray, index: np.ndarray, 
     for rule, found in findings.items():
         chosen = found.assigned[neuron, column]
         place = np.zeros(len(neuron), dtype=np.int16)
-        place[chosen] = ranks(neuron[chosen], found.strength[neuron, column][chosen])
+        place[chosen] = rank_within(neuron[chosen], found.strength[neuron, column][chosen])
         out[f"{rule}_assigned"], out[f"{rule}_rank"] = chosen, place
     unranked = out["enrichment_rank"].where(out["enrichment_assigned"], len(names) + 1)
     order = np.lexsort((-out["composition"], unranked, out["index"], out["layer"]))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from descry.settings import Section
+from descry.settings.base import Section
 
 
 def document() -> str:

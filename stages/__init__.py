@@ -3,6 +3,6 @@
 import os
 
 if "DVC_STAGE" in os.environ:
-    from stages import _ending
+    from stages.harness.ending import guard
 
-    _ending.guard()
+    guard()

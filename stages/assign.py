@@ -2,26 +2,31 @@
 
 import sys
 
-from descry import artifacts
-from descry.assignment import Rule, assign_by, gather, table
-from descry.settings import Assign
-from stages import _checks, _stage
-
-RULES: tuple[Rule, ...] = ("enrichment", "composition")
+from descry.activations.record import read_activations
+from descry.assignment import RULES, assign_by, gather_evidence, tabulate_assignments
+from descry.results import layout
+from descry.schemas.assign import ASSIGNMENT_TABLE
+from descry.schemas.label import LABEL_ARRAYS
+from descry.settings.neurons import Assign
+from descry.storage.arrays import read_arrays
+from descry.storage.tables import write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.checks import check_exemplars
+from stages.shared.inputs import to_rule
 
 
 def main() -> None:
     split = sys.argv[1]
-    settings = _stage.settings(Assign)
-    activations = artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors", probe=False)
-    labels, named = artifacts.read_arrays(_stage.LABELS / "first" / f"{split}.safetensors", "labels")
-    _checks.enough_sentences(activations, settings.exemplars, split)
-    evidence = gather(activations.exemplars(settings.exemplars), labels["labels"])
-    findings = assign_by(RULES, evidence, **settings.model_dump(exclude={"rule", "exemplars"}))
-    pairs = table(findings, activations.layer, activations.index, named["descriptors"])
-    artifacts.write_table(_stage.ASSIGNMENTS / f"{split}.parquet", pairs, "assignments")
-    print(f"{split}: {int(findings[settings.rule].described.sum())} of {len(activations.layer)} neurons described")
+    rule = to_rule(read_settings(Assign))
+    activations = read_activations(layout.ACTIVATIONS / f"{split}.safetensors", probe=False)
+    labels, named = read_arrays(layout.LABELS / "first" / f"{split}.safetensors", LABEL_ARRAYS)
+    check_exemplars(activations, rule.exemplars, split)
+    evidence = gather_evidence(activations.exemplars(rule.exemplars), labels["labels"])
+    findings = assign_by(RULES, evidence, rule)
+    pairs = tabulate_assignments(findings, activations.layer, activations.index, named["descriptors"])
+    write_table(layout.ASSIGNMENTS / f"{split}.parquet", pairs, ASSIGNMENT_TABLE)
+    print(f"{split}: {int(findings[rule.name].described.sum())} of {len(activations.layer)} neurons described")
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -3,31 +3,38 @@
 import numpy as np
 import pandas as pd
 
-from descry import artifacts
-from descry.assignment import gather, log_p
-from descry.association import associations
-from descry.settings import Assign, Associate
-from stages import _inputs, _stage
+from descry.assignment import gather_evidence, log_p
+from descry.evaluation.association import measure_associations
+from descry.results import layout
+from descry.schemas.assign import ASSIGNMENT_TABLE
+from descry.schemas.associate import ASSOCIATION_TABLE
+from descry.settings.measuring import Associate
+from descry.settings.neurons import Assign
+from descry.storage.tables import read_table, write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.inputs import read_activation_pair, read_labels, read_review_ids
 
 
 def main() -> None:
-    chosen, settings = _stage.settings(Assign), _stage.settings(Associate)
-    active = _inputs.activations(_stage.ACTIVATIONS)
-    labels, _, names = _inputs.labels("first")
-    assigned = artifacts.read_table(_stage.ASSIGNMENTS / "calibration.parquet", "assignments")
+    chosen, settings = read_settings(Assign), read_settings(Associate)
+    active = read_activation_pair(layout.ACTIVATIONS)
+    labels, _, names = read_labels("first")
+    assigned = read_table(layout.ASSIGNMENTS / "calibration.parquet", ASSIGNMENT_TABLE)
     pairs = assigned.loc[assigned[f"{chosen.rule}_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
     place = pd.MultiIndex.from_arrays([active.calibration.layer, active.calibration.index])
     neurons = place.get_indexer(pd.MultiIndex.from_frame(pairs[["layer", "index"]]))
     columns = pd.Index(names).get_indexer(pd.Index(pairs["descriptor"]))
-    evidence = gather(active.validation.exemplars(chosen.exemplars), labels.validation)
+    evidence = gather_evidence(active.validation.exemplars(chosen.exemplars), labels.validation)
     pairs["validation_count"] = evidence.counts[neurons, columns]
     pairs["validation_known"] = evidence.known[neurons, columns]
     pairs["validation_p"] = np.exp(log_p(evidence)[neurons, columns])
-    strength = associations(neurons, columns, active, labels, _inputs.reviews().validation, **settings.model_dump())
-    artifacts.write_table(_stage.ASSOCIATIONS, pd.concat([pairs, strength], axis=1), "associations")
+    strength = measure_associations(
+        neurons, columns, active, labels, read_review_ids().validation, **settings.model_dump()
+    )
+    write_table(layout.ASSOCIATIONS, pd.concat([pairs, strength], axis=1), ASSOCIATION_TABLE)
     median = f", median correlation {strength['pearson'].median():.3f} on validation" if len(pairs) else ""
     print(f"{len(pairs):,} pairs{median}")
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -1,22 +1,27 @@
 """cluster: candidates into a short vocabulary of descriptors, then the edits made by hand."""
 
-from descry import artifacts
-from descry.clustering import descriptors
-from descry.descriptors import edited
-from descry.embedder import Embedder
-from descry.settings import Cluster, Runtime, parse_edits
-from stages import _stage
+from descry.embedding.encoder import SentenceEncoder
+from descry.results import layout
+from descry.schemas.generate import CANDIDATE_TABLE
+from descry.settings.parsing import parse_edits
+from descry.settings.runtime import Runtime
+from descry.settings.text import Cluster
+from descry.storage.files import write_json
+from descry.storage.tables import read_table
+from descry.vocabulary.clustering import cluster_candidates
+from descry.vocabulary.descriptors import apply_edits
+from stages.harness.stage import read_settings, read_text, run_stage
 
 
 def main() -> None:
-    settings, runtime = _stage.settings(Cluster), _stage.settings(Runtime)
-    edits = parse_edits(_stage.read_text(_stage.EDITS), str(_stage.EDITS))
-    candidates = artifacts.read_table(_stage.CANDIDATES, "candidates")
-    embedder = Embedder(_stage.MODELS / "embedder", runtime.device, runtime.batch_tokens)
-    found = edited(descriptors(candidates, embedder, **settings.model_dump()), **edits.model_dump())
-    artifacts.write_json(_stage.DESCRIPTORS, {"descriptors": [vars(descriptor) for descriptor in found]})
+    settings, runtime = read_settings(Cluster), read_settings(Runtime)
+    edits = parse_edits(read_text(layout.EDITS), str(layout.EDITS))
+    candidates = read_table(layout.CANDIDATES, CANDIDATE_TABLE)
+    embedder = SentenceEncoder(layout.MODELS / "embedder", runtime.device, runtime.batch_tokens)
+    found = apply_edits(cluster_candidates(candidates, embedder, **settings.model_dump()), **edits.model_dump())
+    write_json(layout.DESCRIPTORS, {"descriptors": [vars(descriptor) for descriptor in found]})
     print(f"{len(found)} descriptors: {', '.join(descriptor.name for descriptor in found)}")
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -1,57 +1,32 @@
 """consistency: does validation say of each neuron what calibration said, and how much of that is chance."""
 
-from functools import partial
+from descry.evaluation.chance import Draws
+from descry.evaluation.consistency import tabulate_consistency
+from descry.results import layout
+from descry.schemas.consistency import P_VALUE_TABLE
+from descry.schemas.measures import MEASURE_TABLE
+from descry.settings.measuring import Consistency
+from descry.settings.neurons import Assign
+from descry.storage.tables import write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.inputs import list_controls, read_activation_pair, read_labels, read_review_ids, to_rule
 
-import numpy as np
-import pandas as pd
-
-from descry import artifacts, nulls
-from descry.evaluation import consistency_measures, replication
-from descry.settings import Assign, Consistency
-from stages import _inputs, _stage
+SCHEMAS = {"measures": MEASURE_TABLE, "p_values": P_VALUE_TABLE}
 
 
 def main() -> None:
-    chosen, settings = _stage.settings(Assign), _stage.settings(Consistency)
-    rule = chosen.model_dump(exclude={"exemplars"})
-    labels, reviews = _inputs.labels("first")[0], _inputs.reviews()
-    active = _inputs.activations(_stage.ACTIVATIONS, probe=False)
-    found, measured, chance = nulls.beside_chance(
-        active,
-        _inputs.controls(probe=False),
-        labels,
-        reviews,
-        lambda _: lambda drawn, _: consistency_measures(drawn),
-        rule=rule,
-        exemplars=chosen.exemplars,
-        repeats=settings.repeats,
-        seed=settings.seed,
+    rule, settings = to_rule(read_settings(Assign)), read_settings(Consistency)
+    tables = tabulate_consistency(
+        read_activation_pair(layout.ACTIVATIONS, probe=False),
+        list_controls(probe=False),
+        read_labels("first")[0],
+        read_review_ids(),
+        rule,
+        Draws(settings.repeats, settings.seed),
     )
-    sets = active.map(lambda split: split.exemplars(chosen.exemplars))
-    repeated = partial(nulls.repeated, repeats=settings.repeats, seed=settings.seed)
-    chance["permuted_neurons"] = repeated(
-        lambda generator: consistency_measures(nulls.permuted_neurons(found, generator))
-    )
-    chance["unassigned_pairs"] = {
-        "replication": np.array([replication(~found.calibration.assigned, found.validation.log_p)])
-    }
-    generators = np.random.default_rng(settings.seed).spawn(settings.repeats)
-    shuffled = (nulls.shuffled_labels(sets, labels, reviews, rule, generator).calibration for generator in generators)
-    chance["shuffled_labels"]["pairs"], alpha = nulls.attained(found.calibration, shuffled, rule)
-    measures = {**measured, "calibrated_alpha": alpha}
-    histograms = [
-        nulls.p_values(
-            getattr(sets, split),
-            getattr(labels, split),
-            getattr(reviews, split),
-            repeats=settings.repeats,
-            seed=settings.seed,
-        ).assign(split=split)
-        for split in _stage.SPLITS
-    ]
-    artifacts.write_table(_stage.CONSISTENCY / "measures.parquet", nulls.beside(measures, chance), "measures")
-    artifacts.write_table(_stage.CONSISTENCY / "p_values.parquet", pd.concat(histograms), "p_values")
+    for name, table in tables.items():
+        write_table(layout.CONSISTENCY / f"{name}.parquet", table, SCHEMAS[name])
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -1,26 +1,30 @@
 """controls: the activations of models that should know less than the target."""
 
-from descry import artifacts
-from descry.controls import ControlSource
-from descry.settings import Controls, Extract, Runtime, Sharding
-from stages import _passes, _stage
+from descry.activations.record import write_activations
+from descry.models.controls import ControlLoader
+from descry.results import layout
+from descry.settings.neurons import Controls, Extract
+from descry.settings.runtime import Runtime, Sharding
+from descry.splits import SPLITS
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.passes import Passes, sentences_path
 
 
 def main() -> None:
-    chosen, settings = _stage.settings(Controls), _stage.settings(Extract)
-    passes = _passes.Passes(settings, _stage.settings(Runtime), _stage.settings(Sharding))
-    _stage.CONTROLS.mkdir(parents=True, exist_ok=True)
-    with passes.kept("controls", list(map(_passes.sentences, _stage.SPLITS)), chosen) as folder:
+    chosen, settings = read_settings(Controls), read_settings(Extract)
+    passes = Passes(settings, read_settings(Runtime), read_settings(Sharding))
+    layout.CONTROLS.mkdir(parents=True, exist_ok=True)
+    with passes.kept("controls", list(map(sentences_path, SPLITS)), chosen) as folder:
         texts = passes.sample("calibration", chosen.sample, "controls")
         for kind in chosen.kinds:
-            source = ControlSource(passes.target(), kind, texts, chosen.seed)
-            for split in _stage.SPLITS:
+            source = ControlLoader(passes.target(), kind, texts, chosen.seed)
+            for split in SPLITS:
                 checkpoint = folder / f"{kind}-{split}.safetensors"
                 [activations] = passes.over(
-                    _passes.sentences(split), source, [settings.pooling], checkpoint, f"{kind} {split}"
+                    sentences_path(split), source, [settings.pooling], checkpoint, f"{kind} {split}"
                 )
-                artifacts.write_activations(_stage.CONTROLS / kind / f"{split}.safetensors", activations)
+                write_activations(layout.CONTROLS / kind / f"{split}.safetensors", activations)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

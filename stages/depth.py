@@ -1,24 +1,32 @@
 """depth: where in depth each descriptor lives, against shuffled layers."""
 
-from descry import artifacts, depth, nulls
-from descry.settings import Assign, Depth
-from stages import _inputs, _stage
+from descry.analyses import depth
+from descry.assignment import assign_splits
+from descry.evaluation.chance import Draws, tabulate_measures
+from descry.results import layout
+from descry.schemas.depth import DEPTH_TABLE
+from descry.schemas.measures import MEASURE_TABLE
+from descry.settings.measuring import Depth
+from descry.settings.neurons import Assign
+from descry.storage.tables import write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.inputs import read_activation_pair, read_labels, to_rule
 
 
 def main() -> None:
-    settings, chosen = _stage.settings(Depth), _stage.settings(Assign)
+    settings, rule = read_settings(Depth), to_rule(read_settings(Assign))
     table, figures = None, None
     if settings.enabled:
-        active = _inputs.activations(_stage.ACTIVATIONS, probe=False)
-        labels, _, names = _inputs.labels("first")
-        sets = active.map(lambda split: split.exemplars(chosen.exemplars))
-        found = nulls.findings(sets, labels, chosen.model_dump(exclude={"exemplars"}))
+        active = read_activation_pair(layout.ACTIVATIONS, probe=False)
+        labels, _, names = read_labels("first")
+        sets = active.map(lambda split: split.exemplars(rule.exemplars))
+        found = assign_splits(sets, labels, rule)
         layer, assigned = active.calibration.layer, found.map(lambda split: split.assigned)
-        table = depth.table(names, layer, assigned)
-        figures = nulls.beside(*depth.measures(layer, assigned, **settings.model_dump(exclude={"enabled"})))
-    artifacts.write_table(_stage.DEPTH / "descriptors.parquet", table, "depth")
-    artifacts.write_table(_stage.DEPTH / "measures.parquet", figures, "measures")
+        table = depth.tabulate_depth(names, layer, assigned)
+        figures = tabulate_measures(*depth.measure_depth(layer, assigned, Draws(settings.repeats, settings.seed)))
+    write_table(layout.DEPTH / "descriptors.parquet", table, DEPTH_TABLE)
+    write_table(layout.DEPTH / "measures.parquet", figures, MEASURE_TABLE)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

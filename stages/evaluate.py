@@ -1,96 +1,42 @@
 """evaluate: what the descriptors, the labels and the neurons are worth, each beside chance."""
 
-from functools import partial
-from typing import Any
+from descry.evaluation.chance import Draws
+from descry.evaluation.evaluate import Evaluation, Opinion
+from descry.results import layout
+from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
+from descry.schemas.label import AGREEMENT_TABLE
+from descry.schemas.measures import MEASURE_TABLE
+from descry.settings.measuring import Evaluate
+from descry.settings.neurons import Assign
+from descry.storage.tables import read_table, write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.gold import read_gold
+from stages.shared.inputs import list_controls, read_activation_pair, read_labels, read_review_ids, to_rule
 
-import numpy as np
+SCHEMAS = {"measures": MEASURE_TABLE, "aspects": ASPECT_TABLE, "confusion": CONFUSION_TABLE}
 
-from descry import artifacts, evaluation, nesting, nulls
-from descry.artifacts import Activations
-from descry.assignment import Findings, assign, gather
-from descry.evaluation import Pair, Reference, Study
-from descry.gold import aspect_table, confusion, label_quality, match, quality
-from descry.nulls import Measure
-from descry.settings import Assign, Evaluate
-from stages import _inputs, _stage
+
+def _opinion(which: str) -> Opinion:
+    labels, scores, _ = read_labels(which)
+    taught = read_table(layout.LABELS / which / "agreement.parquet", AGREEMENT_TABLE, optional=True)
+    return Opinion(labels, scores, taught)
 
 
 def main() -> None:
-    chosen, settings = _stage.settings(Assign), _stage.settings(Evaluate)
-    rule = chosen.model_dump(exclude={"exemplars"})
-    labels, scores, names = _inputs.labels("first")
-    aspects, gold = _inputs.gold()
-    reviews, active = _inputs.reviews(), _inputs.activations(_stage.ACTIVATIONS)
-    repeated = partial(nulls.repeated, repeats=settings.repeats, seed=settings.seed)
-    probe = active.validation.probe_rows
-
-    references = {"labels": Reference(labels.validation[probe])}
-    studies = [Study(labels, references)]
-    if aspects:
-        aspect_of = match(scores.calibration, gold.calibration)[1]
-        references["gold"] = Reference(gold.validation[probe], aspect_of)
-        studies.append(Study(gold, {"gold": Reference(gold.validation[probe])}, oracle=True))
-
-    second, second_scores, _ = _inputs.labels("second")
-    sets = active.calibration.exemplars(chosen.exemplars)
-    one, other = (assign(gather(sets, opinion.calibration), **rule) for opinion in (labels, second))
-
-    def confirmed(by: Findings) -> dict[str, Any]:
-        return {"second_opinion": evaluation.agreement(one, by)}
-
-    def worth(moved: nulls.Move) -> dict[str, Any]:
-        return quality(moved(scores), moved(labels), gold) | {
-            "second_opinion": label_quality(moved(second_scores), moved(second), gold)
-        }
-
-    measures: dict[str, Any] = {
-        "labels": evaluation.label_shares(np.concatenate([labels.calibration, labels.validation])),
-        "descriptors": {"count": len(names)},
-        **confirmed(other),
-    }
-    chance: dict[str, dict[str, np.ndarray]] = {
-        "permuted_neurons": repeated(lambda generator: confirmed(other.take(generator.permutation(len(sets)))))
-    }
-    if aspects:
-        for name, block in worth(lambda rows: rows).items():
-            measures[name] |= block
-        chance["shuffled_labels"] = repeated(lambda generator: worth(nulls.moved(reviews, generator)))
-    for name, opinion in (("labels", "first"), ("second_opinion", "second")):
-        agreed = artifacts.read_table(_stage.LABELS / opinion / "agreement.parquet", "agreement", optional=True)
-        given = agreed[agreed["positives"] > 0]
-        if len(given):
-            measures[name]["agreement"] = given["f1"].mean()
-            chance.setdefault("shuffled_labels", {})[f"{name}.agreement"] = given[["chance"]].mean().to_numpy()
-    for study in studies:
-
-        def measuring(by: Pair[Activations], study: Study = study) -> Measure:
-            return partial(study.measures, fired=evaluation.fired(by), ks=settings.ks)
-
-        found, own, runs = nulls.beside_chance(
-            active,
-            _inputs.controls(),
-            study.labels,
-            reviews,
-            measuring,
-            rule=rule,
-            exemplars=chosen.exemplars,
-            repeats=settings.repeats,
-            seed=settings.seed,
-        )
-        common = study.named(nulls.most_common(found, study.references, settings.ks))
-        runs["most_common"] = {name: np.array([value]) for name, value in nesting.flat(common).items()}
-        measures |= own
-        for null, values in runs.items():
-            chance.setdefault(null, {}).update(values)
-    called = (aspects, names)
-    tables = {
-        "measures": nulls.beside(measures, chance),
-        "aspects": aspect_table(called, scores, labels, gold),
-        "confusion": confusion(called, labels.validation, gold.validation),
-    }
-    for kind, table in tables.items():
-        artifacts.write_table(_stage.EVALUATION / f"{kind}.parquet", table, kind)
+    rule, settings = to_rule(read_settings(Assign)), read_settings(Evaluate)
+    aspects, gold = read_gold()
+    evaluation = Evaluation(
+        active=read_activation_pair(layout.ACTIVATIONS),
+        controls=list_controls(),
+        names=read_labels("first")[2],
+        opinions=(_opinion("first"), _opinion("second")),
+        aspects=aspects,
+        gold=gold,
+        reviews=read_review_ids(),
+    )
+    for name, table in evaluation.tables(rule, settings.ks, Draws(settings.repeats, settings.seed)).items():
+        write_table(layout.EVALUATION / f"{name}.parquet", table, SCHEMAS[name])
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -7,24 +7,31 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from descry import artifacts
-from descry.embedding import Encoder
-from descry.generation import RETRIEVAL, Generator, Proposals, union
-from descry.generation.prompted import FIELDS, Example, Prompted, drawn_example
-from descry.settings import Asking, Generate, Llms, Runtime, Sharding
-from stages import _encoder, _llms, _stage
+from descry.embedding.vectors import Encoder
+from descry.results import layout
+from descry.schemas.generate import ANSWER_TABLE, CANDIDATE_TABLE
+from descry.schemas.split import SENTENCE_TABLE
+from descry.settings.llms import Llms
+from descry.settings.runtime import Asking, Runtime, Sharding
+from descry.settings.text import Generate
+from descry.storage.tables import read_table, write_table
+from descry.vocabulary.candidates import RETRIEVAL, Generator, Proposals, unite
+from descry.vocabulary.prompted import FIELDS, Example, Prompted, draw_example
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.encoder import open_encoder
+from stages.shared.llms import open_answers, open_client, read_prompt
 
 if TYPE_CHECKING:
-    from descry.generation.retrieval import Retrieval
+    from descry.vocabulary.retrieval import Retrieval
 
 
 def proposed(sentences: pd.DataFrame, encoder: Encoder, sharding: Sharding) -> Proposals:
     """What the generators propose."""
-    settings, llms, asking = _stage.settings(Generate), _stage.settings(Llms), _stage.settings(Asking)
+    settings, llms, asking = read_settings(Generate), read_settings(Llms), read_settings(Asking)
 
     @cache
     def retrieval() -> Retrieval:
-        from descry.generation.retrieval import Retrieval
+        from descry.vocabulary.retrieval import Retrieval
 
         return Retrieval(
             encoder, per_sentence=settings.per_sentence, sample=settings.sample, **settings.retrieval.model_dump()
@@ -37,7 +44,7 @@ def proposed(sentences: pd.DataFrame, encoder: Encoder, sharding: Sharding) -> P
             if written.sentence not in set(sentences["text"]):
                 print("generate.prompted.sentence is none of calibration's; an example of your own data teaches more")
             return Example(written.sentence, written.answer)
-        drawn = drawn_example(sentences, retrieval())
+        drawn = draw_example(sentences, retrieval())
         print(f"the prompt's example is drawn: {drawn.sentence} -> {drawn.answer}")
         return drawn
 
@@ -45,9 +52,9 @@ def proposed(sentences: pd.DataFrame, encoder: Encoder, sharding: Sharding) -> P
         if name == RETRIEVAL:
             return retrieval()
         return Prompted(
-            _llms.client(name, llms, asking, sharding),
-            _llms.answers(asking),
-            _llms.prompt("generate", FIELDS),
+            open_client(name, llms, asking, sharding),
+            open_answers(asking),
+            read_prompt("generate", FIELDS),
             example(),
             per_sentence=settings.per_sentence,
             sample=settings.sample,
@@ -55,19 +62,19 @@ def proposed(sentences: pd.DataFrame, encoder: Encoder, sharding: Sharding) -> P
             max_tokens=settings.prompted.max_tokens,
         )
 
-    return union([generator(name).propose(sentences) for name in settings.generators])
+    return unite([generator(name).propose(sentences) for name in settings.generators])
 
 
 def main() -> None:
-    sentences = artifacts.read_table(_stage.SENTENCES / "calibration.parquet", "sentences")
-    sharding = _stage.settings(Sharding)
-    with _encoder.encoder("generate", _stage.settings(Runtime), sharding) as encoder:
+    sentences = read_table(layout.SENTENCES / "calibration.parquet", SENTENCE_TABLE)
+    sharding = read_settings(Sharding)
+    with open_encoder("generate", read_settings(Runtime), sharding) as encoder:
         found = proposed(sentences, encoder, sharding)
-        artifacts.write_table(_stage.CANDIDATES, found.candidates, "candidates")
-        artifacts.write_table(_stage.ANSWERS, found.answers, "answers")
+        write_table(layout.CANDIDATES, found.candidates, CANDIDATE_TABLE)
+        write_table(layout.ANSWERS, found.answers, ANSWER_TABLE)
     for name, part in found.candidates.groupby("generator"):
         print(f"{name}: {len(part)} candidates, {part['candidate'].nunique()} different")
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

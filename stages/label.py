@@ -2,31 +2,38 @@
 
 import sys
 
-from descry import artifacts
-from descry.settings import Asking, Label, Llms, Runtime, Sharding
-from stages import _stage
-from stages._labelling import Labelling, vocabulary
+from descry.results import layout
+from descry.schemas.label import AGREEMENT_TABLE, LABEL_ARRAYS
+from descry.schemas.split import SENTENCE_TABLE
+from descry.settings.llms import Llms
+from descry.settings.runtime import Asking, Runtime, Sharding
+from descry.settings.text import Label
+from descry.splits import SPLITS
+from descry.storage.arrays import write_arrays
+from descry.storage.tables import read_table, write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.labelling import Labelling, read_vocabulary
 
 
 def main() -> None:
     opinion = sys.argv[1]
-    settings = _stage.settings(Label)
+    settings = read_settings(Label)
     name = settings.labeller if opinion == "first" else settings.second
     labelling = Labelling(
         settings,
-        _stage.settings(Llms),
-        _stage.settings(Asking),
-        _stage.settings(Sharding),
-        _stage.settings(Runtime),
+        read_settings(Llms),
+        read_settings(Asking),
+        read_settings(Sharding),
+        read_settings(Runtime),
     )
-    tables = [artifacts.read_table(_stage.SENTENCES / f"{split}.parquet", "sentences") for split in _stage.SPLITS]
-    descriptors = vocabulary()
-    found, agreed = labelling.labels(name, f"label-{opinion}", tables, descriptors)
-    if agreed is not None:
-        artifacts.write_table(_stage.LABELS / opinion / "agreement.parquet", agreed, "agreement")
+    tables = [read_table(layout.SENTENCES / f"{split}.parquet", SENTENCE_TABLE) for split in SPLITS]
+    descriptors = read_vocabulary()
+    found = labelling.label(name, f"label-{opinion}", tables, descriptors)
+    if found.taught is not None:
+        write_table(layout.LABELS / opinion / "agreement.parquet", found.taught, AGREEMENT_TABLE)
     meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": name}
-    for split, labels in zip(_stage.SPLITS, found, strict=True):
-        artifacts.write_arrays(_stage.LABELS / opinion / f"{split}.safetensors", vars(labels), "labels", meta)
+    for split, labels in zip(SPLITS, found.tables, strict=True):
+        write_arrays(layout.LABELS / opinion / f"{split}.safetensors", vars(labels), LABEL_ARRAYS, meta)
         missing = (labels.labels < 0).mean()
         print(
             f"{name}, {split}: {(labels.labels == 1).sum(axis=1).mean():.2f} labels a sentence"
@@ -35,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

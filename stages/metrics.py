@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from descry import artifacts
-from descry.nesting import nested
-from stages import _stage
+from descry.results import layout
+from descry.schemas.measures import MEASURE_TABLE
+from descry.storage.files import write_metrics
+from descry.storage.nesting import nest
+from descry.storage.tables import read_table
+from stages.harness.stage import run_stage
 
 AGREEMENT = ("jaccard", "pooled_jaccard", "top2_jaccard", "replication")
 GUESSES = ("precision_at_1", "precision_at_2", "recall_at_1", "recall_at_2")
@@ -69,7 +72,7 @@ Figures = dict[tuple[str, str], dict[str, float]]
 
 def _read(folder: Path) -> tuple[dict[str, float], Figures]:
     """Every measure's value, and its figures beside each null."""
-    table = artifacts.read_table(folder / "measures.parquet", "measures")
+    table = read_table(folder / "measures.parquet", MEASURE_TABLE)
     values: dict[str, float] = {}
     figures: Figures = {}
     for name, null, value, chance, adjusted in table[["measure", "null", "value", "chance", "adjusted"]].values:
@@ -79,7 +82,7 @@ def _read(folder: Path) -> tuple[dict[str, float], Figures]:
 
 
 def _consistency() -> dict[str, float]:
-    values, beside = _read(_stage.CONSISTENCY)
+    values, beside = _read(layout.CONSISTENCY)
     out = {name: values[name] for name in ("coverage", "pairs", "calibrated_alpha")}
     for name in AGREEMENT:
         row = beside[name, "permuted_neurons"]
@@ -87,11 +90,11 @@ def _consistency() -> dict[str, float]:
     out["replication_unassigned"] = beside["replication", "unassigned_pairs"]["chance"]
     out["attained_error"] = min(1.0, beside["pairs", "shuffled_labels"]["chance"] / max(values["pairs"], 1))
     others = {(null, name): row["chance"] for (name, null), row in beside.items() if name in ("jaccard", "replication")}
-    return nested(out | {f"null.{null}.{name}": chance for (null, name), chance in others.items()})
+    return nest(out | {f"null.{null}.{name}": chance for (null, name), chance in others.items()})
 
 
 def _evaluation() -> dict[str, float]:
-    values, beside = _read(_stage.EVALUATION)
+    values, beside = _read(layout.EVALUATION)
     out = {name: v for name, v in values.items() if "_at_" not in name or name.endswith(GUESSES)}
     out |= {
         f"null.{null}.{name}": row["chance"] for (name, null), row in beside.items() if null and name in BESIDE_CHANCE
@@ -101,26 +104,26 @@ def _evaluation() -> dict[str, float]:
         for (name, null), row in beside.items()
         if null == "most_common" and name in BESIDE_CHANCE
     }
-    return nested(out)
+    return nest(out)
 
 
 def _beyond() -> dict[str, float]:
     out: dict[str, float] = {}
-    for folder in (_stage.TRIGGERS, _stage.RELATIONS, _stage.DEPTH, _stage.REPLICATION, _stage.ABLATION):
+    for folder in (layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION):
         values, beside = _read(folder)
         own = {name: null for name, null in BEYOND.items() if name in values}
         out |= {name: values[name] for name in own}
         out |= {f"null.{null}.{name}": beside[name, null]["chance"] for name, null in own.items() if null}
     if (chance := out.get("null.unassigned_pairs.transfer.replication")) is not None:
         out["transfer.chance"] = chance
-    return nested(out)
+    return nest(out)
 
 
 def main() -> None:
-    artifacts.write_metrics(_stage.METRICS / "consistency.json", _consistency())
-    artifacts.write_metrics(_stage.METRICS / "evaluation.json", _evaluation())
-    artifacts.write_metrics(_stage.METRICS / "beyond.json", _beyond())
+    write_metrics(layout.METRICS / "consistency.json", _consistency())
+    write_metrics(layout.METRICS / "evaluation.json", _evaluation())
+    write_metrics(layout.METRICS / "beyond.json", _beyond())
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

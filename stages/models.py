@@ -2,29 +2,31 @@
 
 import sys
 
-from descry import artifacts, models
-from descry.settings import EmbedderModel, LlmWeights, ModelSource, TargetModel
-from stages import _stage
+from descry.models import fetch as models
+from descry.results import layout
+from descry.settings.models import EmbedderModel, LlmWeights, ModelSource, TargetModel
+from descry.storage.files import write_json
+from stages.harness.stage import read_settings, run_stage
 
 
 def _fetch(role: str, source: ModelSource) -> None:
-    folder = _stage.MODELS / role
-    sums = models.fetch(models.Source(source.source, source.revision, source.sha256), folder)
+    folder = layout.MODELS / role
+    sums = models.fetch(models.Origin(source.source, source.revision, source.sha256), folder)
     manifest = {"files": sums, "source": source.source, "revision": source.revision, "sha256": source.sha256}
-    artifacts.write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest)
     print(f"{role}: {source.source}, {len(sums)} files")
 
 
 def main() -> None:
     role = sys.argv[1]
     if role == "llms":
-        found = _stage.settings(LlmWeights).entries
+        found = read_settings(LlmWeights).entries
         for name, source in found.items():
             _fetch(f"llms/{name}", source)
-        artifacts.write_json(_stage.MODELS / "llms" / "names.json", sorted(found))
+        write_json(layout.MODELS / "llms" / "names.json", sorted(found))
     else:
-        _fetch(role, _stage.settings(TargetModel) if role == "target" else _stage.settings(EmbedderModel))
+        _fetch(role, read_settings(TargetModel) if role == "target" else read_settings(EmbedderModel))
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -1,20 +1,23 @@
 """neighbours: the neurons that fire on the same sentences as each neuron."""
 
-from descry import artifacts
-from descry.neighbours import neighbours
-from descry.settings import Neighbours
-from stages import _inputs, _stage
+from descry.activations.neighbours import find_neighbours
+from descry.results import layout
+from descry.schemas.neighbours import NEIGHBOUR_ARRAYS
+from descry.settings.neurons import Neighbours
+from descry.storage.arrays import write_arrays
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.inputs import read_activation_pair
 
 
 def main() -> None:
-    chosen = _stage.settings(Neighbours)
-    active = _inputs.activations(_stage.ACTIVATIONS, probe=False)
+    chosen = read_settings(Neighbours)
+    active = read_activation_pair(layout.ACTIVATIONS, probe=False)
     sets = active.map(lambda split: split.exemplars(chosen.exemplars))
-    found = neighbours(sets.calibration, sets.validation, chosen.nearest)
+    found = find_neighbours(sets.calibration, sets.validation, chosen.nearest)
     sizes = active.map(lambda split: split.count)
     meta = {"exemplars": sets.calibration.shape[1], "sentences": [sizes.calibration, sizes.validation]}
-    artifacts.write_arrays(_stage.NEIGHBOURS, vars(found), "neighbours", meta)
+    write_arrays(layout.NEIGHBOURS, vars(found), NEIGHBOUR_ARRAYS, meta)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

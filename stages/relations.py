@@ -1,38 +1,42 @@
 """relations: which descriptors go together, in sentences and in neurons, on either split and beside chance."""
 
-from descry import artifacts, nulls
-from descry.evaluation import Pair
-from descry.relation_measures import measures
-from descry.relations import relations
-from descry.settings import Assign, Relations
-from stages import _inputs, _stage
+from descry.analyses.relation_measures import measure_relations
+from descry.analyses.relations import find_relations
+from descry.assignment import assign_splits
+from descry.evaluation.chance import Draws, tabulate_measures
+from descry.results import layout
+from descry.schemas.measures import MEASURE_TABLE
+from descry.schemas.relations import RELATION_TABLE
+from descry.settings.measuring import Relations
+from descry.settings.neurons import Assign
+from descry.splits import SPLITS, Pair
+from descry.storage.tables import write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.inputs import read_activation_pair, read_labels, read_review_ids, to_rule
 
 
 def main() -> None:
-    settings, chosen = _stage.settings(Relations), _stage.settings(Assign)
-    tables, figures = dict.fromkeys(_stage.SPLITS), None
+    settings, rule = read_settings(Relations), to_rule(read_settings(Assign))
+    tables, figures = dict.fromkeys(SPLITS), None
     if settings.enabled:
-        rule = chosen.model_dump(exclude={"exemplars"})
-        active = _inputs.activations(_stage.ACTIVATIONS, probe=False)
-        labels, scores, names = _inputs.labels("first")
-        sets = active.map(lambda split: split.exemplars(chosen.exemplars))
-        findings = nulls.findings(sets, labels, rule)
-        reviews = _inputs.reviews()
-        found = Pair(
-            *(
-                relations(names, own, given, score, texts, said, rule)
-                for own, given, score, texts, said in zip(
-                    *(vars(part).values() for part in (sets, labels, scores, reviews, findings)), strict=True
-                )
-            )
+        active = read_activation_pair(layout.ACTIVATIONS, probe=False)
+        labels, scores, names = read_labels("first")
+        sets = active.map(lambda split: split.exemplars(rule.exemplars))
+        findings = assign_splits(sets, labels, rule)
+        reviews = read_review_ids()
+        parts = zip(sets, labels, scores, reviews, findings, strict=True)
+        found = Pair(*(find_relations(names, *part, rule) for part in parts))
+        tables = dict(zip(SPLITS, found.map(lambda split: split.table()), strict=True))
+        assigned, layer, draws = (
+            findings.calibration.assigned,
+            active.calibration.layer,
+            Draws(settings.repeats, settings.seed),
         )
-        tables = {split: one.table() for split, one in vars(found).items()}
-        assigned, options = findings.calibration.assigned, settings.model_dump(exclude={"enabled"})
-        figures = nulls.beside(*measures(found, assigned, active.calibration.layer, **options))
+        figures = tabulate_measures(*measure_relations(found, assigned, layer, alpha=settings.alpha, draws=draws))
     for split, table in tables.items():
-        artifacts.write_table(_stage.RELATIONS / f"{split}.parquet", table, "relations")
-    artifacts.write_table(_stage.RELATIONS / "measures.parquet", figures, "measures")
+        write_table(layout.RELATIONS / f"{split}.parquet", table, RELATION_TABLE)
+    write_table(layout.RELATIONS / "measures.parquet", figures, MEASURE_TABLE)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

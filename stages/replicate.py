@@ -1,51 +1,66 @@
 """replicate: what calibration found, tried on the other corpus."""
 
-from descry import artifacts
-from descry.artifacts import Activations
-from descry.assignment import assign, gather
-from descry.nulls import beside
-from descry.settings import Assign, Transfer
-from descry.transfer import Corpus, Tried, descriptor_table, measures, pair_table, references
-from stages import _checks, _inputs, _stage
+from descry.activations.record import Activations, read_activations
+from descry.analyses.transfer import (
+    OtherCorpus,
+    TriedPairs,
+    find_references,
+    measure_transfer,
+    tabulate_descriptors,
+    tabulate_pairs,
+)
+from descry.assignment import assign, gather_evidence
+from descry.evaluation.chance import Draws, tabulate_measures
+from descry.results import layout
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.measures import MEASURE_TABLE
+from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
+from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
+from descry.settings.neurons import Assign
+from descry.settings.text import Transfer
+from descry.storage.arrays import read_arrays
+from descry.storage.tables import read_table, write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.checks import check_exemplars
+from stages.shared.inputs import mask_missing, read_labels, to_rule
+
+SCHEMAS = {"descriptors": TRANSFER_TABLE, "pairs": TRANSFER_PAIR_TABLE, "measures": MEASURE_TABLE}
 
 
-def _corpus() -> Corpus | None:
+def _corpus() -> OtherCorpus | None:
     """The other corpus; None where there is none."""
-    sentences = artifacts.read_table(_stage.TRANSFER / "sentences.parquet", "sentences")
+    sentences = read_table(layout.TRANSFER / "sentences.parquet", SENTENCE_TABLE)
     if sentences.empty:
         return None
-    labels, _ = artifacts.read_arrays(_stage.TRANSFER / "labels.safetensors", "labels")
-    return Corpus(
-        active=artifacts.read_activations(_stage.TRANSFER / "activations.safetensors"),
+    labels, _ = read_arrays(layout.TRANSFER / "labels.safetensors", LABEL_ARRAYS)
+    return OtherCorpus(
+        active=read_activations(layout.TRANSFER / "activations.safetensors"),
         labels=labels["labels"],
-        scores=_inputs.known_scores(labels),
+        scores=mask_missing(labels),
         reviews=sentences["review_id"].tolist(),
-        gold=artifacts.read_table(_stage.TRANSFER / "gold.parquet", "gold")["aspects"].tolist(),
+        gold=read_table(layout.TRANSFER / "gold.parquet", GOLD_TABLE)["aspects"].tolist(),
     )
 
 
 def main() -> None:
-    settings, chosen = _stage.settings(Transfer), _stage.settings(Assign)
+    settings, rule = read_settings(Transfer), to_rule(read_settings(Assign))
     found = dict.fromkeys(("descriptors", "pairs", "measures"))
     corpus = _corpus()
     if corpus is not None:
-        active: Activations = artifacts.read_activations(_stage.ACTIVATIONS / "calibration.safetensors")
-        labels, scores, names = _inputs.labels("first")
-        gold = artifacts.read_table(_stage.GOLD / "calibration.parquet", "gold")["aspects"].tolist()
-        _checks.enough_sentences(corpus.active, chosen.exemplars, "the other corpus")
-        findings = assign(
-            gather(active.exemplars(chosen.exemplars), labels.calibration), **chosen.model_dump(exclude={"exemplars"})
-        )
-        tried = Tried.of(findings, corpus, chosen.exemplars)
-        known = references(corpus, gold, scores.calibration)
-        options = {"repeats": settings.repeats, "seed": settings.seed}
-        found["descriptors"] = descriptor_table(names, tried, findings.evidence.prevalence)
-        found["pairs"] = pair_table(names, tried, active)
-        found["measures"] = beside(*measures(tried, corpus, active, findings, known, **options))
-    kinds = {"descriptors": "transfer", "pairs": "transfer_pairs", "measures": "measures"}
+        active: Activations = read_activations(layout.ACTIVATIONS / "calibration.safetensors")
+        labels, scores, names = read_labels("first")
+        gold = read_table(layout.GOLD / "calibration.parquet", GOLD_TABLE)["aspects"].tolist()
+        check_exemplars(corpus.active, rule.exemplars, "the other corpus")
+        findings = assign(gather_evidence(active.exemplars(rule.exemplars), labels.calibration), rule)
+        tried = TriedPairs.of(findings, corpus, rule.exemplars)
+        known = find_references(corpus, gold, scores.calibration)
+        draws = Draws(settings.repeats, settings.seed)
+        found["descriptors"] = tabulate_descriptors(names, tried, findings.evidence.prevalence)
+        found["pairs"] = tabulate_pairs(names, tried, active)
+        found["measures"] = tabulate_measures(*measure_transfer(tried, corpus, active, findings, known, draws))
     for name, table in found.items():
-        artifacts.write_table(_stage.REPLICATION / f"{name}.parquet", table, kinds[name])
+        write_table(layout.REPLICATION / f"{name}.parquet", table, SCHEMAS[name])
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

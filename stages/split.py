@@ -1,26 +1,30 @@
 """split: reviews into sentences, divided by review into calibration and validation; gold kept apart."""
 
-from descry import artifacts
-from descry.corpus import SIDES, read_reviews, sentence_table
-from descry.settings import Split
-from stages import _stage
+from descry.corpus.sentences import build_sentence_table
+from descry.results import layout
+from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
+from descry.settings.text import Split
+from descry.splits import SPLITS
+from descry.storage.tables import write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.reviews import find_source, read_chosen_reviews
 
 
 def main() -> None:
-    settings = _stage.settings(Split)
-    reviews = read_reviews(**settings.given())
-    table = sentence_table(
+    settings = read_settings(Split)
+    reviews = read_chosen_reviews(settings)
+    table = build_sentence_table(
         reviews,
         key=settings.key,
         validation=settings.validation,
         language=settings.language,
-        source=settings.hub or settings.source,
+        source=find_source(settings),
     )
-    for side in SIDES:
-        artifacts.write_table(_stage.SENTENCES / f"{side}.parquet", table.sentences[side], "sentences")
-        artifacts.write_table(_stage.GOLD / f"{side}.parquet", table.gold[side], "gold")
+    for side in SPLITS:
+        write_table(layout.SENTENCES / f"{side}.parquet", table.sentences[side], SENTENCE_TABLE)
+        write_table(layout.GOLD / f"{side}.parquet", table.gold[side], GOLD_TABLE)
     print(", ".join(f"{name} {count}" for name, count in table.counts.items()))
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -1,45 +1,43 @@
 """sweep: the measures against the threshold, the number of exemplars, the pooling and the layer."""
 
-from descry import artifacts
-from descry.evaluation import Reference
-from descry.gold import match
-from descry.settings import Assign, Sweep
-from descry.sweeps import Sweeper, table
-from stages import _inputs, _stage
+from descry.evaluation.gold import match_aspects
+from descry.evaluation.measures import Reference
+from descry.evaluation.sweeps import Sweeper, tabulate_sweeps
+from descry.results import layout
+from descry.schemas.sweep import SWEEP_TABLE
+from descry.settings.measuring import Sweep
+from descry.settings.neurons import Assign
+from descry.storage.tables import write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.gold import read_gold
+from stages.shared.inputs import list_controls, read_activation_pair, read_labels, read_poolings, to_rule
 
 
 def main() -> None:
-    chosen, settings = _stage.settings(Assign), _stage.settings(Sweep)
-    active = _inputs.activations(_stage.ACTIVATIONS)
-    labels, scores, _ = _inputs.labels("first")
-    aspects, gold = _inputs.gold()
+    rule, settings = to_rule(read_settings(Assign)), read_settings(Sweep)
+    active = read_activation_pair(layout.ACTIVATIONS)
+    labels, scores, _ = read_labels("first")
+    aspects, gold = read_gold()
     probe = active.validation.probe_rows
     references = {"labels": Reference(labels.validation[probe])}
     if aspects:
-        aspect_of = match(scores.calibration, gold.calibration)[1]
+        aspect_of = match_aspects(scores.calibration, gold.calibration)[1]
         references = {"gold": Reference(gold.validation[probe], aspect_of)}
-    sweeper = Sweeper(
-        labels,
-        references,
-        chosen.model_dump(exclude={"rule", "exemplars"}),
-        chosen.exemplars,
-        settings.ks,
-        settings.seed,
-    )
-    kept = min(len(split.rows[0]) for split in vars(active).values())
+    sweeper = Sweeper(labels, references, rule, settings.ks, settings.seed)
+    kept = min(len(split.rows[0]) for split in active)
     if left_out := [size for size in settings.exemplars if size > kept]:
         print(f"sweep.exemplars: {left_out} left out, since {kept} sentences were kept for each neuron")
-    whose = {"target": active} | {name: read() for name, read in _inputs.controls(probe=False).items()}
-    found = table(
+    whose = {"target": active} | {name: read() for name, read in list_controls(probe=False).items()}
+    found = tabulate_sweeps(
         {
             "threshold": sweeper.thresholds(active, settings.thresholds),
             "exemplars": sweeper.sizes(active, [size for size in settings.exemplars if size <= kept]),
-            "pooling": sweeper.poolings([active, *_inputs.poolings()]),
+            "pooling": sweeper.poolings([active, *read_poolings()]),
             "layer": sweeper.layers(whose),
         }
     )
-    artifacts.write_table(_stage.SWEEPS, found, "sweeps")
+    write_table(layout.SWEEPS, found, SWEEP_TABLE)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

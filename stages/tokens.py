@@ -4,53 +4,61 @@ from itertools import chain
 
 import numpy as np
 
-from descry import artifacts
-from descry.activations import probe_sample
-from descry.settings import Extract, Runtime, Tokens
-from descry.target import Target
-from descry.tokens import everywhere, on_exemplars, pooled, spans
-from stages import _passes, _stage
+from descry.activations.record import read_activations
+from descry.activations.tokens import locate_tokens, pool_tokens, read_exemplar_tokens, read_tokens
+from descry.corpus.sampling import sample_probe
+from descry.models.target import Target
+from descry.results import layout
+from descry.schemas.split import SENTENCE_TABLE
+from descry.schemas.tokens import EXAMPLE_ARRAYS, TOKEN_ARRAYS
+from descry.settings.neurons import Extract, Tokens
+from descry.settings.runtime import Runtime
+from descry.splits import SPLITS
+from descry.storage.arrays import write_arrays
+from descry.storage.tables import read_pieces
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.passes import sentences_path, target_loader
 
 
 def _texts(split: str, rows: np.ndarray) -> list[str]:
     """The sentences in these rows, ascending."""
     wanted = set(rows.tolist())
-    texts = chain.from_iterable(artifacts.read_pieces(_passes.sentences(split), "sentences", "text"))
+    texts = chain.from_iterable(read_pieces(sentences_path(split), SENTENCE_TABLE, "text"))
     return [text for row, text in enumerate(texts) if row in wanted]
 
 
 def _exemplars(split: str, target: Target, shown: int, batch_tokens: int) -> None:
-    active = artifacts.read_activations(_stage.ACTIVATIONS / f"{split}.safetensors", probe=False)
+    active = read_activations(layout.ACTIVATIONS / f"{split}.safetensors", probe=False)
     exemplars = active.exemplars(shown)
     rows = np.unique(exemplars[exemplars >= 0])
     texts = _texts(split, rows)
     places = np.where(exemplars >= 0, np.searchsorted(rows, exemplars), -1)
-    values = on_exemplars(target, texts, places, batch_tokens=batch_tokens, progress=f"tokens {split}")
-    arrays = {"rows": rows, "exemplars": exemplars, "values": values} | vars(spans(target, texts))
-    artifacts.write_arrays(_stage.TOKENS / f"{split}.safetensors", arrays, "tokens", {})
+    values = read_exemplar_tokens(target, texts, places, batch_tokens=batch_tokens, progress=f"tokens {split}")
+    arrays = {"rows": rows, "exemplars": exemplars, "values": values} | vars(locate_tokens(target, texts))
+    write_arrays(layout.TOKENS / f"{split}.safetensors", arrays, TOKEN_ARRAYS, {})
 
 
 def _examples(target: Target, count: int, pooling: str) -> None:
-    ids = chain.from_iterable(artifacts.read_pieces(_passes.sentences("validation"), "sentences", "sentence_id"))
-    rows = probe_sample(ids, count, key="examples")
+    ids = chain.from_iterable(read_pieces(sentences_path("validation"), SENTENCE_TABLE, "sentence_id"))
+    rows = sample_probe(ids, count, key="examples")
     texts = _texts("validation", rows)
-    values = [everywhere(target, text) for text in texts]
+    values = [read_tokens(target, text) for text in texts]
     nothing = np.zeros((0, sum(target.widths)), np.float32)
-    arrays = vars(spans(target, texts)) | {
+    arrays = vars(locate_tokens(target, texts)) | {
         "rows": rows,
-        "pooled": np.stack([pooled(one, pooling) for one in values]) if values else nothing,
+        "pooled": np.stack([pool_tokens(one, pooling) for one in values]) if values else nothing,
         "values": np.concatenate([nothing, *values]),
     }
-    artifacts.write_arrays(_stage.TOKENS / "examples.safetensors", arrays, "examples", {})
+    write_arrays(layout.TOKENS / "examples.safetensors", arrays, EXAMPLE_ARRAYS, {})
 
 
 def main() -> None:
-    chosen, extract, runtime = _stage.settings(Tokens), _stage.settings(Extract), _stage.settings(Runtime)
-    target = _passes.target_source(extract, runtime).load()
-    for split in _stage.SPLITS:
+    chosen, extract, runtime = read_settings(Tokens), read_settings(Extract), read_settings(Runtime)
+    target = target_loader(extract, runtime).load()
+    for split in SPLITS:
         _exemplars(split, target, chosen.exemplars, runtime.batch_tokens)
     _examples(target, chosen.examples, extract.pooling)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

@@ -2,49 +2,59 @@
 
 from itertools import chain
 
-from descry import artifacts
-from descry.corpus import read_reviews, undivided
-from descry.settings import Asking, Extract, Label, Llms, Runtime, Sharding, Transfer
-from stages import _passes, _stage
-from stages._labelling import Labelling, vocabulary
+from descry.activations.record import write_activations
+from descry.corpus.sentences import build_undivided_table
+from descry.results import layout
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
+from descry.settings.llms import Llms
+from descry.settings.neurons import Extract
+from descry.settings.runtime import Asking, Runtime, Sharding
+from descry.settings.text import Label, Transfer
+from descry.splits import SPLITS
+from descry.storage.arrays import write_arrays
+from descry.storage.tables import read_pieces, read_table, write_table
+from stages.harness.stage import read_settings, run_stage
+from stages.shared.labelling import Labelling, read_vocabulary
+from stages.shared.passes import Passes, sentences_path
+from stages.shared.reviews import find_source, read_chosen_reviews
 
-SENTENCES = _stage.TRANSFER / "sentences.parquet"
+SENTENCES = layout.TRANSFER / "sentences.parquet"
 
 
 def _corpus(chosen: Transfer) -> None:
     """Its sentences that neither split has, and their gold aspects."""
     known = chain.from_iterable(
-        text for split in _stage.SPLITS for text in artifacts.read_pieces(_passes.sentences(split), "sentences", "text")
+        text for split in SPLITS for text in read_pieces(sentences_path(split), SENTENCE_TABLE, "text")
     )
-    source = chosen.hub or chosen.source
-    sentences, gold, counts = undivided(
-        read_reviews(**chosen.given()), language=chosen.language, known=set(known), source=source
+    sentences, gold, counts = build_undivided_table(
+        read_chosen_reviews(chosen), language=chosen.language, known=set(known), source=find_source(chosen)
     )
-    artifacts.write_table(SENTENCES, sentences, "sentences")
-    artifacts.write_table(_stage.TRANSFER / "gold.parquet", gold, "gold")
+    write_table(SENTENCES, sentences, SENTENCE_TABLE)
+    write_table(layout.TRANSFER / "gold.parquet", gold, GOLD_TABLE)
     print(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
 def main() -> None:
-    chosen, label, extract = _stage.settings(Transfer), _stage.settings(Label), _stage.settings(Extract)
-    runtime, sharding = _stage.settings(Runtime), _stage.settings(Sharding)
-    labelling = Labelling(label, _stage.settings(Llms), _stage.settings(Asking), sharding, runtime)
-    passes = _passes.Passes(extract, runtime, sharding)
+    chosen, label, extract = read_settings(Transfer), read_settings(Label), read_settings(Extract)
+    runtime, sharding = read_settings(Runtime), read_settings(Sharding)
+    labelling = Labelling(label, read_settings(Llms), read_settings(Asking), sharding, runtime)
+    passes = Passes(extract, runtime, sharding)
     if not chosen.enabled:
-        for kind in ("sentences", "gold"):
-            artifacts.write_table(_stage.TRANSFER / f"{kind}.parquet", None, kind)
+        for name, schema in (("sentences", SENTENCE_TABLE), ("gold", GOLD_TABLE)):
+            write_table(layout.TRANSFER / f"{name}.parquet", None, schema)
         return
     _corpus(chosen)
-    descriptors = vocabulary()
-    tables = [artifacts.read_table(path, "sentences") for path in (_passes.sentences("calibration"), SENTENCES)]
+    descriptors = read_vocabulary()
+    tables = [read_table(path, SENTENCE_TABLE) for path in (sentences_path("calibration"), SENTENCES)]
     with passes.kept("transfer", [SENTENCES]) as folder:  # until the labels are there too
         checkpoint = folder / "kept.safetensors"
         [found] = passes.over(SENTENCES, passes.target(), [extract.pooling], checkpoint, "transfer")
-        labels = labelling.labels(label.labeller, "transfer-labels", tables, descriptors)[0][1]
+        labels = labelling.label(label.labeller, "transfer-labels", tables, descriptors).tables[1]
         meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": label.labeller}
-        artifacts.write_arrays(_stage.TRANSFER / "labels.safetensors", vars(labels), "labels", meta)
-        artifacts.write_activations(_stage.TRANSFER / "activations.safetensors", found)
+        write_arrays(layout.TRANSFER / "labels.safetensors", vars(labels), LABEL_ARRAYS, meta)
+        write_activations(layout.TRANSFER / "activations.safetensors", found)
 
 
 if __name__ == "__main__":
-    _stage.run(main)
+    run_stage(main)

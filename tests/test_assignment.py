@@ -8,12 +8,12 @@ from descry.assignment import (
     Evidence,
     assign,
     benjamini_hochberg,
-    gather,
+    gather_evidence,
     log_p,
     log_tail,
     randomised_p,
-    ranking,
-    table,
+    rank,
+    tabulate_assignments,
 )
 
 
@@ -27,7 +27,7 @@ def random_case(seed: int, missing: float = 0.1) -> tuple[np.ndarray, np.ndarray
 
 def test_counts_equal_a_loop_and_missing_labels_count_nowhere() -> None:
     rows, labels = random_case(0)
-    found = gather(rows, labels)
+    found = gather_evidence(rows, labels)
     for n in range(len(rows)):
         for d in range(labels.shape[1]):
             own = [labels[row, d] for row in rows[n]]
@@ -57,7 +57,7 @@ def test_the_tail_holds_where_the_probability_underflows() -> None:
 
 def test_p_is_the_chance_of_a_random_exemplar_set() -> None:
     rows, labels = random_case(1)
-    found = gather(rows, labels)
+    found = gather_evidence(rows, labels)
     p = np.exp(log_p(found))
     for n in range(len(rows)):
         for d in range(labels.shape[1]):
@@ -83,20 +83,20 @@ def test_q_keeps_the_shape_and_the_order_of_p() -> None:
 
 
 def test_both_rules_do_what_they_say() -> None:
-    evidence = gather(*random_case(3))
-    enriched = assign(evidence, alpha=0.4, min_lift=1.2, min_count=2)
+    evidence = gather_evidence(*random_case(3))
+    enriched = assign(evidence, Rule(alpha=0.4, min_lift=1.2, min_count=2))
     expected = (np.exp(enriched.log_q) <= 0.4) & (evidence.lift >= 1.2) & (evidence.counts >= 2)
     np.testing.assert_array_equal(enriched.assigned, expected)
     assert enriched.assigned.any()
-    composed = assign(evidence, rule="composition", tau=0.3)
+    composed = assign(evidence, Rule("composition", tau=0.3))
     np.testing.assert_array_equal(composed.assigned, evidence.counts / evidence.known >= 0.3)
     np.testing.assert_array_equal(composed.strength, evidence.composition)
 
 
 def test_a_descriptor_without_sentences_is_never_assigned() -> None:
-    evidence = gather(*random_case(4, missing=0.0))
+    evidence = gather_evidence(*random_case(4, missing=0.0))
     for rule in ("enrichment", "composition"):
-        assert not assign(evidence, rule=rule, alpha=0.99, min_lift=0.0, min_count=0).assigned[:, 4].any()
+        assert not assign(evidence, Rule(rule, alpha=0.99, min_lift=0.0, min_count=0)).assigned[:, 4].any()
 
 
 def test_random_exemplars_get_few_descriptors_and_planted_ones_all() -> None:
@@ -106,22 +106,22 @@ def test_random_exemplars_get_few_descriptors_and_planted_ones_all() -> None:
     for n in range(40):
         bearers = np.flatnonzero(labels[:, n % 10])
         rows[n, :25] = generator.choice(bearers, 25, replace=False)
-    found = assign(gather(rows, labels), alpha=0.05)
+    found = assign(gather_evidence(rows, labels), Rule())
     assert found.assigned[np.arange(40), np.arange(40) % 10].all()
     assert found.assigned[40:].sum() <= 5
 
 
 def test_ranking_breaks_ties_towards_the_lower_column() -> None:
-    assert ranking(np.array([[1.0, 3.0, 3.0, 0.0]])).tolist() == [[1, 2, 0, 3]]
+    assert rank(np.array([[1.0, 3.0, 3.0, 0.0]])).tolist() == [[1, 2, 0, 3]]
 
 
 def test_the_table_holds_every_assigned_pair_once_in_order() -> None:
-    evidence = gather(*random_case(6))
+    evidence = gather_evidence(*random_case(6))
     options = {"alpha": 0.5, "min_lift": 1.0, "min_count": 1, "tau": 0.4}
-    findings = {rule: assign(evidence, rule=rule, **options) for rule in ("enrichment", "composition")}
+    findings = {rule: assign(evidence, Rule(rule, **options)) for rule in ("enrichment", "composition")}
     names = [f"d{number}" for number in range(5)]
     layer, index = np.array([1, 1, 1, 2, 2, 2, 2], np.int16), np.array([0, 1, 2, 0, 1, 2, 3], np.int32)
-    pairs = table(findings, layer, index, names)
+    pairs = tabulate_assignments(findings, layer, index, names)
     either = findings["enrichment"].assigned | findings["composition"].assigned
     assert len(pairs) == either.sum() > 0
     for rule, found in findings.items():
@@ -129,7 +129,7 @@ def test_the_table_holds_every_assigned_pair_once_in_order() -> None:
         chosen = pairs[pairs[f"{rule}_assigned"]].sort_values(["layer", "index", f"{rule}_rank"])
         for (one_layer, one_index), rows in chosen.groupby(["layer", "index"]):
             neuron = int(np.flatnonzero((layer == one_layer) & (index == one_index))[0])
-            best = [names[c] for c in ranking(found.strength)[neuron] if found.assigned[neuron, c]]
+            best = [names[c] for c in rank(found.strength)[neuron] if found.assigned[neuron, c]]
             assert rows["descriptor"].tolist() == best
             assert rows[f"{rule}_rank"].tolist() == list(range(1, len(best) + 1))
         assert (pairs.loc[~pairs[f"{rule}_assigned"], f"{rule}_rank"] == 0).all()
@@ -140,19 +140,19 @@ def test_the_table_holds_every_assigned_pair_once_in_order() -> None:
 
 def test_nothing_assigned_gives_an_empty_table() -> None:
     evidence = Evidence(np.zeros((2, 1), np.int32), np.full((2, 1), 5, np.int32), np.array([3]), np.array([50]))
-    findings = {rule: assign(evidence, rule=rule) for rule in ("enrichment", "composition")}
-    assert table(findings, np.ones(2, np.int16), np.arange(2, dtype=np.int32), ["x"]).empty
+    findings = {rule: assign(evidence, Rule(rule)) for rule in ("enrichment", "composition")}
+    assert tabulate_assignments(findings, np.ones(2, np.int16), np.arange(2, dtype=np.int32), ["x"]).empty
 
 
 def test_a_neuron_without_exemplars_counts_nothing_and_gets_nothing() -> None:
     rows, labels = random_case(3)
     rows[2] = -1
-    found = gather(rows, labels)
+    found = gather_evidence(rows, labels)
     assert found.counts[2].tolist() == found.known[2].tolist() == [0] * 5
     assert np.exp(log_p(found)[2]).tolist() == pytest.approx([1.0] * 5)
     for rule in ("enrichment", "composition"):
-        assert not assign(found, rule=rule, tau=1e-9).assigned[2].any()
-    without = gather(np.delete(rows, 2, axis=0), labels)
+        assert not assign(found, Rule(rule, tau=1e-9)).assigned[2].any()
+    without = gather_evidence(np.delete(rows, 2, axis=0), labels)
     np.testing.assert_array_equal(np.delete(found.counts, 2, axis=0), without.counts)
 
 
@@ -161,7 +161,7 @@ def test_randomised_p_is_uniform_under_chance_where_p_is_not() -> None:
     labels = (generator.random((300, 4)) < [0.3, 0.1, 0.05, 0.02]).astype(np.int8)
     labels[:7, 1] = -1
     rows = np.stack([generator.permutation(300)[:20] for _ in range(4000)])
-    found = gather(rows, labels)
+    found = gather_evidence(rows, labels)
     drawn = randomised_p(found, generator)
     for column in drawn.T:
         assert kstest(column, "uniform").pvalue > 1e-4
@@ -171,7 +171,10 @@ def test_randomised_p_is_uniform_under_chance_where_p_is_not() -> None:
 
 def test_taking_neurons_takes_all_that_is_said_of_them() -> None:
     rows, labels = random_case(4)
-    found, order = assign(gather(rows, labels), alpha=0.9, min_lift=0.0, min_count=1), np.array([3, 3, 0])
+    found, order = (
+        assign(gather_evidence(rows, labels), Rule(alpha=0.9, min_lift=0.0, min_count=1)),
+        np.array([3, 3, 0]),
+    )
     taken = found.take(order)
     for name in ("log_p", "log_q", "strength", "assigned"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(found, name)[order])

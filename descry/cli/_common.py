@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from descry.errors import printable
+from descry.errors import escape_unprintable
 
 PIPED = 120
 """Columns of what is written to a pipe or a file, where nothing else is said."""
@@ -58,7 +58,7 @@ def console() -> Console:
 
 def plain(text: object, style: str = "") -> Text:
     """Text of the data: neither markup nor control characters in it do anything."""
-    return Text(printable(str(text)), style=style)
+    return Text(escape_unprintable(str(text)), style=style)
 
 
 def number(value: float | None, digits: int = 3) -> Text:

@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from descry.changes import changes
 from descry.cli import _common
-from descry.columns import Folder
 from descry.errors import InputError
+from descry.results.changes import compare_runs
+from descry.results.columns import Folder
 
 SHOWN = 10
 """Rows of a list that are shown; --json gives all."""
@@ -32,7 +32,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
     if chosen.other.resolve() == chosen.folder.resolve():
         raise InputError(f"{chosen.other}: this very run; name the folder of another one")
-    return _common.tell(chosen, changes(Folder.of(chosen.folder), Folder.of(chosen.other)), show)
+    return _common.tell(chosen, compare_runs(Folder.of(chosen.folder), Folder.of(chosen.other)), show)
 
 
 def show(console: Console, answer: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from descry import columns
 from descry.cli import _common
-from descry.columns import Columns, Folder
 from descry.errors import InputError
-from descry.layout import SPLITS
+from descry.results import columns
+from descry.results.columns import Columns, Folder
+from descry.splits import REPLICATES, SPLITS
 
 
 def add_parser(commands: Any) -> None:
@@ -34,7 +34,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def known(folder: Folder, name: str) -> dict[str, Any]:
     """A descriptor of the vocabulary. Errors: InputError where there is none of that name, with the nearest names."""
-    vocabulary = {descriptor["name"]: descriptor for descriptor in columns.descriptors(folder)}
+    vocabulary = {descriptor["name"]: descriptor for descriptor in columns.read_descriptors(folder)}
     if name not in vocabulary:
         near = difflib.get_close_matches(name, vocabulary, n=3, cutoff=0.5)
         near += [other for other, found in vocabulary.items() if name in found["members"] and other not in near]
@@ -46,9 +46,9 @@ def known(folder: Folder, name: str) -> dict[str, Any]:
 def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, Any]:
     """What is known of a descriptor. Errors: InputError where there is none of that name."""
     found = known(folder, name)
-    pairs = columns.with_validation(folder, _carrying(columns.assigned(folder, "calibration"), name))
-    best = columns.take(pairs, np.argsort(pairs["p"], kind="stable")[:count])
-    layer = columns.neurons(folder)["layer"]
+    pairs = columns.join_validation(folder, _carrying(columns.read_assigned(folder, "calibration"), name))
+    best = columns.take_rows(pairs, np.argsort(pairs["p"], kind="stable")[:count])
+    layer = columns.read_neurons(folder)["layer"]
     carried = len(pairs["layer"])
     return {
         "descriptor": name,
@@ -62,13 +62,13 @@ def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, A
             {"layer": int(one), "neurons": int((pairs["layer"] == one).sum()), "of": int((layer == one).sum())}
             for one in np.unique(layer)
         ],
-        "best": columns.records(best),
-        **{key: columns.further_row(folder, key, descriptor=name) for key in ("depth", "transfer", "ablation")},
+        "best": columns.list_records(best),
+        **{key: columns.find_further_row(folder, key, descriptor=name) for key in ("depth", "transfer", "ablation")},
     }
 
 
 def _carrying(pairs: Columns, name: str) -> Columns:
-    return columns.take(pairs, pairs["descriptor"] == name)
+    return columns.take_rows(pairs, pairs["descriptor"] == name)
 
 
 def _split(folder: Folder, split: str, name: str, most: int) -> dict[str, Any]:
@@ -76,10 +76,10 @@ def _split(folder: Folder, split: str, name: str, most: int) -> dict[str, Any]:
     labels, names = folder.labels(split)
     own, score = labels[:, names.index(name)], folder.label_scores(split)[:, names.index(name)]
     rows = np.argsort(np.where(own == 1, -score, np.inf), kind="stable")[: min(most, int((own == 1).sum()))]
-    texts = columns.take(folder.sentences(split), rows)
+    texts = columns.take_rows(folder.sentences(split), rows)
     return {
         "prevalence": float((own == 1).sum() / max((own >= 0).sum(), 1)),
-        "examples": columns.records({key: texts[key] for key in ("sentence_id", "review_id", "product", "text")}),
+        "examples": columns.list_records({key: texts[key] for key in ("sentence_id", "review_id", "product", "text")}),
     }
 
 
@@ -110,7 +110,7 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     if not answer["neurons"]:
         console.print("no neuron carries it")
     else:
-        again, by_chance = 100 * answer["replicates"], 100 * columns.REPLICATES
+        again, by_chance = 100 * answer["replicates"], 100 * REPLICATES
         console.print(f"{answer['neurons']:,} neurons carry it, {answer['first']:,} of them first")
         console.print(f"{again:.0f} % of them are found again on validation ({by_chance:.0f} % by chance)")
         for line in _further(answer):

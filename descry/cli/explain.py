@@ -13,15 +13,15 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from descry import layout
 from descry.cli import _common
-from descry.columns import Folder
 from descry.errors import InputError
+from descry.results import layout
+from descry.results.columns import Folder
 
 if TYPE_CHECKING:
-    from descry.artifacts import Activations
-    from descry.evaluation import Electorate
-    from descry.target import Target
+    from descry.activations.record import Activations
+    from descry.evaluation.voting import Electorate
+    from descry.models.target import Target
 
 DRIVING = 0.5
 """A token is marked where it casts at least so much of what the strongest one casts."""
@@ -68,29 +68,28 @@ class Listener:
     @classmethod
     def of(cls, folder: Folder, device: str | None = None) -> Listener:
         """device: None: where the run was made. Errors: InputError where the target does not load."""
-        from descry.artifacts import read_activations
-        from descry.assignment import assign, gather
-        from descry.evaluation import Electorate, firing
+        from descry.activations.record import read_activations
+        from descry.assignment import assign, gather_evidence
+        from descry.evaluation.voting import Electorate, measure_firing
 
         active = read_activations(folder.activations("calibration"))
         labels, names = folder.labels("calibration")
-        rule = dict(folder.assign)
-        found = assign(gather(active.exemplars(rule.pop("exemplars")), labels), **rule)
-        fired = firing(active, active)
+        found = assign(gather_evidence(active.exemplars(folder.rule.exemplars), labels), folder.rule)
+        fired = measure_firing(active, active)
         electorate = Electorate.of(fired, found)
         return cls(_target(folder, device), active, electorate, electorate.scores(fired), names)
 
     def explain(self, text: str, descriptors: int, neurons: int) -> dict[str, Any]:
         """One sentence explained. Errors: InputError where the target's tokenizer knows no token of it."""
-        from descry.evaluation import standardised
-        from descry.explanation import explain
-        from descry.tokens import everywhere, pooled, spans
+        from descry.activations.tokens import locate_tokens, pool_tokens, read_tokens
+        from descry.evaluation.explanation import explain
+        from descry.evaluation.voting import standardise
 
-        tokens = everywhere(self.target, text)
-        whole = pooled(tokens, self.active.pooling).astype(np.float16)  # as the probe keeps it
-        z = [standardised(part, self.active) for part in (whole, tokens)]
+        tokens = read_tokens(self.target, text)
+        whole = pool_tokens(tokens, self.active.pooling).astype(np.float16)  # as the probe keeps it
+        z = [standardise(part, self.active) for part in (whole, tokens)]
         found = explain(self.electorate, self.known, *z, descriptors=descriptors, neurons=neurons)
-        places = spans(self.target, [text])
+        places = locate_tokens(self.target, [text])
         speakers = [
             [
                 {
@@ -127,13 +126,13 @@ class Listener:
 
 def _target(folder: Folder, device: str | None) -> Target:
     """The target as the run read it."""
-    from descry.target import TargetSource
+    from descry.models.target import TargetLoader
 
     recorded = folder.parameters("extract@calibration")
     neurons = {name: recorded["extract"][name] for name in ("site", "stack", "layers", "modules")}
     neurons["layers"] = neurons["layers"] and tuple(neurons["layers"])
     path = (folder.root / layout.MODELS / "target").absolute()
-    source = TargetSource(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
+    source = TargetLoader(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
     with redirect_stdout(sys.stderr):  # where it says that it will be slow
         return source.load()
 

@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from descry import columns
 from descry.cli import _common
-from descry.columns import Folder
 from descry.errors import InputError
-from descry.layout import SPLITS
+from descry.results import columns
+from descry.results.columns import Folder
+from descry.splits import SPLITS
 
 
 def add_parser(commands: Any) -> None:
@@ -34,15 +34,15 @@ def run(chosen: argparse.Namespace) -> int:
 
 def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]:
     """What is known of a neuron. Errors: InputError where there is no such neuron."""
-    place = columns.neuron_place(folder, layer, index)
-    pairs = columns.pairs(folder, lambda found: (found["layer"] == layer) & (found["index"] == index))
-    sentences = columns.records(columns.exemplars(folder, layer, index, count))
+    place = columns.find_neuron(folder, layer, index)
+    pairs = columns.read_pairs(folder, lambda found: (found["layer"] == layer) & (found["index"] == index))
+    sentences = columns.list_records(columns.read_exemplars(folder, layer, index, count))
     return {
         "layer": layer,
         "index": index,
         **{name: float(folder.part("calibration", name, place)) for name in ("mean", "std", "maximum")},
-        "descriptors": columns.records(pairs),
-        "driven": columns.further_row(folder, "triggers", layer=layer, index=index),
+        "descriptors": columns.list_records(pairs),
+        "driven": columns.find_further_row(folder, "triggers", layer=layer, index=index),
         "exemplars": {split: [row for row in sentences if row["split"] == split] for split in SPLITS},
     }
 

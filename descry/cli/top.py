@@ -9,11 +9,11 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from descry import columns
 from descry.cli import _common
 from descry.cli.descriptor import known
-from descry.columns import Columns, Folder
 from descry.errors import InputError
+from descry.results import columns
+from descry.results.columns import Columns, Folder
 
 KEYS = {"p": "p", "q": "q", "lift": "lift", "composition": "composition", "correlation": "pearson"}
 SMALLEST_FIRST = ("p", "q")
@@ -36,21 +36,21 @@ def run(chosen: argparse.Namespace) -> int:
 
 def answer(folder: Folder, layer: int | None, descriptor: str | None, by: str, count: int) -> dict[str, Any]:
     """The strongest pairs. Errors: InputError where there is no such layer or descriptor."""
-    found = columns.assigned(folder, "calibration")
+    found = columns.read_assigned(folder, "calibration")
     chosen = np.ones(len(found["layer"]), dtype=bool)
     if layer is not None:
-        layers = np.unique(columns.neurons(folder)["layer"]).tolist()
+        layers = np.unique(columns.read_neurons(folder)["layer"]).tolist()
         if layer not in layers:
             raise InputError(f"layer {layer}: there is none in {folder.root}; there are {', '.join(map(str, layers))}")
         chosen &= found["layer"] == layer
     if descriptor is not None:
         chosen &= found["descriptor"] == known(folder, descriptor)["name"]
-    found = columns.take(found, chosen)
+    found = columns.take_rows(found, chosen)
     if by == "correlation":
-        found = columns.with_validation(folder, found)
-    best = columns.take(found, _strongest(found, KEYS[by])[:count])
-    shown = best if by == "correlation" else columns.with_validation(folder, best)
-    return {"by": by, "of": len(found["layer"]), "pairs": columns.records(shown)}
+        found = columns.join_validation(folder, found)
+    best = columns.take_rows(found, _strongest(found, KEYS[by])[:count])
+    shown = best if by == "correlation" else columns.join_validation(folder, best)
+    return {"by": by, "of": len(found["layer"]), "pairs": columns.list_records(shown)}
 
 
 def _strongest(found: Columns, key: str) -> np.ndarray:

@@ -66,7 +66,7 @@ def has_letter(text: str) -> bool:
     return any(character.isalpha() for character in text)
 
 
-def sentences(review: Review, language: str = "en") -> list[Passage]:
+def cut_sentences(review: Review, language: str = "en") -> list[Passage]:
     """Return a review's sentences, normalised, each with its gold aspects; those without a letter are in.
 
     Sentences that the corpus gives are taken as they are. Gold aspects of a whole text pass to its sentence

@@ -14,9 +14,11 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from descry.embedding import Encoder, sampled, unit
-from descry.labelling import LOWEST, Labels, folds
+from descry.corpus.sampling import sample_sentences
+from descry.embedding.vectors import Encoder, scale_to_unit
+from descry.labelling.labels import LOWEST, Labelled, Labels, assign_folds
 from descry.labelling.prompted import Teacher
+from descry.vocabulary.descriptors import Descriptor
 
 FOLDS = 5
 """Sentences of the sample are scored by models that learnt from other reviews, one of so many folds."""
@@ -24,7 +26,7 @@ C = 3.0
 """Inverse strength of the linear models' L2 penalty (docs/llms.md)."""
 
 
-def rate_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
+def find_rate_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
     """The score that as many sentences reach as are true, ties apart; inf where none is, or where only sentences
     that nothing is known of (LOWEST) would reach it."""
     positives = int(truth.sum())
@@ -32,7 +34,7 @@ def rate_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
     return threshold if threshold > LOWEST else np.inf
 
 
-def agreement(names: Sequence[str], teacher: np.ndarray, student: np.ndarray) -> pd.DataFrame:
+def measure_teacher_agreement(names: Sequence[str], teacher: np.ndarray, student: np.ndarray) -> pd.DataFrame:
     """How well labels agree with the teacher's, by descriptor: columns descriptor, f1, chance, positives, sentences.
 
     teacher, student: int8 [sentences, descriptors]; where the teacher's is missing, a sentence does not count.
@@ -69,21 +71,26 @@ class Distiller:
     sample: int
     seed: int
 
-    def distilled(
-        self, calibration: pd.DataFrame, others: Sequence[pd.DataFrame], names: Sequence[str]
-    ) -> tuple[list[Labels], pd.DataFrame]:
-        """Labels of calibration, then of each of `others`, and the `agreement` with the teacher.
+    def label(
+        self,
+        calibration: pd.DataFrame,
+        others: Sequence[pd.DataFrame],
+        candidates: pd.DataFrame,
+        descriptors: Sequence[Descriptor],
+    ) -> Labelled:
+        """Labels of calibration, then of each of `others`, and the agreement with the teacher; no candidate is read.
 
         The sample keeps the teacher's labels; what the teacher left missing, and all else, is the student's. A
         descriptor that the teacher gave to no sentence gets none.
         """
-        rows = sampled(calibration, self.sample, self.seed)
+        names = [descriptor.name for descriptor in descriptors]
+        rows = sample_sentences(calibration, self.sample, self.seed)
         reviews = calibration["review_id"].to_numpy(dtype=object)[rows]
         taught = self.teacher.label(calibration["text"].iloc[rows].tolist(), names).labels
         vectors = [self.embedder.encode(table["text"].tolist()) for table in (calibration, *others)]
         centre = vectors[0].mean(axis=0)
-        vectors = [unit(table - centre) for table in vectors]
-        fold, calibrating = folds(reviews, FOLDS), folds(reviews, 2) == 0
+        vectors = [scale_to_unit(table - centre) for table in vectors]
+        fold, calibrating = assign_folds(reviews, FOLDS), assign_folds(reviews, 2) == 0
 
         own = vectors[0][rows]
         scores = [np.empty((len(table), len(names)), dtype=np.float32) for table in vectors]
@@ -95,14 +102,14 @@ class Distiller:
                 here = fold == number
                 (held_out[here, column],) = _learnt(own, truth, known & ~here, [own[here]])
             half = known & calibrating
-            thresholds[column] = rate_threshold(held_out[half, column], truth[half] == 1)
+            thresholds[column] = find_rate_threshold(held_out[half, column], truth[half] == 1)
             learnt = _learnt(own, truth, known, vectors)
             for table, odds in zip(scores, learnt, strict=True):
                 table[:, column] = odds
         found = [Labels((table >= thresholds).astype(np.int8), table) for table in scores]
         found[0].labels[rows] = np.where(taught >= 0, taught, found[0].labels[rows])
         student = (held_out >= thresholds).astype(np.int8)
-        return found, agreement(names, taught[~calibrating], student[~calibrating])
+        return Labelled(found, measure_teacher_agreement(names, taught[~calibrating], student[~calibrating]))
 
 
 def _learnt(

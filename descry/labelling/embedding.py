@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from descry.descriptors import Descriptor
-from descry.embedding import Encoder, residuals, sampled, unit
-from descry.labelling import Labels, cuts, links, log_shares
+from descry.corpus.sampling import sample_sentences
+from descry.embedding.vectors import Encoder, scale_to_unit, subtract_review_means
+from descry.labelling.labels import Labelled, Labels, find_cuts, find_links, log_shares
+from descry.vocabulary.descriptors import Descriptor
 
 CHUNK = 512
 """Sentences compared with the reference at once."""
 
 
-def smoothed(
+def smooth_vectors(
     vectors: np.ndarray, reference: np.ndarray, neighbours: int, itself: np.ndarray | None = None
 ) -> np.ndarray:
     """Each vector joined, in equal parts, by the mean of its nearest reference vectors: unit rows [n, width].
@@ -37,27 +38,29 @@ def smoothed(
             cosines[np.flatnonzero(own >= 0), own[own >= 0]] = -1.0
         nearest = np.sort(np.argpartition(-cosines, count - 1, axis=1)[:, :count], axis=1)
         weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 0.0) ** 2
-        out[start : start + CHUNK] = unit(here + unit(np.einsum("nk,nkw->nw", weights, reference[nearest])))
+        out[start : start + CHUNK] = scale_to_unit(
+            here + scale_to_unit(np.einsum("nk,nkw->nw", weights, reference[nearest]))
+        )
     return out
 
 
-def linked_means(vectors: np.ndarray, candidates: pd.DataFrame, descriptors: Sequence[Descriptor]) -> np.ndarray:
+def average_links(vectors: np.ndarray, candidates: pd.DataFrame, descriptors: Sequence[Descriptor]) -> np.ndarray:
     """Each descriptor's mean direction over the sentences that proposed one of its members, a proposal of rank r
     weighing 1 / (1 + r): [descriptors, width], unit rows, or zeros where no sentence did."""
-    rows, columns, strength = links(candidates, descriptors)
+    rows, columns, strength = find_links(candidates, descriptors)
     sums = np.zeros((len(descriptors), vectors.shape[1]))
     np.add.at(sums, columns, strength[:, None] * vectors[rows])
-    return unit(sums)
+    return scale_to_unit(sums)
 
 
-def prototypes(vectors: np.ndarray, anchors: np.ndarray, *, rounds: int, pull: float) -> np.ndarray:
+def refine_prototypes(vectors: np.ndarray, anchors: np.ndarray, *, rounds: int, pull: float) -> np.ndarray:
     """Spherical k-means on a leash: in each round a prototype becomes its anchor plus `pull` times the mean
     direction of the vectors nearest to it. anchors and result: [descriptors, width], unit rows."""
     found = anchors
     for _ in range(rounds):
         sums = np.zeros_like(anchors)
         np.add.at(sums, (vectors @ found.T).argmax(axis=1), vectors)
-        found = unit(anchors + pull * unit(sums))
+        found = scale_to_unit(anchors + pull * scale_to_unit(sums))
     return found
 
 
@@ -84,28 +87,30 @@ class EmbeddingLabeller:
     breadth: float
     reference: int
 
-    def labels(
+    def label(
         self,
         calibration: pd.DataFrame,
         others: Sequence[pd.DataFrame],
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
-    ) -> list[Labels]:
+    ) -> Labelled:
         """Labels of calibration, then of each of `others`; none is missing."""
         raw = [self._residuals(table) for table in (calibration, *others)]
-        vectors = [unit(table - raw[0].mean(axis=0)) for table in raw]
-        rows = sampled(calibration, self.reference)
+        vectors = [scale_to_unit(table - raw[0].mean(axis=0)) for table in raw]
+        rows = sample_sentences(calibration, self.reference)
         itself = np.full(len(calibration), -1)
         itself[rows] = np.arange(len(rows))
         places = [itself, *(None for _ in others)]
         reference = vectors[0][rows]
-        smooth = [smoothed(v, reference, self.neighbours, place) for v, place in zip(vectors, places, strict=True)]
-        anchors = linked_means(smooth[0], candidates, descriptors)
-        found = prototypes(smooth[0][rows], anchors, rounds=self.rounds, pull=self.pull)
+        smooth = [
+            smooth_vectors(v, reference, self.neighbours, place) for v, place in zip(vectors, places, strict=True)
+        ]
+        anchors = average_links(smooth[0], candidates, descriptors)
+        found = refine_prototypes(smooth[0][rows], anchors, rounds=self.rounds, pull=self.pull)
         scores = [log_posteriors(table, found, self.sharpness) for table in smooth]
-        thresholds = cuts(scores[0], self.breadth)
-        return [Labels((score >= thresholds).astype(np.int8), score) for score in scores]
+        thresholds = find_cuts(scores[0], self.breadth)
+        return Labelled([Labels((score >= thresholds).astype(np.int8), score) for score in scores])
 
     def _residuals(self, sentences: pd.DataFrame) -> np.ndarray:
         vectors = self.embedder.encode(sentences["text"].tolist(), "embedding sentences")
-        return residuals(vectors, sentences["review_id"].tolist(), self.share)
+        return subtract_review_means(vectors, sentences["review_id"].tolist(), self.share)

@@ -13,10 +13,11 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from descry.descriptors import Descriptor
-from descry.embedding import sampled, unit
+from descry.corpus.sampling import sample_sentences
+from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
-from descry.labelling import LOWEST, Labels, cuts, folds, links, log_shares
+from descry.labelling.labels import LOWEST, Labelled, Labels, assign_folds, find_cuts, find_links, log_shares
+from descry.vocabulary.descriptors import Descriptor
 
 FOLDS = 5
 """Calibration is scored in so many folds of reviews."""
@@ -30,7 +31,7 @@ CHUNK = 8192
 """Sentences scored at once."""
 
 
-def word_weights(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix, spread: float) -> np.ndarray:
+def weigh_words(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix, spread: float) -> np.ndarray:
     """How much each word speaks for each descriptor: float32 [words, descriptors], a smoothed log odds ratio.
 
     A descriptor's profile is the mean of the sentences that proposed it and of its members; `spread` of it,
@@ -39,14 +40,16 @@ def word_weights(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix,
     uniform profile. sentences: TF-IDF [n, words]; linked: strengths [n, descriptors]; members: TF-IDF of the
     members [descriptors, words].
     """
-    profiles = (1 - MEMBERS) * unit((linked.T @ sentences).toarray()) + MEMBERS * unit(members.toarray())
-    profiles = unit(profiles).T
+    profiles = (1 - MEMBERS) * scale_to_unit((linked.T @ sentences).toarray()) + MEMBERS * scale_to_unit(
+        members.toarray()
+    )
+    profiles = scale_to_unit(profiles).T
     words = sentences.T.tocsr()
     lengths = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)))
     words = words.multiply(1 / np.maximum(lengths, 1e-12)).tocsr()
     beside = profiles
     for _ in range(ROUNDS):
-        beside = unit((words @ (words.T @ beside)).T).T
+        beside = scale_to_unit((words @ (words.T @ beside)).T).T
     shares = (1 - spread) * profiles + spread * beside
     shares /= np.maximum(shares.sum(axis=0), 1e-12)
     uniform = 1 / len(shares)
@@ -89,20 +92,20 @@ class LexicalLabeller:
     breadth: float
     reference: int
 
-    def labels(
+    def label(
         self,
         calibration: pd.DataFrame,
         others: Sequence[pd.DataFrame],
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
-    ) -> list[Labels]:
+    ) -> Labelled:
         """Labels of calibration, then of each of `others`; none is missing. Errors: InputError where there is
         nothing to learn from."""
         texts = calibration["text"].to_numpy(dtype=object)
         reviews = calibration["review_id"].to_numpy(dtype=object)
-        rows, columns, strengths = links(candidates, descriptors)
+        rows, columns, strengths = find_links(candidates, descriptors)
         linked = csr_matrix((strengths, (rows, columns)), shape=(len(texts), len(descriptors)))
-        reference = sampled(calibration, self.reference)
+        reference = sample_sentences(calibration, self.reference)
         reference = reference[np.lexsort((texts[reference], reviews[reference]))]
         proposed = np.flatnonzero(linked[reference].getnnz(axis=0))
         members = [" ".join(descriptors[column].members) for column in proposed.tolist()]
@@ -112,13 +115,13 @@ class LexicalLabeller:
 
         scores = np.empty((len(texts), len(proposed)), dtype=np.float32)
         known = np.zeros(len(texts), dtype=bool)
-        fold = folds(reviews, FOLDS)
+        fold = assign_folds(reviews, FOLDS)
         for number in np.unique(fold):
             held_out = fold == number
             scores[held_out], known[held_out] = fitted(reference[fold[reference] != number]).score(texts[held_out])
         model = fitted(reference)
         scored = [(scores, known), *(model.score(table["text"].to_numpy(dtype=object)) for table in others)]
-        thresholds = cuts(scores[known], self.breadth) if known.any() else np.inf
+        thresholds = find_cuts(scores[known], self.breadth) if known.any() else np.inf
         found = []
         for score, has_words in scored:
             whole = Labels(
@@ -128,7 +131,7 @@ class LexicalLabeller:
             whole.labels[:, proposed] = (score >= thresholds) & has_words[:, None]
             whole.scores[:, proposed] = score
             found.append(whole)
-        return found
+        return Labelled(found)
 
     def _fitted(self, texts: np.ndarray, linked: csr_matrix, members: Sequence[str]) -> _Model:
         vectorizer = TfidfVectorizer(
@@ -146,4 +149,4 @@ class LexicalLabeller:
             ) from error
         if not members:
             raise InputError("label: no sentence proposed any descriptor; see `generate` and `cluster`")
-        return _Model(vectorizer, word_weights(sentences, linked, vectorizer.transform(members), self.spread))
+        return _Model(vectorizer, weigh_words(sentences, linked, vectorizer.transform(members), self.spread))

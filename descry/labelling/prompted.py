@@ -11,13 +11,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from descry.descriptors import Descriptor
 from descry.errors import InputError
-from descry.labelling import Labels
+from descry.labelling.labels import Labelled, Labels
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
-from descry.llm.prompts import Prompt, quoted, without_thoughts
+from descry.llm.prompts import Prompt, quote, strip_thoughts
+from descry.vocabulary.descriptors import Descriptor
 
 LIST_FIELDS = ("descriptors", "sentence")
 EACH_FIELDS = ("descriptor", "sentence")
@@ -47,14 +47,14 @@ def _plain(text: str) -> str:
     return _BEFORE.sub("", shown).strip(_EDGES)
 
 
-def named(answer: str, names: Sequence[str]) -> np.ndarray | None:
+def read_names(answer: str, names: Sequence[str]) -> np.ndarray | None:
     """Which of `names` an answer lists: bool [names]; None where it can't be read.
 
     Parts between commas, semicolons and line ends are matched whole, whatever their case and marks; others are
     passed over. An answer that lists no known name is read only if it says that none applies.
     """
     column = {_plain(name): index for index, name in enumerate(names)}
-    text = without_thoughts(answer)
+    text = strip_thoughts(answer)
     parts = [plain for part in [*_PARTS.split(text), text] if (plain := _plain(part))]
     found = np.zeros(len(names), dtype=bool)
     for part in parts:
@@ -63,12 +63,12 @@ def named(answer: str, names: Sequence[str]) -> np.ndarray | None:
     return found if found.any() or (parts and _NONE.fullmatch(parts[0])) else None
 
 
-def probability(answer: Answer) -> float | None:
+def read_probability(answer: Answer) -> float | None:
     """Of yes, against no: in [0, 1]; None where the answer is neither. Without probabilities the text decides."""
     if answer.probabilities is not None:
         yes, no = answer.probabilities
         return yes / (yes + no) if yes + no >= LEAST_MASS else None
-    first = re.match(r"\W*(yes|no)\b", without_thoughts(answer.text), re.IGNORECASE)
+    first = re.match(r"\W*(yes|no)\b", strip_thoughts(answer.text), re.IGNORECASE)
     return float(first[1].lower() == "yes") if first else None
 
 
@@ -136,12 +136,12 @@ class ListTeacher:
         """What is asked: one request a sentence."""
         # In an order that no count of sentences changes: reviews that join then change no prompt.
         listed = "\n".join(sorted(names))
-        prompts = (self.prompt.filled(descriptors=listed, sentence=quoted(sentence)) for sentence in sentences)
+        prompts = (self.prompt.filled(descriptors=listed, sentence=quote(sentence)) for sentence in sentences)
         return [Request(prompt, self.max_tokens) for prompt in prompts]
 
     def label(self, sentences: Sequence[str], names: Sequence[str]) -> Labels:
         """Labels; a score is 1 where the descriptor is named, else 0."""
-        read = self.asker.read(self.requests(sentences, names), lambda answer: named(answer.text, names))
+        read = self.asker.read(self.requests(sentences, names), lambda answer: read_names(answer.text, names))
         labels = np.full((len(sentences), len(names)), -1, dtype=np.int8)
         for row, found in zip(labels, read, strict=True):
             if found is not None:
@@ -163,14 +163,14 @@ class EachTeacher:
     def requests(self, sentences: Sequence[str], names: Sequence[str]) -> list[Request]:
         """What is asked: a request for every sentence and name, sentence by sentence."""
         return [
-            Request(self.prompt.filled(descriptor=name, sentence=quoted(sentence)), ONE_WORD, CHOICES)
+            Request(self.prompt.filled(descriptor=name, sentence=quote(sentence)), ONE_WORD, CHOICES)
             for sentence in sentences
             for name in names
         ]
 
     def label(self, sentences: Sequence[str], names: Sequence[str]) -> Labels:
         """Labels; a score is the probability of yes."""
-        read = self.asker.read(self.requests(sentences, names), probability)
+        read = self.asker.read(self.requests(sentences, names), read_probability)
         known = np.array([one is not None for one in read], dtype=bool).reshape(len(sentences), len(names))
         scores = np.array([one or 0.0 for one in read], dtype=np.float32).reshape(known.shape)
         return Labels(np.where(known, scores >= self.threshold, -1).astype(np.int8), scores)
@@ -182,17 +182,17 @@ class PromptedLabeller:
 
     teacher: Teacher
 
-    def labels(
+    def label(
         self,
         calibration: pd.DataFrame,
         others: Sequence[pd.DataFrame],
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
-    ) -> list[Labels]:
+    ) -> Labelled:
         """Labels of calibration, then of each of `others`; -1 where an answer could not be read."""
         tables = [calibration, *others]
         texts = [text for table in tables for text in table["text"]]
         found = self.teacher.label(texts, [descriptor.name for descriptor in descriptors])
         stops = np.cumsum([len(table) for table in tables])[:-1]
         parts = zip(np.split(found.labels, stops), np.split(found.scores, stops), strict=True)
-        return [Labels(labels, scores) for labels, scores in parts]
+        return Labelled([Labels(labels, scores) for labels, scores in parts])

@@ -14,10 +14,10 @@ import torch
 from jinja2 import TemplateError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
-from descry.batching import token_batches
-from descry.devices import SAFE, fits, loaded, loading, usable
+from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
+from descry.models.loading import SAFE, check_tokenizer, explain_loading, find_device, load_weights
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 """What of a folder's generation_config.json is followed: where an answer starts and ends."""
@@ -54,7 +54,7 @@ class LocalModel:
         chat: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
-        self._device = usable(device, f"llms.{name}.device")
+        self._device = find_device(device, f"llms.{name}.device")
         self._budget, self._temperature, self._seed = batch_tokens, temperature, seed
         self._wrap, self._chat = wrap, dict(chat or {})
         self.identity: Mapping[str, Any] = {
@@ -66,12 +66,12 @@ class LocalModel:
             "wrap": wrap,
             "chat": self._chat,
         }
-        with loading(f"llms.{name}: {folder} does not load as a language model"):
+        with explain_loading(f"llms.{name}: {folder} does not load as a language model"):
             config = AutoConfig.from_pretrained(folder, **SAFE)
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
-            model = loaded(kind, folder, dtype)
-            fits(self._tokenizer, model)
+            model = load_weights(kind, folder, dtype)
+            check_tokenizer(self._tokenizer, model)
         self._seq2seq: bool = config.is_encoder_decoder
         self._tokenizer.padding_side = "right" if self._seq2seq else "left"
         if self._tokenizer.pad_token is None:
@@ -91,7 +91,7 @@ class LocalModel:
         for kind in dict.fromkeys((request.choices, request.max_tokens) for request in requests):
             places = [i for i, request in enumerate(requests) if (request.choices, request.max_tokens) == kind]
             lengths = [len(ids) + kind[1] for ids in self._encoded([requests[place] for place in places])]
-            found += [[places[i] for i in batch] for batch in token_batches(lengths, self._budget)]
+            found += [[places[i] for i in batch] for batch in batch_by_tokens(lengths, self._budget)]
         return found
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Failure]:

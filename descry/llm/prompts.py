@@ -42,11 +42,11 @@ def _listed(fields: Collection[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(fields))
 
 
-def without_thoughts(answer: str) -> str:
+def strip_thoughts(answer: str) -> str:
     """An answer without what a model thought aloud before it, between <think> and </think>."""
     return _THOUGHT.sub(" ", answer).strip()
 
 
-def quoted(sentence: str) -> str:
+def quote(sentence: str) -> str:
     """A sentence as a prompt takes it: on one line, cut to LONGEST characters."""
     return " ".join(sentence.split())[:LONGEST]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from descry.cluster import Cluster, Crew
+from descry.compute.ray_engine import RayCrew, RayEngine
 from descry.llm.client import Answer, Failure, Request
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class LlmLoader:
     """Gives what answers calls by name, on any machine that sees the model's folder. options: of `LocalModel`."""
 
     folder: Path
@@ -34,9 +34,9 @@ class ModelSource:
 class RemoteModel:
     """A client whose batches are answered side by side, and as `LocalModel` answers them."""
 
-    def __init__(self, cluster: Cluster, source: ModelSource) -> None:
+    def __init__(self, cluster: RayEngine, source: LlmLoader) -> None:
         """Errors: InputError as `LocalModel`."""
-        self._crew: Crew[tuple[str, tuple[Any, ...]], Any] = Crew(cluster, source)
+        self._crew: RayCrew[tuple[str, tuple[Any, ...]], Any] = RayCrew(cluster, source)
         self.name: str = source.options["name"]
         self.parallel = cluster.workers
         self.identity: Mapping[str, Any] = self._crew.work(("identity", ()))

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from descry.neighbours import Neighbours
-from descry.reading import Read
-from descry.report.figures import Measure, figures
+from descry.activations.neighbours import Neighbours
+from descry.activations.token_words import TokenReadings
+from descry.assignment import Rule
+from descry.report.measures import Score, collect_scores
 
 
 @dataclass(frozen=True)
-class Side:
+class SplitContent:
     """One split.
 
     sentences: columns review_id, product, text, one row a sentence; labels: int8 [sentences, descriptors], 1,
@@ -32,7 +33,7 @@ class Side:
     activations: np.ndarray
     mean: np.ndarray
     probe: np.ndarray
-    read: Read
+    read: TokenReadings
     pairs: pd.DataFrame
 
     @cached_property
@@ -74,7 +75,7 @@ class Explained(NamedTuple):
     guesses: Sequence[Guess]
 
 
-class Pairs(NamedTuple):
+class AssignedPairs(NamedTuple):
     """Assigned pairs of each split."""
 
     calibration: pd.DataFrame
@@ -101,7 +102,7 @@ class Beyond:
 
 
 @dataclass(frozen=True)
-class Run:
+class Content:
     """A finished run, as the report needs it.
 
     layer, index: int [neurons], in order of layer, then index; descriptors: {name, members} in the order of
@@ -109,7 +110,7 @@ class Run:
     neighbours: of every neuron, by their first `compared` exemplars; explained: sentences drawn at random, as
     `descry explain` explains them;
     consistency, evaluation (measures), p_values, sweeps, associations, aspects, confusion: tables as
-    descry.artifacts has them; rule: the options of `assign`, with `rule` and `exemplars`; target: the model's
+    descry.artifacts has them; rule: by which descriptors are assigned; target: the model's
     name; pooling: of a neuron's values over a sentence; labellers: whose labels describe the neurons, and the
     second opinion; agreement: of the first with the language model that taught it, empty where none did;
     encoder_is_target: whether the encoder's weights are the target's.
@@ -118,8 +119,8 @@ class Run:
     layer: np.ndarray
     index: np.ndarray
     descriptors: Sequence[Mapping[str, Any]]
-    calibration: Side
-    validation: Side
+    calibration: SplitContent
+    validation: SplitContent
     examples: np.ndarray
     neighbours: Neighbours
     compared: int
@@ -133,16 +134,16 @@ class Run:
     confusion: pd.DataFrame
     agreement: pd.DataFrame
     beyond: Beyond
-    rule: Mapping[str, Any]
+    rule: Rule
     target: str
     pooling: str
     labellers: tuple[str, str]
     encoder_is_target: bool
 
     @cached_property
-    def figures(self) -> dict[str, Measure]:
+    def figures(self) -> dict[str, Score]:
         """Every measure, by its dotted name."""
-        return figures(pd.concat([self.consistency, self.evaluation, self.beyond.measures]))
+        return collect_scores(pd.concat([self.consistency, self.evaluation, self.beyond.measures]))
 
     @property
     def reference(self) -> str:
@@ -161,13 +162,13 @@ class Run:
         return [int(layer) for layer in np.unique(self.layer)]
 
     @cached_property
-    def found(self) -> Pairs:
+    def found(self) -> AssignedPairs:
         """The pairs that the run's rule assigns on either split, with `neuron` and `column` (positions in the
         order of `layer` and of the descriptors) and `rank`, by neuron and rank."""
-        return Pairs(self._assigned(self.calibration), self._assigned(self.validation))
+        return AssignedPairs(self._assigned(self.calibration), self._assigned(self.validation))
 
-    def _assigned(self, side: Side) -> pd.DataFrame:
-        rule = self.rule["rule"]
+    def _assigned(self, side: SplitContent) -> pd.DataFrame:
+        rule = self.rule.name
         pairs = side.pairs[side.pairs[f"{rule}_assigned"]].rename(columns={f"{rule}_rank": "rank"})
         place = pd.MultiIndex.from_arrays([self.layer, self.index])
         pairs["neuron"] = place.get_indexer(pd.MultiIndex.from_frame(pairs[["layer", "index"]]))
@@ -175,7 +176,7 @@ class Run:
         return pairs.sort_values(["neuron", "rank"], kind="stable").reset_index(drop=True)
 
 
-def strongest(labels: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
+def select_clearest(labels: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     """The rows that bear each descriptor with the highest scores: int64 [descriptors, count], -1 for none.
 
     labels: int8, scores: float [sentences, descriptors]. Ties go to the lower row.
@@ -188,7 +189,7 @@ def strongest(labels: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     return out
 
 
-def descriptor_table(run: Run) -> pd.DataFrame:
+def tabulate_carriers(run: Content) -> pd.DataFrame:
     """Descriptors on calibration, those of most neurons first; the index is the labels' column.
 
     Columns: descriptor, sentences, prevalence, neurons, and `layer_<n>`: how many of them lie in each layer.

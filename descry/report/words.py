@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+
+from descry.assignment import Rule
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def whole(number: float) -> str:
+def format_count(number: float) -> str:
     """A count with thousands separators."""
     return f"{round(number):,}"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """A share in [0, 1] as a percentage: no decimals from 10 % on, one below."""
     hundredths = 100 * share
     if 0 < hundredths < 0.05:
@@ -21,7 +22,7 @@ def percent(share: float) -> str:
     return f"{hundredths:.0f} %" if hundredths >= 9.95 else f"{round(hundredths, 1):g} %"
 
 
-def chance(p: float) -> str:
+def format_p(p: float) -> str:
     """A p or q value: three decimals, or a power of ten where they do not suffice."""
     if p >= 0.001:
         return f"{p:.3f}"
@@ -31,37 +32,37 @@ def chance(p: float) -> str:
     return f"{digits} × 10{str(int(power)).translate(_RAISED)}"
 
 
-def times(lift: float) -> str:
+def format_ratio(lift: float) -> str:
     """A ratio: one decimal below 10."""
     return f"{lift:.1f} ×" if lift < 9.95 else f"{lift:,.0f} ×"
 
 
-def measure(value: float | None, count: bool = False) -> str:
+def format_measure(value: float | None, count: bool = False) -> str:
     """A measure: three decimals, or a first digit that they would hide; counts whole; a dash for None."""
     if value is None:
         return "–"
     if count:
-        return whole(value)
+        return format_count(value)
     return f"{value:.1g}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
 
 
-def interval(low: float, high: float, form: Callable[[float], str]) -> str:
+def format_interval(low: float, high: float, form: Callable[[float], str]) -> str:
     """A 95 % interval as `form` shows its bounds; empty where they look alike."""
     bounds = form(low), form(high)
     return "" if bounds[0] == bounds[1] else f"[{bounds[0]}, {bounds[1]}]"
 
 
-def signed(value: float) -> str:
+def format_signed(value: float) -> str:
     """A number in [-1, 1] such as a correlation: two decimals."""
     return f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
 
 
-def assigned_when(rule: Mapping[str, Any]) -> str:
+def describe_rule(rule: Rule) -> str:
     """The rule in words."""
-    if rule["rule"] == "composition":
-        return f"at least {percent(rule['tau'])} of those sentences bear it"
+    if rule.name == "composition":
+        return f"at least {format_percent(rule.tau)} of those sentences bear it"
     return (
         f"those sentences bear it more often than chance explains "
-        f"(false discovery rate {percent(rule['alpha'])}; at least {rule['min_lift']:g} "
-        f"times as often as all sentences, and {rule['min_count']} of them)"
+        f"(false discovery rate {format_percent(rule.alpha)}; at least {rule.min_lift:g} "
+        f"times as often as all sentences, and {rule.min_count} of them)"
     )

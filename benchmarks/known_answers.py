@@ -1,0 +1,210 @@
+"""Known answers: neurons planted so that it is known what they fire on, and how many of them are named rightly.
+
+Two worlds: a synthetic one (`synthetic`, `recovery`), and neurons appended to a copy of a real model along the
+directions of linear probes, which leave its outputs as they were (`ffn_inputs` to `output_change`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from descry.activations.accumulators import TopK
+from descry.activations.extraction import extract
+from descry.assignment import Findings, assign, gather_evidence
+from descry.models.forward import forward
+from descry.models.surgery import Directions, append_neurons, find_up_maps, weight_matrix
+from descry.models.target import Target
+
+PLANTED = ("one", "two", "conjunction", "rare_conjunction")
+KINDS = (*PLANTED, "opposed", "decoy", "dead")
+"""What a synthetic neuron fires on: one descriptor, either of two, both of two (often or rarely met together), the
+absence of one; a decoy is noise alone, a dead neuron never moves."""
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A world in which it is known what every neuron fires on.
+
+    truth bool [sentences, descriptors]: what really holds; observed int8, same shape: the noisy labels, 1 or 0;
+    activations float32 [sentences, neurons]; kind str [neurons], of KINDS; about bool [neurons, descriptors]: the
+    descriptors that a neuron's condition speaks of.
+    """
+
+    truth: np.ndarray
+    observed: np.ndarray
+    activations: np.ndarray
+    kind: np.ndarray
+    about: np.ndarray
+
+    @property
+    def planted(self) -> np.ndarray:
+        """bool [neurons, descriptors]: the pairs that are to be found; all others are not."""
+        return np.asarray(self.about & np.isin(self.kind, PLANTED)[:, None])
+
+
+def add_label_noise(generator: np.random.Generator, truth: np.ndarray, dropped: float, added: float) -> np.ndarray:
+    """Noisy labels int8 from truth bool [sentences, descriptors]: a positive is lost with probability `dropped`;
+    false positives are added, in expectation `added` for every true one."""
+    chance, prevalence = generator.random(truth.shape), truth.mean(axis=0)
+    return np.where(truth, chance >= dropped, chance < added * prevalence / (1 - prevalence)).astype(np.int8)
+
+
+def build_synthetic(
+    seed: int,
+    *,
+    sentences: int = 4000,
+    descriptors: int = 40,
+    neurons: int = 80,
+    prevalences: tuple[float, float] = (0.01, 0.2),
+    signals: tuple[float, float] = (2.0, 3.0),
+    dropped: float = 0.2,
+    added: float = 0.1,
+) -> Synthetic:
+    """A world drawn from a seed, with `neurons` of each kind and descriptors independent of one another.
+
+    prevalences: of the rarest and the most common descriptor, the others between them at equal ratios; a conjunction
+    is rare where it holds less often than the rarest descriptor would. signals: bounds of a neuron's d', which is
+    added to its standard normal noise where its condition holds. dropped, added: see `noisy`.
+    """
+    generator = np.random.default_rng(seed)
+    truth = generator.random((sentences, descriptors)) < np.geomspace(*prevalences, descriptors)
+    kind = np.repeat(KINDS, neurons)
+    together = truth.T.astype(np.float32) @ truth
+    often = together >= prevalences[0] * sentences
+    pairs = generator.permuted(np.tile(np.arange(descriptors), (len(kind), 1)), axis=1)[:, :2]
+    for name, eligible in (("conjunction", often), ("rare_conjunction", ~often)):
+        pairs[kind == name] = generator.choice(np.argwhere(np.triu(eligible, 1)), neurons)
+    first, second = truth[:, pairs[:, 0]], truth[:, pairs[:, 1]]
+    holds = np.select(
+        [kind == "one", kind == "two", np.isin(kind, PLANTED[2:]), kind == "opposed"],
+        [first, first | second, first & second, ~first],
+        False,
+    )
+    activations = generator.normal(size=holds.shape) + generator.uniform(*signals, len(kind)) * holds
+    about = np.zeros((len(kind), descriptors), dtype=bool)
+    spoken = np.stack([~np.isin(kind, ("decoy", "dead")), np.isin(kind, PLANTED[1:])], axis=1)
+    np.put_along_axis(about, pairs, spoken, axis=1)
+    activations = np.where(kind == "dead", 0.0, activations).astype(np.float32)
+    return Synthetic(truth, add_label_noise(generator, truth, dropped, added), activations, kind, about)
+
+
+def take_exemplars(activations: np.ndarray, k: int) -> np.ndarray:
+    """Exemplar sets of float32 [sentences, neurons]: int32 [neurons, k]; all -1 for a neuron that never moves."""
+    top = TopK(activations.shape[1], k)
+    top.update(torch.from_numpy(activations), torch.arange(len(activations)))
+    return np.where(np.ptp(activations, axis=0)[:, None] > 0, top.compute()[1], np.int32(-1))
+
+
+def measure_planted_recovery(world: Synthetic, k: int, **rule: Any) -> dict[str, Any]:
+    """What is found in a world by its neurons' k exemplars and `assign`'s options, against what was planted.
+
+    recall: share of the planted pairs that are assigned, rare conjunctions left out (`recall_with_rare`: with them);
+    fdr: share of the assigned pairs that were not planted; opposed: share of opposed neurons that are given the
+    descriptor they shun; kinds: for every kind, false_pairs (a neuron) and, where pairs were planted, recall and fdr.
+    """
+    assigned = assign(gather_evidence(take_exemplars(world.activations, k), world.observed), **rule).assigned
+    planted = world.planted
+
+    def found(rows: np.ndarray) -> dict[str, float]:
+        right, given = int((assigned & planted)[rows].sum()), int(assigned[rows].sum())
+        return {"recall": right / int(planted[rows].sum()), "fdr": (given - right) / max(given, 1)}
+
+    kinds: dict[str, dict[str, float]] = {}
+    for name in KINDS:
+        rows = world.kind == name
+        kinds[name] = {"false_pairs": float((assigned & ~planted)[rows].sum() / rows.sum())}
+        kinds[name] |= found(rows) if name in PLANTED else {}
+    everything = found(np.ones(len(planted), dtype=bool))
+    return {
+        "recall": found(np.isin(world.kind, PLANTED[:3]))["recall"],
+        "recall_with_rare": everything["recall"],
+        "fdr": everything["fdr"],
+        "opposed": float(assigned[world.about & (world.kind == "opposed")[:, None]].mean()),
+        "kinds": kinds,
+    }
+
+
+def read_ffn_inputs(target: Target, texts: Sequence[str], **options: Any) -> dict[int, np.ndarray]:
+    """What each layer's feed-forward block reads, pooled as `extract` pools: float32 [sentences, hidden] by layer
+    number. options: pooling and batch_tokens of `extract`."""
+    view = copy(target)
+    ups = [next(iter(find_up_maps(target.model, site).values())) for site in target.sites]
+    hidden = weight_matrix(ups[0]).shape[1]
+    view.sites = [replace(site, module=up, width=hidden) for site, up in zip(target.sites, ups, strict=True)]
+    probe = extract(view, texts, np.arange(len(texts)), top_k=1, **options).probe.astype(np.float32)
+    return {site.layer: probe[:, n * hidden : (n + 1) * hidden] for n, site in enumerate(view.sites)}
+
+
+def train_linear_probes(
+    inputs: np.ndarray, relevant: np.ndarray, reviews: Sequence[str], *, repeats: int, seed: int, strength: float = 1e-3
+) -> np.ndarray:
+    """Linear probes, each trained on a bootstrap sample of the reviews: float64 [repeats, aspects, hidden].
+
+    Logistic regression with balanced classes on standardised inputs; `strength` is the inverse of its L2 penalty.
+    inputs: float [sentences, hidden]; relevant: bool [sentences, aspects]; reviews: of each sentence.
+    """
+    generator, spread = np.random.default_rng(seed), inputs.std(axis=0)
+    features = (inputs - inputs.mean(axis=0)) / spread
+    _, review = np.unique(reviews, return_inverse=True)
+    count, out = int(review.max()) + 1, np.empty((repeats, relevant.shape[1], inputs.shape[1]))
+    for repeat in range(repeats):
+        drawn = generator.multinomial(count, np.full(count, 1 / count))[review]
+        probe = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+        for aspect, holds in enumerate(relevant.T):
+            out[repeat, aspect] = probe.fit(features, holds, sample_weight=drawn).coef_[0] / spread
+    return out
+
+
+def set_thresholds(
+    weights: np.ndarray, inputs: np.ndarray, *, quantile: float = 0.95, scale: float = 4.0
+) -> Directions:
+    """Directions as neurons that are open on few sentences.
+
+    Scaled so that what goes into the non-linearity, pooled, has standard deviation `scale` over the sentences (wide
+    against the bend of a GELU), and shifted so that its `quantile` over the sentences lies at 0.
+    weights: float [neurons, hidden]; inputs: float [sentences, hidden].
+    """
+    weights = weights * (scale / (inputs @ weights.T).std(axis=0))[:, None]
+    return Directions(torch.from_numpy(weights), torch.from_numpy(-np.quantile(inputs @ weights.T, quantile, axis=0)))
+
+
+def save_copy(target: Target, additions: Mapping[int, Directions], folder: Path) -> None:
+    """Write a copy of the target with appended neurons, weights (safetensors) and tokenizer, as a model folder."""
+    model = deepcopy(target.model)
+    append_neurons(model, additions, target.stack)
+    model.save_pretrained(folder)
+    target.tokenizer.save_pretrained(folder)
+
+
+@torch.inference_mode()
+def read_last_hidden_state(target: Target, texts: Sequence[str]) -> Tensor:
+    """What the model makes of one padded batch: float [texts, tokens, hidden]."""
+    tokens, attention, _ = target.batch(*target.encode(texts))
+    out: Tensor = forward(target.model, target.stack, tokens, attention).last_hidden_state
+    return out
+
+
+def measure_output_change(one: Target, other: Target, texts: Sequence[str], batch: int = 32) -> float:
+    """The largest absolute difference between two models' last hidden states, over batches of the texts."""
+    starts = range(0, len(texts), batch)
+    batches = [texts[start : start + batch] for start in starts]
+    return max(float((read_last_hidden_state(one, b) - read_last_hidden_state(other, b)).abs().max()) for b in batches)
+
+
+def share_named(findings: Findings, neurons: np.ndarray, wanted: np.ndarray) -> float:
+    """Share of the neurons whose first descriptor, the strongest assigned one, is wanted.
+
+    neurons: int [chosen], rows of the findings; wanted: bool [chosen, descriptors].
+    """
+    assigned, strength = findings.assigned[neurons], findings.strength[neurons]
+    first = np.where(assigned, strength, -np.inf).argmax(axis=1)
+    return float((assigned & wanted)[np.arange(len(neurons)), first].mean())

@@ -1,0 +1,229 @@
+"""Streaming accumulators over pooled activations, each of constant size whatever the corpus.
+
+Each has `update` (a batch), `merge` (another accumulator of the same kind), `compute`, and `state`, from which
+`restored` makes it anew. All arithmetic is exact, so that the order of updates and merges never changes a bit of
+the result. Each lives on the device of what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from descry.errors import InputError
+
+State = Mapping[str, np.ndarray]
+"""Arrays from which an accumulator can be restored."""
+_SIGN = 0x7FFFFFFF
+_ROW = 0xFFFFFFFF
+BUFFER = 1024
+"""Sentences that wait until the largest values are picked out again."""
+_NEURONS = 1024  # whose largest values are picked out at once: their transposed copy stays in the cache
+
+
+def _keys(values: Tensor, rows: Tensor) -> Tensor:
+    """One int64 per (value, row) whose order is: larger value first, then lower row.
+
+    values: float32 [batch, neurons]; rows: int64 [batch], below 2**32. Returns [batch, neurons].
+    """
+    bits = (values + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal to 0.0
+    ordered = (bits ^ ((bits >> 31) & _SIGN)).to(torch.int64)
+    return (ordered << 32) | (_ROW - rows)[:, None]
+
+
+def _unkey(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """The values and rows behind `_keys`, in the order of the keys."""
+    ordered = (keys >> 32).to(torch.int32)
+    return (ordered ^ ((ordered >> 31) & _SIGN)).view(torch.float32), _ROW - (keys & _ROW)
+
+
+class TopK:
+    """The k sentences with the largest value of every neuron; ties go to the lower row."""
+
+    def __init__(self, neurons: int, k: int, device: torch.device | str = "cpu", buffer: int = BUFFER) -> None:
+        """buffer: sentences that wait beside the k best, at least 1. All have their place from the start, since tensors
+        that live on between batches would tear the heap to pieces."""
+        self.k = k
+        self._places = torch.empty(k + buffer, neurons, dtype=torch.int64, device=device)
+        self._taken = 0
+
+    def update(self, values: Tensor, rows: Tensor) -> None:
+        """values: float32 [batch, neurons], finite; rows: int64 [batch], each seen once."""
+        self._take(_keys(values, rows))
+
+    def _take(self, keys: Tensor) -> None:
+        while len(keys):
+            if self._taken == len(self._places):
+                self._settle()
+            free = self._places[self._taken :]
+            now, keys = keys[: len(free)], keys[len(free) :]
+            free[: len(now)] = now
+            self._taken += len(now)
+
+    def _settle(self) -> None:
+        """Leave the best alone."""
+        if self._taken > self.k:
+            for some in torch.split(self._places, _NEURONS, dim=1):
+                some[: self.k] = some[: self._taken].T.contiguous().topk(self.k, sorted=False).values.T
+            self._taken = self.k
+
+    def _best(self) -> Tensor:
+        self._settle()
+        return self._places[: self._taken].T
+
+    def merge(self, other: TopK) -> None:
+        """Take in what another accumulator over other rows has seen."""
+        self._take(other._best().T.to(self._places.device))
+
+    def compute(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values float32 and rows int32, both [neurons, min(k, rows seen)], best first."""
+        values, rows = _unkey(self._best().sort(dim=1, descending=True).values)
+        return values.cpu().numpy(), rows.to(torch.int32).cpu().numpy()
+
+    def state(self) -> State:
+        return {"best": self._best().cpu().numpy()}
+
+    @classmethod
+    def restored(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
+        top = cls(len(state["best"]), k, device, buffer=k)
+        top._take(torch.tensor(state["best"], device=device).T)
+        return top
+
+
+class Moments:
+    """Count, mean, standard deviation and maximum of every neuron, exact to 2**-24.
+
+    Values become whole multiples of 2**-24, q = high * 2**22 + low; the sums of q, low**2, high * low and high**2
+    over a batch are whole numbers below 2**53, which float64 holds exactly, and are added up as integers with
+    carries in limbs of 22 bits, so that `merge` is associative to the last bit.
+    """
+
+    _SCALE = 24
+    _LIMB = 22
+    _ROWS = 256  # so many squares of 2**44 stay below 2**53
+
+    def __init__(self, neurons: int, device: torch.device | str = "cpu") -> None:
+        self.count = 0
+        self._sums = torch.zeros(2, neurons, dtype=torch.int64, device=device)
+        self._squares = torch.zeros(3, neurons, dtype=torch.int64, device=device)
+        self._max = torch.full((neurons,), -torch.inf, device=device)
+        self._size = torch.zeros(neurons, device=device)
+
+    def update(self, values: Tensor) -> None:
+        """values: float32 [batch, neurons]; `compute` refuses what is not finite or not below 2**20 in size."""
+        for part in torch.split(values, self._ROWS):
+            whole = (part.to(torch.float64) * 2.0**self._SCALE).round_()
+            high = (whole * 2.0**-self._LIMB).round_()
+            self._sums[0] += whole.sum(0).to(torch.int64)
+            low = whole.sub_(high, alpha=2.0**self._LIMB)
+            limbs = torch.stack([(low * low).sum(0), 2 * (high * low).sum(0), (high * high).sum(0)])
+            self._squares += limbs.to(torch.int64)
+        self._carry()
+        self.count += len(values)
+        self._max = torch.maximum(self._max, values.amax(0))
+        self._size = torch.maximum(self._size, values.abs().amax(0))
+
+    def _carry(self) -> None:
+        for limbs in (self._sums, self._squares):
+            for lower, upper in pairwise(limbs):
+                upper += lower >> self._LIMB
+                lower &= 2**self._LIMB - 1
+
+    def merge(self, other: Moments) -> None:
+        """Take in what another accumulator has seen."""
+        device = self._sums.device
+        self.count += other.count
+        self._sums += other._sums.to(device)
+        self._squares += other._squares.to(device)
+        self._carry()
+        self._max = torch.maximum(self._max, other._max.to(device))
+        self._size = torch.maximum(self._size, other._size.to(device))
+
+    def _check(self) -> None:
+        if not bool((self._size < 2.0**20).all()):
+            raise InputError("the model gave activations that are not finite or beyond 2**20; try float32")
+
+    def compute(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, population standard deviation and maximum, each float32 [neurons].
+
+        Errors: InputError where a value was not finite, or 2**20 or more in size.
+        """
+        self._check()
+        unit, limb, count = 2.0**-self._SCALE, 2.0**self._LIMB, max(self.count, 1)
+        sums, squares = self._sums.to("cpu", torch.float64), self._squares.to("cpu", torch.float64)
+        mean = (sums[1] * limb + sums[0]) * unit / count
+        square = (squares[2] * limb**2 + squares[1] * limb + squares[0]) * unit**2 / count
+        variance = (square - mean * mean).clamp(min=0.0)
+        return (
+            mean.to(torch.float32).numpy(),
+            variance.sqrt().to(torch.float32).numpy(),
+            self._max.cpu().numpy(),
+        )
+
+    def state(self) -> State:
+        """Errors: as `compute`."""
+        self._check()
+        arrays = {"sums": self._sums, "squares": self._squares, "max": self._max, "size": self._size}
+        return {name: array.cpu().numpy() for name, array in arrays.items()} | {"count": np.array(self.count)}
+
+    @classmethod
+    def restored(cls, state: State, device: torch.device | str = "cpu") -> Moments:
+        moments = cls(len(state["max"]), device)
+        moments.count = int(state["count"])
+        moments._sums, moments._squares, moments._max, moments._size = (
+            torch.tensor(state[name], device=device) for name in ("sums", "squares", "max", "size")
+        )
+        return moments
+
+
+class Probe:
+    """Every activation of a bounded, fixed sample of sentences, as float16, on the CPU."""
+
+    def __init__(self, neurons: int, rows: np.ndarray) -> None:
+        """rows: the sampled rows, ascending."""
+        self.rows = np.asarray(rows, dtype=np.int32)
+        self._values = torch.zeros(len(rows), neurons, dtype=torch.float16)
+        self._seen = np.zeros(len(rows), dtype=bool)
+
+    def _slots(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of `rows` are sampled, bool, and where those stand in the sample."""
+        if not len(self.rows):
+            return np.zeros(len(rows), dtype=bool), np.zeros(0, dtype=np.int64)
+        slots = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        hits = self.rows[slots] == rows
+        return hits, slots[hits]
+
+    def update(self, values: Tensor, rows: np.ndarray) -> None:
+        """values: float32 [batch, neurons]; rows: int [batch]; rows outside the sample are passed over."""
+        hits, slots = self._slots(rows)
+        if len(slots):
+            limit = torch.finfo(torch.float16).max
+            wanted = values[torch.from_numpy(np.flatnonzero(hits)).to(values.device)]
+            self._values[slots] = wanted.clamp(-limit, limit).to("cpu", torch.float16)
+            self._seen[slots] = True
+
+    def merge(self, other: Probe) -> None:
+        """Take in what another accumulator has seen of this sample; its own may be a part of it."""
+        hits, slots = self._slots(other.rows)
+        seen = other._seen[hits]
+        self._values[slots[seen]] = other._values[np.flatnonzero(hits)[seen]]
+        self._seen[slots[seen]] = True
+
+    def compute(self) -> np.ndarray:
+        """float16 [sampled rows, neurons]. Errors: ValueError where a sampled row was never seen."""
+        if not self._seen.all():
+            raise ValueError(f"{int((~self._seen).sum())} sampled rows were never seen")
+        return self._values.numpy()
+
+    def state(self) -> State:
+        return {"probe_rows": self.rows, "probe": self._values.numpy(), "seen": self._seen}
+
+    @classmethod
+    def restored(cls, state: State) -> Probe:
+        probe = cls(state["probe"].shape[1], state["probe_rows"])
+        probe._values, probe._seen = torch.tensor(state["probe"]), state["seen"].copy()
+        return probe

@@ -1,0 +1,122 @@
+"""What is kept of a pass under way: the accumulators of every pooling, merged over shards, and their checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from descry.activations.accumulators import BUFFER, Moments, Probe, State, TopK
+from descry.activations.record import Activations
+from descry.schemas.extract import KEPT_ARRAYS
+from descry.storage.arrays import read_arrays, write_arrays
+
+
+class Kept:
+    """What is kept of a pass over some sentences: the accumulators of every pooling, and which neurons they are of.
+
+    layer int16 and index int32, both [neurons]; poolings: their names, for each of which `update` gets values; buffer:
+    of `TopK`.
+    """
+
+    def __init__(
+        self,
+        layer: np.ndarray,
+        index: np.ndarray,
+        poolings: Sequence[str],
+        top_k: int,
+        probe_rows: np.ndarray,
+        device: torch.device | str = "cpu",
+        buffer: int = BUFFER,
+    ) -> None:
+        self.layer, self.index, self.poolings, self.top_k = layer, index, tuple(poolings), top_k
+        self.device = torch.device(device)
+        neurons = len(layer)
+        self._parts = [
+            (TopK(neurons, top_k, device, buffer), Moments(neurons, device), Probe(neurons, probe_rows))
+            for _ in poolings
+        ]
+
+    def empty(self, probe_rows: np.ndarray) -> Kept:
+        """The same neurons and poolings before anything was seen, with another sample: to merge others into."""
+        return Kept(self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device, buffer=self.top_k)
+
+    def on(self, device: torch.device) -> Kept:
+        """The same on a device."""
+        return self if device == self.device else Kept.restored(self.state(), self.poolings, self.top_k, device)
+
+    def update(self, pooled: Sequence[Tensor], rows: np.ndarray, rows_there: Tensor) -> None:
+        """pooled: float32 [batch, neurons] of each pooling; rows: int64 [batch], here and on the values' device."""
+        for (top, moments, probe), values in zip(self._parts, pooled, strict=True):
+            moments.update(values)
+            top.update(values, rows_there)
+            probe.update(values, rows)
+
+    def merge(self, other: Kept) -> None:
+        """Take in what was kept of other sentences."""
+        for (top, moments, probe), others in zip(self._parts, other._parts, strict=True):
+            top.merge(others[0])
+            moments.merge(others[1])
+            probe.merge(others[2])
+
+    def compute(self) -> list[Activations]:
+        """What was kept, by pooling. Errors: InputError as `Moments.compute`."""
+        found = []
+        for pooling, (top, moments, probe) in zip(self.poolings, self._parts, strict=True):
+            values, rows = top.compute()
+            mean, std, maximum = moments.compute()
+            found.append(
+                Activations(
+                    count=moments.count,
+                    layer=self.layer,
+                    index=self.index,
+                    values=values,
+                    rows=rows,
+                    mean=mean,
+                    std=std,
+                    maximum=maximum,
+                    probe_rows=probe.rows,
+                    probe=probe.compute(),
+                    pooling=pooling,
+                )
+            )
+        return found
+
+    def state(self) -> State:
+        """Arrays from which `restored` makes the same; the accumulators' have the poolings as first dimension.
+        Errors: InputError as `Moments.compute`."""
+        states = [{**top.state(), **moments.state(), **probe.state()} for top, moments, probe in self._parts]
+        stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
+        return stacked | {"layer": self.layer, "index": self.index}
+
+    @classmethod
+    def restored(cls, state: State, poolings: Sequence[str], top_k: int, device: torch.device | str = "cpu") -> Kept:
+        kept = cls(state["layer"], state["index"], poolings, top_k, np.zeros(0, np.int32), device)
+        for number in range(len(kept.poolings)):
+            own = {name: array[number] for name, array in state.items() if name not in ("layer", "index")}
+            kept._parts[number] = (
+                TopK.restored(own, top_k, device),
+                Moments.restored(own, device),
+                Probe.restored(own),
+            )
+        return kept
+
+    def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:  # to another machine: by way of its arrays
+        return Kept.restored, (self.state(), self.poolings, self.top_k)
+
+
+def write_kept(path: Path, kept: Kept, done: Mapping[int, int]) -> None:
+    """Write what is kept so far, and of which shards: how many sentences, by their first row. Errors: InputError
+    as `Moments.compute`."""
+    meta = {"poolings": kept.poolings, "top_k": kept.top_k, "done": sorted(done.items())}
+    write_arrays(path, kept.state(), KEPT_ARRAYS, meta)
+
+
+def read_kept(path: Path) -> tuple[Kept, dict[int, int]]:
+    """Read what `write_kept` wrote."""
+    arrays, meta = read_arrays(path, KEPT_ARRAYS)
+    return Kept.restored(arrays, meta["poolings"], meta["top_k"]), dict(meta["done"])

@@ -1,0 +1,51 @@
+"""What is kept of a target's activations on a split: a few numbers of every neuron, whatever the corpus's size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from descry.schemas.extract import ACTIVATION_ARRAYS
+from descry.storage.arrays import read_arrays, write_arrays
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What is kept of a target's activations on one split; neurons are in order of layer, then index.
+
+    values float32 [neurons, K] and rows int32 [neurons, K]: the K sentences with the largest activation, best
+    first; mean, std, maximum float32 [neurons] over the `count` sentences; probe float16 [sampled, neurons]
+    and probe_rows int32 [sampled], ascending; layer int16 [neurons] from 1, index int32 [neurons] from 0.
+    """
+
+    count: int
+    layer: np.ndarray
+    index: np.ndarray
+    values: np.ndarray
+    rows: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    maximum: np.ndarray
+    probe_rows: np.ndarray
+    probe: np.ndarray
+    pooling: str
+
+    def exemplars(self, k: int) -> np.ndarray:
+        """Exemplar sets: int32 [neurons, k], best first; all -1 for a neuron that never moves, which has none."""
+        return np.where(self.std[:, None] > 0, self.rows[:, :k], np.int32(-1))
+
+
+def write_activations(path: Path, activations: Activations) -> None:
+    """Write what was kept of a target's activations on one split."""
+    meta = {"count": activations.count, "pooling": activations.pooling}
+    write_arrays(path, vars(activations), ACTIVATION_ARRAYS, meta)
+
+
+def read_activations(path: Path, *, probe: bool = True) -> Activations:
+    """Read what `write_activations` wrote; without its probe, which is most of it, the sample is empty."""
+    arrays, meta = read_arrays(path, ACTIVATION_ARRAYS, without=() if probe else ("probe", "probe_rows"))
+    if not probe:
+        arrays |= {"probe": np.zeros((0, len(arrays["layer"])), np.float16), "probe_rows": np.zeros(0, np.int32)}
+    return Activations(count=meta["count"], pooling=meta["pooling"], **arrays)

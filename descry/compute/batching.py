@@ -1,0 +1,20 @@
+"""Texts of unequal length in batches of about equal cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def batch_by_tokens(lengths: Sequence[int], tokens: int) -> list[np.ndarray]:
+    """Positions in batches of similar length: each padded batch holds at most `tokens` tokens (at least one
+    sentence). Shortest first; equal lengths stay in order."""
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    batches: list[np.ndarray] = []
+    start = 0
+    for stop in range(1, len(order) + 1):
+        if stop == len(order) or (stop + 1 - start) * lengths[order[stop]] > tokens:
+            batches.append(order[start:stop])
+            start = stop
+    return batches

@@ -1,0 +1,169 @@
+"""What the linear maps of a layer are for, told from a pass over a few tokens: which mixes tokens, what feeds which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from descry.errors import InputError
+from descry.models.forward import Finished, Stack, first_tensor, run_watched
+
+TOKENS = 8
+"""Tokens of such a pass; the decoder of an encoder-decoder reads one more."""
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id")
+
+
+@dataclass(frozen=True)
+class Map:
+    """A linear map as one layer runs it.
+
+    name: within the layer; shape: inputs and outputs; feeders: the maps, run before it in the layer, whose outputs
+    lead into its input without passing through another map; mixes: whether other tokens' outputs do; ahead: whether
+    those of later tokens do.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    feeders: tuple[str, ...]
+    mixes: bool
+    ahead: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module in a pass: which of its calls, counted from 0, and the width of what was read of it.
+
+    decoder: whether it went over the decoder's tokens.
+    """
+
+    name: str
+    number: int
+    width: int
+    decoder: bool
+
+
+def linear_shape(module: nn.Module) -> tuple[int, int] | None:
+    """Inputs and outputs of a linear map, or None for any other module."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if type(module).__name__ == "Conv1D":  # GPT-2's linear map, weight [in, out]
+        weight = module.get_parameter("weight")
+        return weight.shape[0], weight.shape[1]
+    return None
+
+
+def _sample(model: Any) -> Tensor:
+    """Different words of the model's vocabulary: int64 [1, TOKENS]."""
+    weight = model.get_input_embeddings().weight
+    special = [getattr(model.config, name, None) for name in _SPECIAL]
+    words = [token for token in range(len(weight) // 2, len(weight)) if token not in special]
+    return torch.tensor([list(islice(cycle(words), TOKENS))], device=weight.device)
+
+
+def _pass(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
+    """A pass over a few tokens, watched. Errors: InputError where the model does not read token ids."""
+    with torch.inference_mode(False), torch.no_grad():
+        try:
+            tokens = _sample(model)
+            run_watched(model, stack, tokens, torch.ones_like(tokens), hooks)
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(f"model {type(model).__name__}: it does not run over {TOKENS} tokens: {reason}") from error
+
+
+def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module], *, output: bool) -> list[Call]:
+    """The calls of modules, in order, whose input (or output) is a vector for every token."""
+    found: list[Call] = []
+    counts = dict.fromkeys(modules, 0)
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, *values: Any) -> None:
+            value, number = first_tensor(values[-1]), counts[name]
+            counts[name] += 1
+            if value is not None and value.dim() > 1 and (rows := value.shape[:-1].numel()) in (TOKENS, TOKENS + 1):
+                found.append(Call(name, number, value.shape[-1], rows == TOKENS + 1))
+
+        return hook
+
+    _pass(
+        model,
+        stack,
+        [
+            module.register_forward_hook(record(name)) if output else module.register_forward_pre_hook(record(name))
+            for name, module in modules.items()
+        ],
+    )
+    return found
+
+
+def trace_maps(model: nn.Module, stack: Stack, layer: nn.Module) -> list[Map]:
+    """The linear maps of a layer, in the order in which its first call runs them.
+
+    Each map's output is cut off from what led to it, so that the gradient of a map's input tells which maps feed it
+    directly, and at which tokens. A map that is not run for every token is left out.
+    """
+    rows = 0
+    run: list[tuple[str, tuple[int, int], Tensor, Tensor]] = []
+
+    def begin(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        torch.set_grad_enabled(True)
+
+    def end(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal rows
+        value = first_tensor(output)
+        rows = value.shape[:-1].numel() if value is not None else 0
+        raise Finished
+
+    def cut(name: str, shape: tuple[int, int]) -> Callable[..., Tensor]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+            leaf = output.detach().requires_grad_()
+            run.append((name, shape, inputs[0], leaf))
+            return leaf.clone()  # a model may change its map's output in place
+
+        return hook
+
+    maps = [(name, module, shape) for name, module in layer.named_modules() if (shape := linear_shape(module))]
+    _pass(
+        model,
+        stack,
+        [
+            layer.register_forward_pre_hook(begin),
+            *(module.register_forward_hook(cut(name, shape)) for name, module, shape in maps),
+            layer.register_forward_hook(end),
+        ],
+    )
+    names, leaves = [name for name, *_ in run], [leaf for *_, leaf in run]
+    with torch.inference_mode(False):
+        return [
+            _role(name, shape, values.reshape(rows, -1), names, leaves)
+            for name, shape, values, _ in run
+            if values.shape[:-1].numel() == rows
+        ]
+
+
+def _role(name: str, shape: tuple[int, int], values: Tensor, names: list[str], leaves: list[Tensor]) -> Map:
+    last, front = _reach(values, -1, leaves), _reach(values, 0, leaves)
+    return Map(
+        name,
+        shape,
+        feeders=tuple(dict.fromkeys(name for name, reached in zip(names, last, strict=True) if bool(reached.any()))),
+        mixes=any(len(reached) != len(values) or bool(reached[:-1].any()) for reached in last if bool(reached.any())),
+        ahead=any(bool(reached[1:].any()) for reached in front if len(reached) == len(values)),
+    )
+
+
+def _reach(values: Tensor, token: int, leaves: list[Tensor]) -> list[Tensor]:
+    """At which of each leaf's tokens the values [tokens, width] at one token depend on it: bool [tokens] a leaf."""
+    if not values.requires_grad:
+        return [torch.zeros(1, dtype=torch.bool) for _ in leaves]
+    weights = torch.randn(values.shape[-1], generator=torch.Generator().manual_seed(0)).to(values)
+    with torch.enable_grad():
+        total = (values[token] * weights).sum()
+    gradients = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return [gradient.flatten(0, -2).ne(0).any(1) for gradient in gradients]

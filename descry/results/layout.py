@@ -1,0 +1,64 @@
+"""Where a run's artifacts lie in its folder, and what its dvc.lock says of how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from descry.errors import InputError
+
+MODELS = Path("data/models")
+SENTENCES = Path("data/sentences")
+GOLD = Path("data/gold")
+EDITS = Path("data/edits.yaml")
+CANDIDATES = Path("data/candidates.parquet")
+ANSWERS = Path("data/answers.parquet")
+DESCRIPTORS = Path("data/descriptors.json")
+LABELS = Path("data/labels")
+ACTIVATIONS = Path("data/activations")
+POOLINGS = Path("data/poolings")
+CONTROLS = Path("data/controls")
+TOKENS = Path("data/tokens")
+TRIGGERS = Path("data/triggers")
+RELATIONS = Path("data/relations")
+DEPTH = Path("data/depth")
+TRANSFER = Path("data/transfer")
+REPLICATION = Path("data/replication")
+ABLATION = Path("data/ablation")
+NEIGHBOURS = Path("data/neighbours.safetensors")
+ASSIGNMENTS = Path("data/assignments")
+CONSISTENCY = Path("data/consistency")
+EVALUATION = Path("data/evaluation")
+SWEEPS = Path("data/sweeps.parquet")
+ASSOCIATIONS = Path("data/associations.parquet")
+METRICS = Path("metrics")
+REPORT = Path("report")
+SHARDS = Path(".shards")
+LOCK = Path("dvc.lock")
+
+
+def read_lock(root: Path) -> dict[str, Any]:
+    """What dvc.lock says of every stage, by name. Errors: InputError where it cannot be read."""
+    path = root / LOCK
+    if not path.is_file():
+        raise InputError(f"{path}: not there; run `dvc repro` first, or name the folder of a run")
+    try:
+        found = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+        return {name: dict(stage) for name, stage in found["stages"].items()}
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read ({reason}); `git checkout {LOCK}` brings it back") from None
+
+
+def read_parameters(recorded: Mapping[str, Any], stage: str, root: Path) -> dict[str, Any]:
+    """The parameters with which a stage was run, by section and, where it took in single ones, by dotted name.
+
+    recorded: what `lock` gives of the run in `root`. Errors: InputError where it does not know the stage.
+    """
+    found = recorded.get(stage, {}).get("params", {}).get("params.yaml")
+    if found is None:
+        raise InputError(f"{root / LOCK}: says nothing of {stage}; run `dvc repro` there")
+    return dict(found)

@@ -1,0 +1,22 @@
+"""What the `ablate` stage writes: what is lost with each descriptor's neurons switched off."""
+
+from descry.storage.schema import TableSchema
+
+ABLATION_TABLE = TableSchema(
+    "ablation",
+    {
+        "descriptor": "string",
+        "assigned": "int32",
+        "neurons": "int32",
+        "auroc": "double",
+        "words": "int32",
+        **{
+            f"{prefix}{name}": "double"
+            for prefix in ("", "separation_", "word_")
+            for name in (
+                *("own", "others", "random_own"),
+                *(f"{one}{bound}" for one in ("specificity", "random", "above") for bound in ("", "_low", "_high")),
+            )
+        },
+    },
+)

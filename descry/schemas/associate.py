@@ -1,0 +1,16 @@
+"""What the `associate` stage writes: every assigned pair on validation."""
+
+from descry.storage.schema import TableSchema
+
+ASSOCIATION_TABLE = TableSchema(
+    "associations",
+    {
+        "layer": "int16",
+        "index": "int32",
+        "descriptor": "string",
+        "validation_count": "int32",
+        "validation_known": "int32",
+        "validation_p": "double",
+        **{f"{m}{b}": "double" for m in ("pearson", "cosine", "auprc", "f1", "iou") for b in ("", "_low", "_high")},
+    },
+)

@@ -1,0 +1,17 @@
+"""What the `evaluate` stage writes besides measures: gold aspects, and which descriptors their sentences bear."""
+
+from descry.storage.schema import TableSchema
+
+ASPECT_TABLE = TableSchema(
+    "aspects",
+    {
+        "aspect": "string",
+        "descriptor": "string",
+        "average_precision": "double",
+        "chance": "double",
+        "f1": "double",
+        "prevalence": "double",
+        "sentences": "int32",
+    },
+)
+CONFUSION_TABLE = TableSchema("confusion", {"aspect": "string", "descriptor": "string", "sentences": "int32"})

@@ -1,0 +1,12 @@
+"""What the `neighbours` stage writes: the neurons that share exemplars."""
+
+from descry.storage.schema import ArraySchema
+
+NEIGHBOUR_ARRAYS = ArraySchema(
+    "neighbours",
+    {
+        "neuron": ("int32", ("neurons", "nearest")),
+        "shared": ("int16", ("neurons", "nearest")),
+        "elsewhere": ("int16", ("neurons", "nearest")),
+    },
+)

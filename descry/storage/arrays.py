@@ -1,0 +1,80 @@
+"""Arrays as safetensors, with checksums: the same bytes for the same content; what is read is checked by its schema.
+
+Errors, of every reader: InputError, one line that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from descry.errors import InputError
+from descry.storage.files import HEAL, readable, replacing
+from descry.storage.schema import VERSION, ArraySchema, check_kind
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], schema: ArraySchema, meta: Mapping[str, Any]) -> None:
+    """Write arrays as safetensors. meta: what JSON can hold."""
+    tensors = {name: np.ascontiguousarray(arrays[name]) for name in schema.arrays}
+    _check_arrays(path, tensors, schema)
+    # One key only: safetensors writes several in an order that changes from process to process.
+    header = {"kind": schema.kind, "schema": str(VERSION), "meta": meta}
+    header["crc32"] = {name: zlib.crc32(array.data) for name, array in tensors.items()} | {"": _meta_crc32(meta)}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"descry": json.dumps(header, sort_keys=True)})
+
+
+def _meta_crc32(meta: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+
+
+def _check_content(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    expected = header["crc32"]
+    found = {name: zlib.crc32(array.data) for name, array in arrays.items()} | {"": _meta_crc32(header["meta"])}
+    wrong = [name or "meta" for name, value in found.items() if value != expected[name]]
+    if wrong:
+        raise InputError(f"{path}: damaged ({', '.join(wrong)} not as written); {HEAL}")
+
+
+def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], schema: ArraySchema) -> None:
+    sizes: dict[str, int] = {}
+    for name, array in arrays.items():
+        dtype, dimensions = schema.arrays[name]
+        if array.dtype != dtype or array.ndim != len(dimensions):
+            raise InputError(f"{path}: {name} is {array.dtype} with {array.ndim} dimensions, not {dtype} {dimensions}")
+        for dimension, size in zip(dimensions, array.shape, strict=True):
+            if sizes.setdefault(dimension, size) != size:
+                raise InputError(f"{path}: {name} has {size} {dimension}, other arrays have {sizes[dimension]}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds values that are not finite; {HEAL}")
+
+
+def read_arrays(
+    path: Path, schema: ArraySchema, without: Collection[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays (but for those named in `without`) and meta that `write_arrays` wrote; checksums, dtypes, shapes and
+    finiteness are checked."""
+    with readable(path):
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {}).get("descry", "{}"))
+            check_kind(path, header, schema.kind)
+            arrays = {name: file.get_tensor(name) for name in schema.arrays if name not in without}
+        _check_content(path, arrays, header)
+        _check_arrays(path, arrays, schema)
+        meta: dict[str, Any] = header["meta"]
+    return arrays, meta
+
+
+def read_part(path: Path, schema: ArraySchema, name: str, row: int | None = None) -> np.ndarray:
+    """One array that `write_arrays` wrote, or one row of it, without reading the others: no checksum is taken, which
+    would read them all. Errors: InputError where the file is of another kind or schema, or cut off."""
+    with readable(path), safe_open(path, framework="np") as file:
+        check_kind(path, json.loads((file.metadata() or {}).get("descry", "{}")), schema.kind)
+        return np.asarray(file.get_tensor(name) if row is None else file.get_slice(name)[row : row + 1][0])

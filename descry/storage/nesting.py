@@ -1,0 +1,26 @@
+"""Nested mappings under dotted names, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flatten(measures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested measures or settings under dotted names."""
+    out: dict[str, Any] = {}
+    for name, value in measures.items():
+        out |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return out
+
+
+def nest(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flat`."""
+    out: dict[str, Any] = {}
+    for name, value in measures.items():
+        *path, last = name.split(".")
+        here = out
+        for part in path:
+            here = here.setdefault(part, {})
+        here[last] = value
+    return out

@@ -1,0 +1,186 @@
+"""Candidates that a language model names, asked as in the paper: a task, one example, the sentence.
+
+arXiv 2401.16731; the wording of the prompt is ours (prompts/generate.txt).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from descry.corpus.sampling import sample_sentences
+from descry.errors import InputError
+from descry.llm.asking import ask
+from descry.llm.cache import AnswerCache
+from descry.llm.client import Answer, Client, Failure, Request
+from descry.llm.prompts import Prompt, quote, strip_thoughts
+from descry.vocabulary.candidates import Generator, Proposals, build_answer_table, build_candidate_table
+
+FIELDS = ("example_sentence", "example_answer", "sentence")
+"""Fields of the prompt."""
+MAX_FAILED = 0.01
+"""Share of the sentences that may stay without an answer."""
+POOL = 200
+"""First sentences of calibration, among which an example is chosen: reviews added later then change no prompt."""
+LENGTHS = (30, 120)
+"""Characters of an example's sentence, least and most."""
+LONGEST = 60
+"""Characters of a phrase, at most."""
+
+_NUMBER_INSIDE = re.compile(r"(?<=\S)\s+(?=\(?\d{1,2}[.)]\s)")
+_BULLET = re.compile(r"(?:[-*•–—·‣+]\s+|\(?\d{1,2}[.)](?!\d)\s*|\(?[a-zA-Z]\)\s+)")
+_NEXT_EXAMPLE = re.compile(r"^\W*sentence\s*:", re.MULTILINE | re.IGNORECASE)
+_INTRODUCES = re.compile(r"\b(?:aspects?|answers?|descriptors?|keywords?|topics?|features?|sure|okay)\b", re.IGNORECASE)
+_EXPLAINED = re.compile(r":(?:\s|$)|\s[-–—]+\s")
+_PARTS = re.compile(r"[,;|\n]|\s/\s|[.!?](?:\s|$)")
+_ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\](?=\S)")
+_EDGES = " \t.,;:!?\"'`“”‘’«»*_[](){}<>#-–—"
+_DETERMINER = re.compile(r"^(?:the|an?|its|their|this|that|these|those|his|her|my|your|our|and|or)\s+")
+_NOTHING = re.compile(
+    r"n/?\.?a|null|nil|nothing|not applicable|not mentioned|unknown|unclear|no(?:ne)?\b.*\baspects?.*|none.*"
+)
+# fmt: off
+_NO_NOUN = frozenset(
+    "i we you he she it they it's i'm who which what that there because but so if when while as since although "
+    "however also is are was were be been being has have had do does did can could will would should may might "
+    "in on at to from than then with by about into of for and or here sorry please yes".split()
+)
+# fmt: on
+
+
+def read_phrases(answer: str, words: int) -> list[str]:
+    """The short phrases of an answer: lower case, each once, in order; none where the answer declines.
+
+    Bullets and numbers, quotes, mark-up, determiners, introductions before a colon, explanations after one, asides
+    in brackets and what a model goes on to invent (further examples) are taken off. More than `words` words, no
+    letter, or a word at either end that no noun phrase has there: rambling, and no phrase.
+    """
+    text = unicodedata.normalize("NFKC", strip_thoughts(answer))
+    text = _NEXT_EXAMPLE.split(text)[0]
+    lines = [line.strip() for line in _NUMBER_INSIDE.sub("\n", text).splitlines()]
+    bulleted = [_BULLET.sub("", line, count=1) for line in lines if _BULLET.match(line)]
+    if bulleted:
+        parts = [part for line in bulleted for part in _PARTS.split(_EXPLAINED.split(line)[0])]
+        return _cleaned(parts, words)
+    for paragraph in re.split(r"\n\s*\n", "\n".join(lines)):
+        parts = [part for line in paragraph.splitlines() for part in _enumerated(_introduced(line, words))]
+        if found := _cleaned(parts, words):
+            return found
+    return []
+
+
+def _introduced(line: str, words: int) -> str:
+    """What a line says: after the colon of an introduction, before that of an explanation."""
+    first, *rest = _EXPLAINED.split(line, maxsplit=1)
+    if not rest:
+        return line
+    return rest[0] if _INTRODUCES.search(first) or len(first.split()) > words else first
+
+
+def _enumerated(line: str) -> list[str]:
+    """The parts of an enumeration; its last `a and b` are two."""
+    parts = [part for part in _PARTS.split(line) if part.strip(_EDGES)]
+    if len(parts) > 1 and (last := re.split(r"\s+and\s+", parts[-1])) and all(len(p.split()) <= 2 for p in last):
+        parts[-1:] = last
+    return parts
+
+
+def _cleaned(parts: Sequence[str], words: int) -> list[str]:
+    found = []
+    for part in parts:
+        phrase = " ".join(_ASIDE.sub(" ", part).strip(_EDGES).lower().replace("’", "'").split())
+        while (shorter := _DETERMINER.sub("", phrase).lstrip(_EDGES)) != phrase:
+            phrase = shorter
+        named = phrase.split()
+        if (
+            0 < len(named) <= words
+            and len(phrase) <= LONGEST
+            and any(character.isalpha() for character in phrase)
+            and not _NOTHING.fullmatch(phrase)
+            and not {named[0], named[-1]} & _NO_NOUN
+        ):
+            found.append(phrase)
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Example:
+    """The one worked example of a prompt: a sentence, and its aspects with commas between them."""
+
+    sentence: str
+    answer: str
+
+
+def draw_example(sentences: pd.DataFrame, generator: Generator) -> Example:
+    """The sentence of POOL whose candidates by `generator` are the surest on average, and those candidates.
+
+    sentences: calibration's, in order. Errors: InputError where no sentence has a candidate.
+    """
+    texts = sentences["text"].head(POOL)
+    fitting = texts[texts.str.len().between(*LENGTHS)]
+    pool = sentences.loc[(fitting if len(fitting) else texts).index].reset_index(drop=True)
+    found = generator.propose(pool).candidates
+    if not len(found):
+        raise InputError("generate: no example could be drawn; give generate.prompted.sentence and .answer")
+    means = found.groupby("row", sort=True)["score"].mean()
+    best = int(means.index.to_numpy()[means.to_numpy().argmax()])
+    return Example(str(pool["text"].iloc[best]), ", ".join(found.loc[found["row"] == best, "candidate"]))
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """A generator that is a language model.
+
+    prompt: with FIELDS. per_sentence: candidates kept of an answer. sample: sentences read, at most. words:
+    see `phrases`. max_tokens: longest answer.
+    """
+
+    client: Client
+    cache: AnswerCache
+    prompt: Prompt
+    example: Example
+    per_sentence: int
+    sample: int
+    words: int
+    max_tokens: int
+
+    def request(self, sentence: str) -> Request:
+        """What is asked of a sentence."""
+        filled = self.prompt.filled(
+            example_sentence=quote(self.example.sentence),
+            example_answer=self.example.answer,
+            sentence=quote(sentence),
+        )
+        return Request(filled, self.max_tokens)
+
+    def propose(self, sentences: pd.DataFrame) -> Proposals:
+        """The phrases of every sentence's answer, in its order; score 1 / (1 + rank). Errors: InputError where
+        more than MAX_FAILED of the sentences got no answer."""
+        rows = sample_sentences(sentences, self.sample)
+        requests = [self.request(text) for text in sentences["text"].iloc[rows]]
+        answers = ask(self.client, requests, self.cache, "generate")
+        failed = [answer.reason for answer in answers if isinstance(answer, Failure)]
+        if len(failed) > MAX_FAILED * len(rows):
+            raise InputError(
+                f"generate: {self.client.name} gave no answer to {len(failed):,} of {len(rows):,} sentences "
+                f"({failed[0]}); the other answers are kept: run the same command again to ask for these"
+            )
+        pairs = zip(rows.tolist(), answers, strict=True)
+        answered = [(row, answer.text) for row, answer in pairs if isinstance(answer, Answer)]
+        found = [
+            (row, phrase, rank)
+            for row, text in answered
+            for rank, phrase in enumerate(read_phrases(text, self.words)[: self.per_sentence])
+        ]
+        ranks = np.array([rank for *_, rank in found], dtype=np.int64)
+        return Proposals(
+            build_candidate_table(
+                [row for row, *_ in found], [phrase for _, phrase, _ in found], 1 / (1 + ranks), ranks, self.client.name
+            ),
+            build_answer_table([row for row, _ in answered], [text for _, text in answered], self.client.name),
+        )

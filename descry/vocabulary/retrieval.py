@@ -1,0 +1,148 @@
+"""Candidates without a language model: the terms that lie nearest to a sentence in the embedding space.
+
+docs/method.md, section 5. A share of the review's own mean is taken off a sentence first: what is left is what
+the sentence says, not which product it is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from tqdm import tqdm
+
+from descry.corpus.sampling import sample_sentences
+from descry.embedding.vectors import Encoder, scale_to_unit, subtract_review_means
+from descry.errors import InputError
+from descry.vocabulary.candidates import RETRIEVAL, Proposals, build_candidate_table
+
+CHUNK = 2048
+"""Sentences compared with the terms at once."""
+
+
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
+# fmt: off
+_EMPTY_WORDS = frozenset(ENGLISH_STOP_WORDS) | {
+    "actually", "came", "come", "comes", "did", "does", "doing", "don", "ever", "gave", "get", "gets", "getting",
+    "given", "goes", "going", "gone", "got", "just", "knew", "know", "let", "lets", "like", "lot", "lots", "made",
+    "make", "makes", "making", "maybe", "probably", "put", "quite", "really", "said", "say", "says", "stuff",
+    "take", "taken", "takes", "thing", "things", "took", "want", "wanted", "went", "yes",
+}
+# fmt: on
+
+
+def _content(text: str) -> list[str]:
+    """Tokens in order, lower-cased; "" stands for whatever cannot be part of a term."""
+    tokens = _TOKEN.findall(text.lower())
+    return [token if token.isalpha() and len(token) > 2 and token not in _EMPTY_WORDS else "" for token in tokens]
+
+
+def count_recurring(texts: Iterable[str], review_ids: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
+    """In how many reviews each word, and each pair of adjacent words, occurs (stop words apart)."""
+    words: dict[str, set[str]] = {}
+    pairs: dict[str, set[str]] = {}
+    for text, review in zip(texts, review_ids, strict=True):
+        tokens = _content(text)
+        for token in filter(None, tokens):
+            words.setdefault(token, set()).add(review)
+        for first, second in pairwise(tokens):
+            if first and second and first != second:
+                pairs.setdefault(f"{first} {second}", set()).add(review)
+    return (
+        Counter({word: len(reviews) for word, reviews in words.items()}),
+        Counter({pair: len(reviews) for pair, reviews in pairs.items()}),
+    )
+
+
+def select_terms(
+    texts: Sequence[str],
+    review_ids: Sequence[str],
+    known: Sequence[str],
+    *,
+    words: int,
+    pairs: int,
+    min_reviews: int,
+) -> list[str]:
+    """The terms to search: at most `words` words, then at most `pairs` word pairs.
+
+    Only what at least `min_reviews` reviews use: the words of `known` (an encoder's whole words, most frequent
+    first), then the corpus's own that it does not know, then the corpus's pairs, both most recurring first.
+    """
+    used, paired = count_recurring(texts, review_ids)
+    listed = dict.fromkeys([*(word for word in known if used[word] >= min_reviews), *_frequent(used, min_reviews)])
+    return list(listed)[:words] + _frequent(paired, min_reviews)[:pairs]
+
+
+def _frequent(counts: Counter[str], least: int) -> list[str]:
+    return sorted((term for term in counts if counts[term] >= least), key=lambda term: (-counts[term], term))
+
+
+def find_nearest(vectors: np.ndarray, terms: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` terms of largest inner product with each vector, best first: int64 and float32 [n, count].
+
+    Equal scores go to the lower term. At most CHUNK x terms products are held at once.
+    """
+    count = min(count, len(terms))
+    found = np.empty((len(vectors), count), dtype=np.int64)
+    scores = np.empty((len(vectors), count), dtype=np.float32)
+    for start in tqdm(range(0, len(vectors), CHUNK), desc="nearest terms", unit="chunk"):
+        products = vectors[start : start + CHUNK] @ terms.T
+        order = np.argsort(-products, axis=1, kind="stable")[:, :count]
+        found[start : start + CHUNK] = order
+        scores[start : start + CHUNK] = np.take_along_axis(products, order, axis=1)
+    return found, scores
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """The generator `retrieval`.
+
+    share: of the review's mean that is taken off, [0, 1]. per_sentence: candidates a sentence, >= 1. words,
+    pairs: bounds of the vocabulary. min_reviews: reviews that must use a term. sample: sentences read, at most.
+    template: a sentence with {} in it that a term is embedded in, so that it lies where sentences lie.
+    """
+
+    embedder: Encoder
+    share: float
+    per_sentence: int
+    words: int
+    pairs: int
+    min_reviews: int
+    sample: int
+    template: str
+
+    def propose(self, sentences: pd.DataFrame) -> Proposals:
+        """The `per_sentence` nearest terms of every sentence read. Errors: InputError if no term recurs."""
+        rows = sample_sentences(sentences, self.sample)
+        read = sentences.iloc[rows]
+        texts, reviews = read["text"].tolist(), read["review_id"].tolist()
+        terms = select_terms(
+            texts,
+            reviews,
+            self.embedder.words(),
+            words=self.words,
+            pairs=self.pairs,
+            min_reviews=self.min_reviews,
+        )
+        if not terms:
+            raise InputError(
+                f"generate: no word occurs in {self.min_reviews} reviews; lower `generate.min_reviews` or read more"
+            )
+        vectors = subtract_review_means(self.embedder.encode(texts, "embedding sentences"), reviews, self.share)
+        vectors = scale_to_unit(vectors - vectors.mean(axis=0))
+        points = self.embedder.encode([self.template.format(term) for term in terms], "embedding terms")
+        found, scores = find_nearest(vectors, scale_to_unit(points - points.mean(axis=0)), self.per_sentence)
+        table = build_candidate_table(
+            np.repeat(rows, found.shape[1]),
+            [terms[term] for term in found.ravel()],
+            scores.ravel(),
+            np.tile(np.arange(found.shape[1]), len(rows)),
+            RETRIEVAL,
+        )
+        return Proposals(table)

@@ -1,0 +1,67 @@
+"""What several stages read, of both splits at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from descry.activations.record import Activations, read_activations
+from descry.assignment import Rule
+from descry.results import layout
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.split import SENTENCE_TABLE
+from descry.settings.neurons import Assign
+from descry.splits import SPLITS, Pair
+from descry.storage.arrays import read_arrays
+from descry.storage.tables import read_table
+
+T = TypeVar("T")
+
+
+def to_rule(chosen: Assign) -> Rule:
+    """The section `assign` as the library takes it."""
+    return Rule(chosen.rule, chosen.exemplars, chosen.alpha, chosen.min_lift, chosen.min_count, chosen.tau)
+
+
+def read_both(read: Callable[[str], T]) -> Pair[T]:
+    """What `read` gives for calibration and for validation."""
+    return Pair(*(read(split) for split in SPLITS))
+
+
+def read_labels(opinion: str) -> tuple[Pair[np.ndarray], Pair[np.ndarray], list[str]]:
+    """Labels, scores (NaN where the label is missing) and the descriptors' names, by the `first` or the `second`
+    labeller."""
+    found = read_both(lambda split: read_arrays(layout.LABELS / opinion / f"{split}.safetensors", LABEL_ARRAYS))
+    given, scores = found.map(lambda read: read[0]["labels"]), found.map(lambda read: mask_missing(read[0]))
+    names: list[str] = found.calibration[1]["descriptors"]
+    return given, scores, names
+
+
+def mask_missing(labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The scores of an artifact of labels, NaN where the label is missing."""
+    return np.where(labels["labels"] >= 0, labels["scores"], np.float32("nan"))
+
+
+def read_review_ids() -> Pair[Sequence[str]]:
+    """The review of every sentence."""
+    return read_both(lambda split: list(read_table(layout.SENTENCES / f"{split}.parquet", SENTENCE_TABLE)["review_id"]))
+
+
+def read_activation_pair(folder: Path, *, probe: bool = True) -> Pair[Activations]:
+    """A folder of activations."""
+    return read_both(lambda split: read_activations(folder / f"{split}.safetensors", probe=probe))
+
+
+def read_poolings() -> list[Pair[Activations]]:
+    """The activations of the further poolings that `extract` kept."""
+    first, other = (layout.POOLINGS / split for split in SPLITS)
+    names = sorted(path.name for path in first.glob("*.safetensors"))
+    return [Pair(*(read_activations(folder / name) for folder in (first, other))) for name in names]
+
+
+def list_controls(*, probe: bool = True) -> dict[str, Callable[[], Pair[Activations]]]:
+    """What reads the activations of each control, by name; the `controls` stage decides which there are."""
+    folders = sorted(folder for folder in layout.CONTROLS.iterdir() if folder.is_dir())
+    return {folder.name: partial(read_activation_pair, folder, probe=probe) for folder in folders}

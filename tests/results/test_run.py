@@ -1,0 +1,292 @@
+"""A finished run as tables: beside slow references on a run made up here, and the committed run beside its metrics."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import hypergeom
+
+import descry
+from descry.activations.record import Activations, read_activations, write_activations
+from descry.analyses.triggers import CLASSES
+from descry.assignment import assign_by, gather_evidence, log_p, tabulate_assignments
+from descry.errors import InputError
+from descry.results import columns, layout
+from descry.results.changes import HEADLINES
+from descry.results.columns import NEEDED
+from descry.results.run import Run
+from descry.schemas.assign import ASSIGNMENT_TABLE
+from descry.schemas.associate import ASSOCIATION_TABLE
+from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.measures import MEASURE_TABLE
+from descry.schemas.relations import RELATION_TABLE
+from descry.schemas.split import SENTENCE_TABLE
+from descry.splits import SPLITS
+from descry.storage.arrays import read_arrays, write_arrays
+from descry.storage.files import write_json
+from descry.storage.schema import TABLES
+from descry.storage.tables import read_table, write_table
+from tests.conftest import ROOT
+
+HOSTILE = "odd [red]\x1b[31m name"
+NAMES = ["refund", "battery", HOSTILE]
+WIDTH, SENTENCES, EXEMPLARS = 8, 150, 20
+RULE = {"alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.5}
+FINISHED = all((ROOT / needed).is_file() for needed in NEEDED)
+needs_a_run = pytest.mark.skipif(not FINISHED, reason="no finished run is at hand: run `dvc repro` or `dvc pull`")
+
+
+def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray, pairs: pd.DataFrame) -> None:
+    """Made-up tables of the stages that may be left out."""
+    generator = np.random.default_rng(9)
+
+    def write(name: str, rows: int, **given: Any) -> None:
+        path, kind = columns.FURTHER[name]
+        numbers = {key: generator.random(rows) for key in TABLES[kind]}
+        whole = {key: np.arange(rows) for key, dtype in TABLES[kind].items() if dtype.startswith("int")}
+        table = pd.DataFrame(numbers | whole | given)[list(TABLES[kind])]
+        write_table(folder / path, table, kind)
+
+    words = [[f"word {neuron}", HOSTILE][: 1 + neuron % 2] for neuron in range(len(layer))]
+    shares = [[0.5, 0.25][: len(own)] for own in words]
+    kinds = np.array(CLASSES, object)[np.arange(len(layer)) % 3]
+    write(
+        "triggers", len(layer), layer=layer, index=index, words=words, shares=shares,
+        pattern=np.where(layer > 1, "char-", ""), validation_class="lexical", **{"class": kinds},
+    )  # fmt: skip
+    ordered = [(one, other) for one in names for other in names if one != other]
+    both = {"descriptor": [one for one, _ in ordered], "other": [other for _, other in ordered]}
+    write("relations", len(ordered), **both)
+    write("relations_there", len(ordered), p=np.linspace(0, 0.1, len(ordered)), **both)
+    for name in ("depth", "transfer", "ablation"):
+        write(name, len(names) - 1, descriptor=names[:-1])
+    given = {name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")}
+    write("transfer_pairs", len(pairs), **given, p=np.linspace(0, 0.1, len(pairs)))
+    measure = pd.DataFrame([("transfer.replication", "unassigned_pairs", 0.7, 0.1, 0.05, 0.15, 1, 0.6)])
+    measure.columns = pd.Index(TABLES["measures"])
+    write_table(folder / layout.REPLICATION / "measures.parquet", measure, MEASURE_TABLE)
+
+
+def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAMES, rule: str = "enrichment") -> Path:
+    """A run of made-up neurons: each knows the descriptor of its index, modulo their number; the last never moves."""
+    generator = np.random.default_rng(seed)
+    layer, index = (grid.ravel() for grid in np.meshgrid(np.arange(1, layers + 1), np.arange(WIDTH), indexing="ij"))
+    tables = {}
+    for split in SPLITS:
+        labels = (generator.random((SENTENCES, len(names))) < 0.2).astype(np.int8)
+        labels[0, 0] = -1
+        values = generator.normal(size=(SENTENCES, layers * WIDTH)).astype(np.float32)
+        values += 1.2 * (labels == 1)[:, index % len(names)]
+        values[:, -1] = 0.25
+        rows = np.argsort(-values, axis=0, kind="stable")[: 2 * EXEMPLARS].T.astype(np.int32)
+        active = Activations(
+            count=SENTENCES,
+            layer=layer.astype(np.int16),
+            index=index.astype(np.int32),
+            values=np.take_along_axis(values.T, rows, 1),
+            rows=rows,
+            mean=values.mean(0),
+            std=values.std(0) * (np.arange(layers * WIDTH) < layers * WIDTH - 1),
+            maximum=values.max(0),
+            probe_rows=np.arange(SENTENCES, dtype=np.int32),
+            probe=values.astype(np.float16),
+            pooling="mean",
+        )
+        write_activations(folder / layout.ACTIVATIONS / f"{split}.safetensors", active)
+        scores = generator.random(labels.shape, np.float32)
+        meta = {"descriptors": names, "labeller": "embedding"}
+        arrays = {"labels": labels, "scores": scores}
+        write_arrays(folder / layout.LABELS / "first" / f"{split}.safetensors", arrays, LABEL_ARRAYS, meta)
+        ids = [f"{split[0]}{row}" for row in range(SENTENCES)]
+        sentences = pd.DataFrame({"sentence_id": ids, "review_id": ids, "position": 0, "product": "lamp"})
+        sentences["text"] = [f"sentence {row} of [bold]{split}[/bold] \x1b[31mand more" for row in range(SENTENCES)]
+        write_table(folder / layout.SENTENCES / f"{split}.parquet", sentences, SENTENCE_TABLE)
+        evidence = gather_evidence(active.exemplars(EXEMPLARS), labels)
+        tables[split] = tabulate_assignments(
+            assign_by(("enrichment", "composition"), evidence, **RULE), layer, index, names
+        )
+        write_table(folder / layout.ASSIGNMENTS / f"{split}.parquet", tables[split], ASSIGNMENT_TABLE)
+    pairs = tables["calibration"].loc[tables["calibration"][f"{rule}_assigned"], ["layer", "index", "descriptor"]]
+    place = (pairs["layer"] - 1) * WIDTH + pairs["index"], pairs["descriptor"].map(names.index)
+    tested = {"count": evidence.counts, "known": evidence.known, "p": np.exp(log_p(evidence))}  # on validation
+    found = pairs.assign(**{f"validation_{name}": values[place] for name, values in tested.items()})
+    strengths = list(TABLES["associations"])[len(found.columns) :]
+    found[strengths] = generator.random((len(pairs), len(strengths)))
+    write_table(folder / layout.ASSOCIATIONS, found, ASSOCIATION_TABLE)
+    vocabulary = [{"name": name, "members": [name, f"{name}s"], "sentences": 30} for name in names]
+    write_json(folder / layout.DESCRIPTORS, {"descriptors": vocabulary})
+    beyond = ("tokens", "relations", "depth", "transfer", "ablation")
+    headlines = {name: null for name, null in HEADLINES.items() if name.partition(".")[0] not in beyond}
+    rows = [(name, null, 0.5, 0.1, 0.05, 0.15, 20, 0.44) for name, null in headlines.items()]
+    measures = pd.DataFrame([*rows, ("labels.none_share", "", 0.2, *[np.nan] * 3, 0, np.nan)])
+    measures.columns = pd.Index(TABLES["measures"])
+    for part, own in ((layout.EVALUATION, measures), (layout.CONSISTENCY, measures[:0])):
+        write_table(folder / part / "measures.parquet", own, MEASURE_TABLE)
+    further(folder, names, layer, index, pairs)
+    params = {"assign": {"rule": rule, "exemplars": EXEMPLARS} | RULE}
+    lock = {"assign@calibration": {"params": {"params.yaml": params}}}
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of made-up neurons."""
+    return made(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    """The same, loaded."""
+    return descry.load(folder)
+
+
+def exemplars_and_labels(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    active = read_activations(folder / layout.ACTIVATIONS / f"{split}.safetensors")
+    labels = read_arrays(folder / layout.LABELS / "first" / f"{split}.safetensors", LABEL_ARRAYS)[0]["labels"]
+    return active.exemplars(EXEMPLARS), labels
+
+
+@pytest.mark.parametrize("rule", ["enrichment", "composition"])
+def test_pairs_equal_a_loop_over_exemplars(tmp_path: Path, rule: str) -> None:
+    pairs = descry.load(made(tmp_path, rule=rule)).pairs
+    assert len(pairs) > 8
+    for split, prefix in zip(SPLITS, ("", "validation_"), strict=True):
+        rows, labels = exemplars_and_labels(tmp_path, split)
+        for pair in pairs.to_dict("records"):
+            own = labels[rows[(pair["layer"] - 1) * WIDTH + pair["index"]], NAMES.index(pair["descriptor"])]
+            known = labels[:, NAMES.index(pair["descriptor"])]
+            known = known[known >= 0]
+            count, drawn = int((own == 1).sum()), int((own >= 0).sum())
+            assert (pair[f"{prefix}count"], pair[f"{prefix}known"]) == (count, drawn)
+            assert pair[f"{prefix}composition"] == count / drawn
+            assert pair[f"{prefix}lift"] == pytest.approx(count / drawn / known.mean())
+            assert pair[f"{prefix}p"] == pytest.approx(hypergeom.sf(count - 1, len(known), known.sum(), drawn))
+    assert pairs["replicates"].tolist() == (pairs["validation_p"] <= 0.05).tolist()
+    joined = pairs.merge(read_table(tmp_path / layout.ASSOCIATIONS, ASSOCIATION_TABLE), on=list(pairs.columns[:3]))
+    assert (joined["pearson_x"] == joined["pearson_y"]).all()
+    assert len(joined) == len(pairs)
+    by_neuron = pairs.groupby(["layer", "index"])["place"]
+    assert by_neuron.apply(lambda place: place.tolist() == list(range(1, len(place) + 1))).all()
+
+
+def test_neurons_are_all_there_with_their_first_descriptor(run: Run) -> None:
+    neurons = run.neurons
+    assert len(neurons) == 2 * WIDTH
+    assert neurons["descriptors"].sum() == len(run.pairs)
+    firsts = run.pairs[run.pairs["place"] == 1].set_index(["layer", "index"])["descriptor"]
+    described = neurons[neurons["descriptors"] > 0].set_index(["layer", "index"])["descriptor"]
+    pd.testing.assert_series_equal(described, firsts)
+    dead = neurons.iloc[-1]
+    assert (dead["std"], dead["descriptors"]) == (0, 0)
+    assert pd.isna(dead["descriptor"])
+
+
+def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
+    assert run.descriptors["name"].tolist() == NAMES
+    assert run.descriptors["neurons"].sum() == len(run.pairs)
+    assert run.descriptors["first"].sum() == (run.neurons["descriptors"] > 0).sum()
+    calibration = run.labels[(run.sentences["split"] == "calibration").to_numpy()]
+    known = calibration.where(calibration >= 0)
+    assert run.descriptors["prevalence"].tolist() == pytest.approx(known.mean().tolist())
+    assert run.sentences["sentence_id"].tolist()[SENTENCES] == "v0"
+    listed = run.measures["measure"].tolist()
+    assert listed == [name for name in HEADLINES if name in listed and "transfer" not in name] + [
+        "labels.none_share",
+        "transfer.replication",
+    ]
+    assert pd.isna(run.measures["chance"].iloc[-2])
+
+
+def test_tables_beyond_the_paper_are_those_of_their_stages(run: Run, folder: Path, tmp_path: Path) -> None:
+    for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
+        table, (path, kind) = getattr(run, name), columns.FURTHER[name]
+        written = read_table(folder / path, kind)
+        pd.testing.assert_frame_equal(table[list(written)], written)
+    there = read_table(folder / columns.FURTHER["relations_there"][0], RELATION_TABLE)
+    assert run.relations["replicates"].tolist() == (there["p"] <= 0.05).tolist()
+    assert run.transfer_pairs["replicates"].tolist() == (run.transfer_pairs["p"] <= 0.05).tolist()
+    assert len(run.transfer_pairs) == len(run.pairs)
+    shutil.copytree(folder, tmp_path / "older")
+    for path, _ in columns.FURTHER.values():
+        (tmp_path / "older" / path).unlink()
+    older = descry.load(tmp_path / "older")
+    for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
+        assert getattr(older, name).empty
+        assert list(getattr(older, name)) == list(getattr(run, name))
+
+
+def test_exemplars_are_the_strongest_sentences(run: Run, folder: Path) -> None:
+    found = run.exemplars(2, 3, count=4)
+    assert found["rank"].tolist() == [1, 2, 3, 4] * 2
+    for split, own in found.groupby("split"):
+        probe = read_activations(folder / layout.ACTIVATIONS / f"{split}.safetensors").probe[:, WIDTH + 3]
+        best = np.argsort(-probe, kind="stable")[:4]
+        assert own["sentence_id"].tolist() == [f"{split[0]}{row}" for row in best]
+        np.testing.assert_allclose(own["activation"], probe[best], rtol=1e-3)
+    assert len(run.exemplars(2, WIDTH - 1)) == 0
+    with pytest.raises(InputError, match=r"neuron 2:8: there is none in .*; layer 2 has 0 to 7"):
+        run.exemplars(2, WIDTH)
+    with pytest.raises(InputError, match="the layers are 1, 2"):
+        run.exemplars(3, 0)
+
+
+@pytest.mark.parametrize("missing", [*NEEDED, layout.LOCK], ids=str)
+def test_a_folder_without_a_finished_run_is_one_line(folder: Path, tmp_path: Path, missing: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / missing).unlink()
+    with pytest.raises(InputError, match=f"no finished run: {missing} is missing; run `dvc repro` there"):
+        descry.load(tmp_path / "run")
+
+
+def test_a_damaged_file_is_one_line_and_only_when_it_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / layout.SENTENCES / "validation.parquet").write_bytes(b"PAR1")
+    run = descry.load(tmp_path / "run")
+    assert len(run.neurons) == 2 * WIDTH
+    with pytest.raises(InputError, match=r"validation\.parquet: damaged"):
+        _ = run.sentences
+    (tmp_path / "run/dvc.lock").write_text("stages: {}\n")
+    with pytest.raises(InputError, match="says nothing of assign@calibration"):
+        _ = descry.load(tmp_path / "run").settings
+
+
+def test_importing_descry_loads_nothing() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import descry; print(*{m.split('.')[0] for m in sys.modules} - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert not {"numpy", "pandas", "pyarrow", "torch"} & set(done.stdout.split())
+
+
+@needs_a_run
+def test_the_committed_runs_tables_say_what_its_metrics_say() -> None:
+    run = descry.load(ROOT)
+    consistency = json.loads((ROOT / "metrics/consistency.json").read_text())
+    evaluation = json.loads((ROOT / "metrics/evaluation.json").read_text())
+    assert len(run.pairs) == consistency["pairs"]
+    assert (run.pairs["validation_p"] <= 0.05).mean() == pytest.approx(consistency["replication"], abs=1e-6)
+    assert (run.neurons["descriptors"] > 0).sum() == evaluation["neuron"]["described"]
+    assert len(run.descriptors) == evaluation["descriptors"]["count"]
+    assert len(run.sentences) == len(run.labels)
+    weights = run.descriptors["neurons"] / run.descriptors["neurons"].sum()
+    assert (run.descriptors["replicates"] * weights).sum() == pytest.approx(consistency["replication"], abs=1e-6)
+    there = read_table(ROOT / layout.ASSIGNMENTS / "validation.parquet", ASSIGNMENT_TABLE)
+    both = run.pairs.merge(there, on=["layer", "index", "descriptor"], suffixes=("", "_there"))
+    assert len(both) > 10_000
+    np.testing.assert_allclose(both["validation_p"], both["p_there"], rtol=1e-9)
+    assert (both["validation_count"] == both["count_there"]).all()

@@ -1,0 +1,160 @@
+"""dvc.yaml, params.yaml, stages/ and descry/ belong together: what one reads, the other declares."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.api import params_show
+from dvc.utils.serialize import load_yaml
+
+from descry.settings import measuring as settings
+from descry.settings.base import Section
+from descry.settings.parsing import parse_section
+from stages.harness.parameters import read_declared
+from tests.conftest import ROOT
+
+# They hold paths and checks and can refuse an input, but never change a result.
+NO_RESULT = {
+    "descry/__init__.py",
+    "descry/errors.py",
+    "descry/layout.py",
+    "descry/settings.py",
+    "stages/__init__.py",
+    "stages/_checks.py",
+    "stages/_ending.py",
+    "stages/_environment.py",
+    "stages/_parameters.py",
+    "stages/_recorded.py",
+    "stages/_stage.py",
+}
+IN_GIT = {"data/edits.yaml"}
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+ROLES = STAGES["models"]["matrix"]["role"]
+SECTIONS = Section.__subclasses__()
+SECTION_NAMES = {section.section for section in SECTIONS}
+
+
+def module_file(name: str) -> str | None:
+    path = Path(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if (ROOT / candidate).is_file():
+            return str(candidate)
+    return None
+
+
+def imports(file: str) -> set[str]:
+    """Files of this project that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {module for name in names if (module := module_file(name))}
+    return found
+
+
+def closure(file: str) -> set[str]:
+    seen, waiting = set(), [file]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += imports(current) if current not in NO_RESULT else []
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_code_that_it_runs(stage: str) -> None:
+    code = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("descry/", "stages/"))}
+    reached = closure(f"stages/{stage}.py") - NO_RESULT
+    uncovered = {file for file in reached if not any(file == dep or file.startswith(f"{dep}/") for dep in code)}
+    assert not uncovered
+    unused = {dep for dep in code if not any(file == dep or file.startswith(f"{dep}/") for file in reached)}
+    assert not unused
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_parameters_that_it_reads(stage: str) -> None:
+    source = (ROOT / "stages" / f"{stage}.py").read_text()
+    read = [getattr(settings, name) for name in re.findall(r"_stage\.settings\((\w+)\)", source)]
+    declared = {param.replace("${item.role}", role) for param in STAGES[stage].get("params", []) for role in ROLES}
+    wholes, keys = {p for p in declared if p in SECTION_NAMES}, {p for p in declared if p not in SECTION_NAMES}
+    assert {cls.section for cls in read} == wholes | {key.rpartition(".")[0] for key in keys}
+    assert keys == {f"{c.section}.{key}" for c in read if c.section not in wholes for key in c.model_fields}
+
+
+def test_no_stage_reads_parameters_behind_dvcs_back() -> None:
+    for file in [ROOT / "stages" / f"{name}.py" for name in [*STAGES, "_stage", "_inputs", "_llms"]]:
+        assert "yaml" not in file.read_text().replace("params.yaml", "").replace("edits.yaml", ""), file
+
+
+def addresses(stage: str) -> list[str]:
+    items = next(iter(STAGES[stage].get("matrix", {"": []}).values()))
+    return [f"{stage}@{item}" for item in items] or [stage]
+
+
+@pytest.mark.parametrize("address", [addresses(stage)[0] for stage in STAGES] + addresses("models")[1:])
+def test_a_stage_is_given_what_dvc_says_that_it_declares(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert read_declared(address) == params_show(stages=address)
+
+
+def test_what_a_stage_does_not_declare_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  one:\n    matrix: {who: [x, y]}\n    cmd: run\n"
+        "    params: [a, b.c, b.d, 'e.${item.who}', none, a.none, b.c.none]\n"
+    )
+    (tmp_path / "params.yaml").write_text("a: 1e-3\nb: {c: no, d: 010, hidden: 1}\ne: {x: 1, y: 2}\nhidden: 1\n")
+    given = {"a": 1e-3, "b": {"c": "no", "d": 10}, "e": {"y": 2}}
+    assert read_declared("one@y") == read_declared("../dvc.yaml:one@y") == given
+
+
+def test_dependencies_point_one_way() -> None:
+    for file in (ROOT / "descry").rglob("*.py"):
+        relative = str(file.relative_to(ROOT))
+        if relative == "descry/__main__.py":  # the command line, which nothing imports
+            continue
+        assert not any(module.startswith("stages/") for module in imports(relative)), relative
+        assert "dvc" not in re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.MULTILINE), relative
+
+
+def test_only_stages_that_measure_or_show_may_read_gold() -> None:
+    readers = {name for name, stage in STAGES.items() if any("data/gold" in dep for dep in stage["deps"])}
+    assert readers == {"evaluate", "sweep", "replicate", "report"}
+
+
+def test_a_stage_stands_after_those_whose_outputs_it_reads() -> None:
+    made: list[str] = []
+    for name, stage in STAGES.items():
+        read = [dep for dep in stage["deps"] if dep.startswith(("data/", "report")) and dep not in IN_GIT]
+        for dep in read:
+            path = re.sub(r"\$\{item\.\w+\}", "", dep).rstrip("/")
+            assert any(path.startswith(out) or out.startswith(path) for out in made), f"{name}: {dep}"
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage.get("outs", [])]
+        made += [re.sub(r"\$\{item\.\w+\}.*", "", out).rstrip("/") for out in outs]
+
+
+def test_heavy_stages_have_cached_outs_only() -> None:
+    for name, stage in STAGES.items():
+        assert all(isinstance(out, str) for out in stage.get("outs", [])), name
+        assert not (stage.get("metrics") and stage.get("outs")), name
+
+
+def test_both_yaml_dialects_read_params_alike() -> None:
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == load_yaml(str(ROOT / "params.yaml"))
+
+
+def test_params_yaml_has_every_section_and_each_is_valid() -> None:
+    values = load_yaml(str(ROOT / "params.yaml"))
+    assert set(values) == {name.partition(".")[0] for name in SECTION_NAMES}
+    assert set(values["models"]) == set(ROLES)
+    for section in SECTIONS:
+        parse_section(section, values)
+    asked = {name.partition(".")[0] for stage in STAGES.values() for name in stage.get("params", [])}
+    assert asked == set(values)
