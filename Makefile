@@ -26,12 +26,12 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup
-	@python -m stages.mend
+	@python -m stages.commands.mend
 	@dvc repro
-	@python -m stages.summary
+	@python -m stages.commands.summary
 
 preset: setup
-	@python -m stages.preset $(NAME)
+	@python -m stages.commands.preset $(NAME)
 
 test: setup
 	@python -m pytest

@@ -23,7 +23,7 @@ _SHARE = 0.05
 def compute_fingerprint(ingredients: Mapping[str, Any]) -> str:
     """A key, 32 hexadecimal digits, of all that goes into a computation: what is given (JSON can hold it), the code of
     this library, and the versions of others."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     code = {str(path.relative_to(root)): sha256(path) for path in root.rglob("*.py")}
     whole = {"given": ingredients, "code": code, "libraries": {name: version(name) for name in LIBRARIES}}
     return hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from types import TracebackType
@@ -16,7 +17,6 @@ from typing import Any, Generic
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-import descry
 from descry.compute.engine import Item, MakeWorker, Result
 from descry.errors import InputError
 
@@ -52,7 +52,7 @@ class RayEngine:
             return
         # On a cluster, what a worker imports of this project comes from here, so that all run the same code.
         options: dict[str, Any] = (
-            {"runtime_env": {"py_modules": [descry]}}
+            {"runtime_env": {"py_modules": [str(Path(__file__).parents[1])]}}
             if address
             else {"num_cpus": math.ceil(workers * cpus), "include_dashboard": False}
         )
