@@ -6,6 +6,7 @@ from scipy.stats import false_discovery_control, hypergeom, kstest
 
 from descry.assignment import (
     Evidence,
+    Rule,
     assign,
     benjamini_hochberg,
     gather_evidence,
@@ -171,10 +172,8 @@ def test_randomised_p_is_uniform_under_chance_where_p_is_not() -> None:
 
 def test_taking_neurons_takes_all_that_is_said_of_them() -> None:
     rows, labels = random_case(4)
-    found, order = (
-        assign(gather_evidence(rows, labels), Rule(alpha=0.9, min_lift=0.0, min_count=1)),
-        np.array([3, 3, 0]),
-    )
+    found = assign(gather_evidence(rows, labels), Rule(alpha=0.9, min_lift=0.0, min_count=1))
+    order = np.array([3, 3, 0])
     taken = found.take(order)
     for name in ("log_p", "log_q", "strength", "assigned"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(found, name)[order])

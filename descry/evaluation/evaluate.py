@@ -22,6 +22,7 @@ from descry.evaluation.gold import (
     tabulate_confusion,
 )
 from descry.evaluation.measures import Assessment, Reference, measure_confirmation, measure_label_shares
+from descry.evaluation.metrics import replication
 from descry.evaluation.voting import measure_firing_pair
 from descry.splits import Pair
 from descry.storage.nesting import flatten
@@ -119,4 +120,12 @@ class Evaluation:
             self.active, self.controls, assessment.labels, self.reviews, measuring, rule=rule, draws=draws
         )
         common = assessment.named(nulls.measure_most_common(found, assessment.references, ks))
-        return own, runs | {"most_common": {name: np.array([value]) for name, value in flatten(common).items()}}
+        runs["most_common"] = {name: np.array([value]) for name, value in flatten(common).items()}
+        if assessment.oracle:  # of the labels' own pairs, `consistency` has it
+
+            def permuted(generator: np.random.Generator) -> Mapping[str, Any]:
+                drawn = nulls.permute_neurons(found, generator)
+                return {"oracle": {"replication": replication(drawn.calibration.assigned, drawn.validation.log_p)}}
+
+            runs["permuted_neurons"] = repeat(permuted, draws)
+        return own, runs

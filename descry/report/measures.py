@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from descry.results.measures import find_measure
+
 NULL_TEXTS = {
     "permuted_neurons": (
         "permuted neurons",
@@ -46,7 +48,7 @@ NULL_TEXTS = {
         "A descriptor's neurons are no others than random ones: above them in one of two cases, clearly in one of 40.",
     ),
 }
-"""What chance is, by name: what it is called, and what it does. The first that a measure has is its main one."""
+"""What chance is, by name: what it is called, and what it does; which is chance for a measure says descry.results.measures."""
 
 CONTROL_TEXTS = {
     "random_directions": (
@@ -77,8 +79,6 @@ BLOCKS = {
 }
 """What measures are called together, by the start of their dotted names (the empty one: no dot), in order."""
 
-COUNTS = ("described", "pairs", "count", "polysemantic")
-
 
 class Level(NamedTuple):
     """What a null gives: its mean, its 95 % interval, and how far the measure lies from the mean towards 1 (None
@@ -106,12 +106,13 @@ class Score:
     @property
     def counts(self) -> bool:
         """Whether it counts something."""
-        return self.name.rpartition(".")[2] in COUNTS
+        return find_measure(self.name).counts
 
     @property
     def adjusted(self) -> float | None:
-        """Its distance from its main null towards 1."""
-        return next((self.levels[null].adjusted for null in NULL_TEXTS if null in self.levels), None)
+        """Its distance from chance towards 1; None without a chance, and for what is no score."""
+        level = self.levels.get(find_measure(self.name).chance)
+        return None if level is None else level.adjusted
 
     def among(self, names: Mapping[str, tuple[str, str]]) -> dict[str, Level]:
         """Its levels of NULLS or of CONTROLS, in their order."""

@@ -18,24 +18,8 @@ from descry.results.columns import (
     read_measures,
     read_neurons,
 )
+from descry.results.measures import HEADLINES, find_measure
 from descry.storage.nesting import flatten
-
-HEADLINES = {
-    "sentence.gold.precision_at_1": "most_common",
-    "sentence.gold.recall_at_2": "most_common",
-    "neuron.precision_at_1": "most_common",
-    "neuron.described": "shuffled_labels",
-    "jaccard": "permuted_neurons",
-    "replication": "permuted_neurons",
-    "second_opinion.survival": "permuted_neurons",
-    "descriptors.mean_best_ap": "shuffled_labels",
-    "tokens.agreement": "permuted_neurons",
-    "relations.replication": "other_pairs",
-    "depth.placed": "shuffled_layers",
-    "transfer.replication": "unassigned_pairs",
-    "ablation.share_specific": "exchangeable_sets",
-}
-"""The measures that are told side by side, and what stands for chance beside each."""
 
 
 def compare_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -220,7 +204,7 @@ def _depths(run: Folder) -> dict[str, tuple[float, float]]:
 def _headlines(here: Columns, there: Columns) -> Iterator[dict[str, Any]]:
     """The headline measures that either run has, each beside chance."""
     values = [_beside_chance(table) for table in (here, there)]
-    for name in HEADLINES:
+    for name in (measure.name for measure in HEADLINES):
         if any(name in found for found in values):
             first, second = (found.get(name, (None, None)) for found in values)
             pairs = zip(("here", "here_chance", "there", "there_chance"), (*first, *second), strict=True)
@@ -229,4 +213,4 @@ def _headlines(here: Columns, there: Columns) -> Iterator[dict[str, Any]]:
 
 def _beside_chance(table: Columns) -> dict[str, tuple[float, float]]:
     rows = zip(*(table[name].tolist() for name in ("measure", "null", "value", "chance")), strict=True)
-    return {name: (value, chance) for name, null, value, chance in rows if HEADLINES.get(name) == null}
+    return {name: (value, chance) for name, null, value, chance in rows if find_measure(name).chance == null}

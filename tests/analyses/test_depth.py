@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from descry.analyses.depth import depth_moments, measure_depth, relative_depth, tabulate_depth, two_sided_log_p
+from descry.evaluation.chance import Draws
 from descry.splits import Pair
 
 NAMES = ["early", "late", "anywhere", "nobody's"]
@@ -61,7 +62,7 @@ def test_planted_places_are_found_and_others_are_not() -> None:
 
 def test_shuffled_layers_leave_few_placed() -> None:
     pair = Pair(assigned(4)[1], assigned(5)[1])
-    own, chance = measure_depth(assigned(4)[0], pair, repeats=60, seed=0)
+    own, chance = measure_depth(assigned(4)[0], pair, Draws(60, 0))
     assert own["depth"]["placed"] >= 2 / 3
     assert own["depth"]["correlation"] > 0.9
     assert chance["shuffled_layers"]["depth.placed"].mean() == pytest.approx(0.05, abs=0.05)
@@ -76,6 +77,6 @@ def test_without_layers_or_neurons_nothing_is_placed(layers: int) -> None:
         layer = np.ones_like(layer)
     else:
         pair = Pair(np.zeros_like(carried), np.zeros_like(carried))
-    own, _ = measure_depth(layer, pair, repeats=2, seed=0)
+    own, _ = measure_depth(layer, pair, Draws(2, 0))
     assert own["depth"] == {"placed": 0.0, "correlation": 0.0}
     assert (tabulate_depth(NAMES, layer, replace(pair))["p"] == 1).all()

@@ -17,13 +17,11 @@ from descry.analyses.relations import (
     measure_cooccurrence,
     measure_shared_neurons,
 )
-from descry.assignment import Findings, assign, gather_evidence
+from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.evaluation.chance import Draws
 from descry.splits import Pair
 
-RULES: list[dict[str, Any]] = [
-    {"rule": "enrichment", "alpha": 0.3, "min_lift": 1.2, "min_count": 3, "tau": 0.3},
-    {"rule": "composition", "alpha": 0.3, "min_lift": 1.2, "min_count": 3, "tau": 0.4},
-]
+RULES = [Rule(alpha=0.3, min_lift=1.2), Rule("composition", alpha=0.3, min_lift=1.2, tau=0.4)]
 NAMES = ["one", "two", "three"]
 
 
@@ -35,7 +33,7 @@ def drawn(weight: np.ndarray, neurons: int, generator: np.random.Generator) -> n
 
 def a_split(
     seed: int,
-    rule: dict[str, Any] = RULES[0],
+    rule: Rule = RULES[0],
     *,
     follows: float = 0.5,
     both: bool = False,
@@ -53,7 +51,7 @@ def a_split(
         parts.append(drawn(1.0 + 5.0 * loved, 60 // len(kinds), generator))
     labels[generator.random(labels.shape) < missing] = -1
     exemplars = np.concatenate(parts)
-    return labels, exemplars, assign(gather_evidence(exemplars, labels), **rule)
+    return labels, exemplars, assign(gather_evidence(exemplars, labels), rule)
 
 
 def test_phi_is_the_correlation_over_known_sentences() -> None:
@@ -196,7 +194,7 @@ def both_splits(seed: int, **options: Any) -> tuple[Pair[Relations], Findings]:
 def test_what_is_there_on_both_splits_is_found_again_and_chance_is_not() -> None:
     pair, found = both_splits(0, both=True, follows=0.0)
     layer = np.repeat([1, 2], 30)
-    told, chance = measure_relations(pair, found.assigned, layer, alpha=0.05, repeats=30, seed=0)
+    told, chance = measure_relations(pair, found.assigned, layer, alpha=0.05, draws=Draws(30, 0))
     own = told["relations"]
     significant = np.exp(pair.calibration.log_q) <= 0.05
     again = np.exp(pair.validation.log_p) <= 0.05
@@ -243,5 +241,5 @@ def test_nothing_found_is_no_error() -> None:
     nothing = replace(found, assigned=np.zeros_like(found.assigned))
     reviews = list(map(str, range(300)))
     told = find_relations(NAMES, exemplars, labels, labels.astype(float), reviews, nothing, RULES[0])
-    own = measure_relations(Pair(told, told), nothing.assigned, np.ones(60, int), alpha=0.05, repeats=2, seed=0)[0]
+    own = measure_relations(Pair(told, told), nothing.assigned, np.ones(60, int), alpha=0.05, draws=Draws(2, 0))[0]
     assert own["relations"]["pairs"] == own["relations"]["replication"] == own["relations"]["polysemantic"] == 0

@@ -18,11 +18,12 @@ from descry.analyses.transfer import (
     tabulate_descriptors,
     tabulate_pairs,
 )
-from descry.assignment import Findings, assign, gather_evidence
+from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.evaluation.chance import Draws
 
 NAMES = ["one", "two", "three", "four"]
 NEURONS, EXEMPLARS = 120, 40
-RULE: dict[str, Any] = {"rule": "enrichment", "alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.3}
+RULE = Rule()
 
 
 def a_corpus(seed: int, sentences: int, *, knows: float = 1.0, gold: str = "") -> OtherCorpus:
@@ -57,14 +58,14 @@ def a_corpus(seed: int, sentences: int, *, knows: float = 1.0, gold: str = "") -
 
 
 def tried(there: OtherCorpus, here: OtherCorpus) -> tuple[TriedPairs, Findings]:
-    found = assign(gather_evidence(here.active.exemplars(EXEMPLARS), here.labels), **RULE)
+    found = assign(gather_evidence(here.active.exemplars(EXEMPLARS), here.labels), RULE)
     return TriedPairs.of(found, there, EXEMPLARS), found
 
 
 def measured(there: OtherCorpus, here: OtherCorpus) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     both, found = tried(there, here)
     known = find_references(there, here.gold, here.scores)
-    own, chance = measure_transfer(both, there, here.active, found, known, repeats=20, seed=0)
+    own, chance = measure_transfer(both, there, here.active, found, known, Draws(20, 0))
     return dict(own["transfer"]), chance
 
 
@@ -156,7 +157,7 @@ def test_nothing_assigned_is_no_error() -> None:
     nothing = np.zeros_like(found.assigned)
     both, found = replace(both, assigned=nothing), replace(found, assigned=nothing)
     own, _ = measure_transfer(
-        both, there, here.active, found, find_references(there, here.gold, here.scores), repeats=2, seed=0
+        both, there, here.active, found, find_references(there, here.gold, here.scores), Draws(2, 0)
     )
     assert own["transfer"]["replication"] == own["transfer"]["strongest_replication"] == 0
     assert tabulate_descriptors(NAMES, both, here.labels.mean(axis=0))["replication"].isna().all()

@@ -18,13 +18,15 @@ from descry.analyses.triggers import (
     CONTEXTUAL,
     LEXICAL,
     TOKEN_BOUND,
-    Triggers,
+    NeuronTriggers,
+    WordRule,
     classify_neurons,
     find_leading,
     find_patterns,
     measure_word_shares,
     shuffle_tokens,
 )
+from descry.evaluation.chance import Draws
 from descry.splits import Pair
 
 COMMON = ["the", "a", "it", "is", "very", "and", "this"]
@@ -98,8 +100,8 @@ def splits() -> Pair[Split]:
     return Pair(Split(0), Split(1))
 
 
-def driven(split: Split, mean: np.ndarray) -> Triggers:
-    return Triggers.of(split.read, split.forms, mean, words=WORDS, share=0.2)
+def driven(split: Split, mean: np.ndarray) -> NeuronTriggers:
+    return NeuronTriggers.of(split.read, split.forms, mean, WordRule(WORDS, 0.2))
 
 
 def test_what_words_carry_equals_a_loop_over_tokens(splits: Pair[Split], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +130,7 @@ def test_what_words_carry_equals_a_loop_over_tokens(splits: Pair[Split], monkeyp
 
 
 def test_planted_neurons_are_told_by_their_words(splits: Pair[Split]) -> None:
-    for split in vars(splits).values():
+    for split in splits:
         found = driven(split, splits.calibration.mean)
         assert found.classes.tolist() == [*KINDS] * EACH
         for neuron in range(0, 3 * EACH, 3):
@@ -143,8 +145,8 @@ def test_a_neuron_that_has_nothing_to_fire_on_is_contextual() -> None:
         np.array([3], np.int32), np.array([2], np.int32), np.array([0, 2], np.int32), np.array([1, 3], np.int32),
         np.array([[3], [-1]], np.int32), np.zeros(2, np.float16),
     )  # fmt: skip
-    found = Triggers.of(
-        read, find_word_forms(["a b"], read.lengths, read.stop), np.ones(2, np.float32), words=3, share=0.2
+    found = NeuronTriggers.of(
+        read, find_word_forms(["a b"], read.lengths, read.stop), np.ones(2, np.float32), WordRule(3, 0.2)
     )
     assert found.classes.tolist() == [CONTEXTUAL, CONTEXTUAL]
     assert (found.words.column == -1).all()
@@ -187,7 +189,7 @@ def test_shuffling_keeps_every_sentences_values_and_loses_the_words(splits: Pair
     for before, after in zip(np.split(split.read.on_tokens, ends), np.split(moved.on_tokens, ends), strict=True):
         assert sorted(before.tolist()) == sorted(after.tolist())
     assert (moved.on_tokens != split.read.on_tokens).mean() > 0.5
-    found = Triggers.of(moved, split.forms, split.mean, words=WORDS, share=0.2)
+    found = NeuronTriggers.of(moved, split.forms, split.mean, WordRule(WORDS, 0.2))
     assert (found.classes[::3] != TOKEN_BOUND).mean() > 0.9
 
 
@@ -218,7 +220,7 @@ def measured(splits: Pair[Split], there: Split) -> tuple[Any, Any, WordChecker]:
     judge = WordChecker(build_word_presence(there.texts, found.calibration.names), there.active, 30)
     described = np.arange(3 * EACH)[::-1], np.linspace(1, 0, 3 * EACH)
     read = (splits.calibration.read, splits.calibration.forms, splits.calibration.mean)
-    options = {"strongest": 10, "repeats": 20, "seed": 0, "words": WORDS, "share": 0.2}
+    options = {"strongest": 10, "rule": WordRule(WORDS, 0.2), "draws": Draws(20, 0)}
     return *measure_triggers(found, read, judge, described, **options), judge
 
 
@@ -234,7 +236,7 @@ def test_planted_neurons_are_the_same_on_both_splits_and_their_words_tell(splits
     assert permuted["tokens.agreement_described"].mean() == pytest.approx(1 / 3, abs=0.1)
     assert permuted["tokens.words_correlation"].mean() < 0.7
     assert chance["shuffled_tokens"]["tokens.token_bound"].mean() < 0.05
-    drives = Pair(*(driven(split, splits.calibration.mean) for split in vars(splits).values()))
+    drives = Pair(*(driven(split, splits.calibration.mean) for split in splits))
     rows = tabulate_triggers(drives, judge)
     assert (
         rows["class"].tolist() == rows["validation_class"].tolist() == ["token-bound", "lexical", "contextual"] * EACH
@@ -262,7 +264,7 @@ def test_no_described_neuron_is_no_error(splits: Pair[Split]) -> None:
     )
     nothing = np.zeros(0, int), np.zeros(0)
     read = (splits.calibration.read, splits.calibration.forms, splits.calibration.mean)
-    options = {"strongest": 10, "repeats": 2, "seed": 0, "words": WORDS, "share": 0.2}
+    options = {"strongest": 10, "rule": WordRule(WORDS, 0.2), "draws": Draws(2, 0)}
     own = measure_triggers(both, read, judge, nothing, **options)[0]["tokens"]
     assert set(own.values()) == {0.0}
 
@@ -273,5 +275,5 @@ def test_a_tokenizer_that_tells_no_places_gives_one_form(splits: Pair[Split]) ->
         [split.texts[row] for row in split.read.rows], split.read.lengths, np.zeros_like(split.read.stop)
     )
     assert nowhere.names == [""]
-    found = Triggers.of(split.read, WordForms(nowhere.names, nowhere.of_token), split.mean, words=WORDS, share=0.2)
+    found = NeuronTriggers.of(split.read, WordForms(nowhere.names, nowhere.of_token), split.mean, WordRule(WORDS, 0.2))
     assert (found.classes == CONTEXTUAL).all()

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 
 from descry.activations.extraction import extract
 from descry.activations.record import Activations
-from descry.assignment import assign, gather_evidence, log_p
+from descry.assignment import Rule, assign, gather_evidence, log_p
 from descry.corpus.readers import read_reviews
 from descry.corpus.sentences import build_sentence_table
 from descry.evaluation import association
@@ -29,8 +29,8 @@ from descry.evaluation.association import (
 )
 from descry.models.target import Target
 from descry.splits import SPLITS, Pair
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 Score = Callable[[Pair[np.ndarray]], dict[str, np.ndarray]]
 
 
@@ -286,7 +286,7 @@ class Real:
         total = {name: np.zeros(len(values)) for name, values in before.items()}
         for seed in range(DRAWS):
             generator = np.random.default_rng(seed)
-            damaged = (CHECKS[check](split, generator) for split in vars(self.run.labels).values())
+            damaged = (CHECKS[check](split, generator) for split in self.run.labels)
             for name, values in score(Pair(*damaged)).items():
                 total[name] += values
         return {name: total[name] / DRAWS < before[name] for name in before}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from descry.activations.record import Activations, read_activations
-from descry.assignment import Findings, assign, gather_evidence, rank
+from descry.assignment import Findings, Rule, assign, gather_evidence, rank
 from descry.evaluation.explanation import Explanation, count_token_votes, explain
 from descry.evaluation.voting import (
     Electorate,

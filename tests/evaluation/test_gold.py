@@ -90,8 +90,8 @@ def test_missing_labels_are_left_out_and_are_no_zeros() -> None:
     whole = gold_aspects.tabulate_aspects(names, scores, labels, gold)
     lost = np.random.default_rng(2).random((300, 3)) < 0.3
     lost[:100] = True
-    some = Pair(*(np.where(lost, -1, part).astype(np.int8) for part in vars(labels).values()))
-    shown = Pair(*(np.where(lost, np.nan, part) for part in vars(scores).values()))
+    some = Pair(*(np.where(lost, -1, part).astype(np.int8) for part in labels))
+    shown = Pair(*(np.where(lost, np.nan, part) for part in scores))
     table = gold_aspects.tabulate_aspects(names, shown, some, gold)
     assert table["descriptor"].tolist() == whole["descriptor"].tolist()
     for column, row in enumerate(table.itertuples()):

@@ -6,7 +6,7 @@ from scipy.linalg import sqrtm
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, top_k_accuracy_score
 
 from descry.activations.record import Activations
-from descry.assignment import Findings, assign, gather_evidence, rank
+from descry.assignment import Findings, Rule, assign, gather_evidence, rank
 from descry.evaluation.measures import (
     Assessment,
     measure_confirmation,

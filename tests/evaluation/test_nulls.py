@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
 from descry.activations.record import Activations
-from descry.assignment import assign, gather_evidence
+from descry.assignment import Rule, assign, assign_splits, gather_evidence
 from descry.evaluation import nulls
+from descry.evaluation.chance import Draws, adjust, repeat, tabulate_measures
 from descry.evaluation.measures import Reference, measure_consistency
 from descry.splits import Pair
 
@@ -167,10 +170,8 @@ def test_what_knows_stands_above_every_null_and_a_control_that_knows_as_much_doe
         pair,
         reviews,
         lambda _: lambda drawn, _: {"jaccard": measure_consistency(drawn)["jaccard"]},
-        rule=RULE,
-        exemplars=12,
-        repeats=6,
-        seed=0,
+        rule=replace(RULE, exemplars=12),
+        draws=Draws(6, 0),
     )
     assert measures == {"jaccard": measure_consistency(found)["jaccard"]}
     assert set(chance) == {"random_exemplars", "shuffled_labels", "ignorant", "twin"}

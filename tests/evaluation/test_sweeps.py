@@ -1,14 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from descry.activations.record import Activations
-from descry.assignment import assign, gather_evidence
+from descry.assignment import Rule, assign, gather_evidence
 from descry.evaluation.measures import Reference, measure_neurons
 from descry.evaluation.sweeps import Sweeper, raise_threshold, tabulate_sweeps
 from descry.evaluation.voting import measure_firing, rank_descriptors
 from descry.splits import Pair
 
-OPTIONS = {"alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.3}
+RULE = Rule(exemplars=30)
 NEURONS, SENTENCES = 120, 400
 
 
@@ -38,15 +40,13 @@ def side(seed: int) -> tuple[np.ndarray, Activations]:
 def world() -> tuple[Sweeper, Pair[Activations]]:
     (one, first), (other, second) = side(1), side(2)
     references = {"labels": Reference(other[second.probe_rows])}
-    return Sweeper(Pair(one, other), references, OPTIONS, 30, (1, 2), 0), Pair(first, second)
+    return Sweeper(Pair(one, other), references, RULE, (1, 2), 0), Pair(first, second)
 
 
 def test_a_raised_threshold_leaves_what_reaches_it(world: tuple[Sweeper, Pair[Activations]]) -> None:
     sweeper, active = world
-    found = assign(
-        gather_evidence(active.calibration.rows[:, :30], sweeper.labels.calibration), rule="composition", tau=0.1
-    )
-    direct = assign(found.evidence, rule="composition", tau=0.4)
+    evidence = gather_evidence(active.calibration.rows[:, :30], sweeper.labels.calibration)
+    found, direct = (assign(evidence, Rule("composition", tau=tau)) for tau in (0.1, 0.4))
     both = raise_threshold(Pair(found, found), 0.4)
     np.testing.assert_array_equal(both.calibration.assigned, direct.assigned)
     np.testing.assert_array_equal(both.validation.assigned, direct.assigned)
@@ -58,11 +58,11 @@ def test_every_point_is_the_measure_at_that_setting(world: tuple[Sweeper, Pair[A
     for size in (10, 30):
         found = Pair(
             *(
-                assign(gather_evidence(seen.rows[:, :size], labels), rule="composition", **OPTIONS)
-                for seen, labels in zip(vars(active).values(), vars(sweeper.labels).values(), strict=True)
+                assign(gather_evidence(seen.rows[:, :size], labels), replace(RULE, name="composition"))
+                for seen, labels in zip(active, sweeper.labels, strict=True)
             )
         )
-        fired = Pair(*(measure_firing(seen, active.calibration) for seen in vars(active).values()))
+        fired = Pair(*(measure_firing(seen, active.calibration) for seen in active))
         expected = sweeper.references["labels"].measure(rank_descriptors(fired, found.calibration), (1, 2))
         key = (str(size), "composition", "target")
         assert rows[*key, "sentence.labels.recall_at_2"] == expected["recall_at_2"]
