@@ -1,72 +1,70 @@
-# make        set up, run the pipeline, show the metrics
-# make test   set up, run all tests
-# make preset NAME=laptop   a ready configuration laid over params.yaml; they are in presets/
-# make bench   speed, size and cluster: benchmarks/results/{extract,memory,assign,ray,repro}.json, a table each, a plot
-# make bench-planted   known answers: benchmarks/results/planted.json
-# make bench-faults   what is lost when things break: benchmarks/results/faults.json
-# make bench-llm   what language models cost: benchmarks/results/llm.json
-# make bench-report   how fast the page is, with a made-up run of 36,864 neurons: benchmarks/results/report.json
-# make audit   dependencies: pins, and known vulnerabilities where an advisory service answers
+# make                      install into .venv (2 to 3 minutes, once), run the pipeline (5 to 8 minutes), print the results
+# make test                 run all tests (about 20 minutes)
+# make preset NAME=laptop   apply a ready configuration of presets/ to params.yaml
+# make bench                list the benchmarks; with NAME=extract (and ARGS=...) run one: benchmarks/results/
+# make docs                 after a run, bring the tables, examples and pictures of README.md and docs/ up to date
+# make lint                 check style and types
+#
+# Times are for two cores. For maintainers: make audit (known vulnerabilities), make lock (requirements.lock), make clean.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro preset test lint docs bench bench-planted bench-llm bench-faults bench-report audit lock clean
+.PHONY: all setup repro test preset bench docs lint audit lock clean
 
 all: repro
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "descry needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "descry needs Python 3.11 or newer. Name one: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing requirements.lock into $(VENV): 2 to 3 minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 repro: setup
+	@echo "Running the pipeline (dvc repro): 5 to 8 minutes on two cores the first time. Stages that are up to date are skipped."
 	@python -m stages.commands.mend
 	@dvc repro
 	@python -m stages.commands.summary
 
+test: setup
+	@echo "Running all tests: about 20 minutes on two cores."
+	@python -m pytest
+
 preset: setup
 	@python -m stages.commands.preset $(NAME)
 
-test: setup
-	@python -m pytest
+BENCHMARKS = $(patsubst benchmarks/%.py,%,$(shell grep -l '^if __name__' benchmarks/*.py))
+WITHOUT_RUN := assign faults repro  # all others read the finished run
+
+bench: $(if $(filter $(NAME),$(BENCHMARKS)),$(if $(filter $(NAME),$(WITHOUT_RUN)),setup,repro))
+ifneq ($(filter $(NAME),$(BENCHMARKS)),)
+	python -m benchmarks.$(NAME) $(ARGS)
+else
+	@echo "Run one with make bench NAME=..."
+	@for name in $(BENCHMARKS); do printf '  %-10s %s\n' $$name "$$(sed -n '1s/"""//gp' benchmarks/$$name.py)"; done
+	@test -z "$(NAME)" || { echo "There is no benchmark $(NAME)."; exit 1; }
+endif
+
+docs: repro
+	python docs/parameters.py > docs/parameters.md
+	python docs/tables.py
+	python docs/examples.py
+	python docs/pictures.py
 
 lint: setup
 	@ruff check . && ruff format --check . && mypy
 
-bench: repro
-	python benchmarks/assign.py
-	python benchmarks/extract.py
-	python benchmarks/memory.py
-	python benchmarks/cluster.py
-	python benchmarks/repro.py
-
-bench-planted: repro
-	python benchmarks/planted.py
-
-bench-llm: repro
-	python benchmarks/llm.py
-
-bench-report: repro
-	python benchmarks/report.py
-
-bench-faults: setup
-	python benchmarks/faults.py
-
-docs: repro
-	python docs/parameters.py > docs/parameters.md
-	python docs/pictures.py
-
-audit: setup  # pins, packages that fit together, and known vulnerabilities where an advisory service answers
+audit: setup
 	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
 	@PATH="$$PATH:$(CURDIR)/$(VENV)/audit/bin" $(BIN)/python .ci/audit
 
-lock: setup  # after a change of pyproject.toml's dependencies
+# After a change of the dependencies in pyproject.toml.
+lock: setup
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra ray --extra ssh --extra s3 --strip-extras --no-emit-index-url --no-emit-find-links --no-header --annotation-style line --output-file requirements.lock pyproject.toml
 	sed -i 's/+cpu / /' requirements.lock

@@ -1,6 +1,6 @@
-"""What does `assign` cost at the size of BERT-base: 36,864 neurons x 300 descriptors x 100 exemplars?
+"""What does the assignment cost at the size of BERT-base: 36,864 neurons x 300 descriptors x 100 exemplars?
 
-Run by itself: python benchmarks/assign.py. Writes benchmarks/results/assign.json. Labels and exemplars are drawn at
+Run: python -m benchmarks.assign. Writes benchmarks/results/assign.json. Labels and exemplars are drawn at
 random over 100,000 sentences, descriptors with prevalences from 0.1 % to 30 %; a tenth of the neurons prefer one.
 """
 
@@ -10,15 +10,14 @@ from time import perf_counter
 
 import numpy as np
 
-from descry.assignment import RuleName, assign_by, gather_evidence, tabulate_assignments
+from descry.assignment import RULES, Rule, assign_by, gather_evidence, tabulate_assignments
 from descry.storage.files import write_json
 
 NEURONS, DESCRIPTORS, EXEMPLARS, SENTENCES = 36_864, 300, 100, 100_000
-RULES: tuple[RuleName, ...] = ("enrichment", "composition")
 
 
 def world(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Exemplars int32 [neurons, k] and labels int8 [sentences, descriptors]."""
+    """Draw exemplars, int32 [neurons, k], and labels, int8 [sentences, descriptors]."""
     prevalence = np.geomspace(1e-3, 0.3, DESCRIPTORS)
     labels = (generator.random((SENTENCES, DESCRIPTORS)) < prevalence).astype(np.int8)
     rows = generator.integers(0, SENTENCES, (NEURONS, EXEMPLARS), dtype=np.int32)
@@ -32,7 +31,7 @@ def main() -> None:
     rows, labels = world(np.random.default_rng(0))
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, perf_counter()
     evidence = gather_evidence(rows, labels)
-    findings = assign_by(RULES, evidence)
+    findings = assign_by(RULES, evidence, Rule())
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // 12)
     pairs = tabulate_assignments(findings, layer + 1, index, [f"descriptor {number}" for number in range(DESCRIPTORS)])
     seconds = perf_counter() - began

@@ -1,6 +1,6 @@
-"""What do the repeats behind chance cost, against one pass of the model over the corpus? Side by side, in one run.
+"""What do the random draws behind chance levels cost, relative to one pass of the model over the corpus?
 
-Run after `dvc repro`: python benchmarks/chance.py. Writes benchmarks/results/chance.json.
+Run after `dvc repro`: python -m benchmarks.chance. Writes benchmarks/results/chance.json.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ import yaml
 
 from descry.activations.extraction import extract
 from descry.activations.record import read_activations
+from descry.evaluation.chance import Draws
 from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
 from descry.evaluation.measures import Assessment, Reference, measure_consistency
 from descry.evaluation.nulls import measure_beside_chance
@@ -21,18 +22,21 @@ from descry.evaluation.voting import measure_firing_pair
 from descry.models.target import Target
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
-from descry.splits import Pair
+from descry.settings.neurons import Assign
+from descry.settings.parsing import parse_section
+from descry.splits import SPLITS, Pair
 from descry.storage.arrays import read_arrays
 from descry.storage.files import write_json
 from descry.storage.tables import read_table
+from stages.shared.inputs import to_rule
 
 REPEATS, ROUNDS = 20, 3
-SPLITS = ("calibration", "validation")
 PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
-RULE = {name: value for name, value in PARAMETERS["assign"].items() if name != "exemplars"}
+RULE = to_rule(parse_section(Assign, PARAMETERS))
 
 
 def seconds(work: Callable[[], Any]) -> float:
+    """Time one call."""
     start = perf_counter()
     work()
     return perf_counter() - start
@@ -65,9 +69,7 @@ def main() -> None:
             reviews,
             lambda _: lambda found, columns: {**predicted(found, columns), **measure_consistency(found)},
             rule=RULE,
-            exemplars=PARAMETERS["assign"]["exemplars"],
-            repeats=repeats,
-            seed=0,
+            draws=Draws(repeats, 0),
         )
 
     target = Target(Path("data/models/target"))
@@ -77,7 +79,7 @@ def main() -> None:
             seconds(
                 partial(extract, target, table["text"].tolist(), split.probe_rows, top_k=PARAMETERS["extract"]["top_k"])
             )
-            for table, split in zip(sentences, vars(active).values(), strict=True)
+            for table, split in zip(sentences, active, strict=True)
         )
         repeated = sum(seconds(partial(under_both_nulls, study, REPEATS)) for study in studies)
         rounds.append({"model_pass_seconds": passed, "repeats_seconds": repeated, "ratio": repeated / passed})

@@ -1,6 +1,6 @@
-"""Which pooling, exemplars and alpha? Decided on calibration alone, by its own two halves (by review).
+"""Which pooling, number of exemplars and alpha? Chosen on calibration alone, by the agreement of its two halves.
 
-Run after `dvc repro`: python benchmarks/choice.py. Writes benchmarks/results/choice.json.
+Run after `dvc repro`: python -m benchmarks.choice. Writes benchmarks/results/choice.json. Halves are cut by review.
 """
 
 from itertools import product
@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from descry.activations.extraction import extract
-from descry.assignment import assign, gather_evidence
+from descry.assignment import Rule, assign, gather_evidence
 from descry.corpus.sentences import choose_split
+from descry.evaluation.chance import adjust
 from descry.evaluation.measures import measure_consistency
-from descry.evaluation.nulls import adjust, permute_neurons
+from descry.evaluation.nulls import permute_neurons
 from descry.models.target import Target
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import SENTENCE_TABLE
@@ -26,16 +27,16 @@ SETTINGS = list(product(("mean", "max"), (50, 100, 200, 400), (0.01, 0.05)))
 
 
 def halves(review_ids: list[str], key: str) -> np.ndarray:
-    """bool [sentences]: those of one half of the reviews."""
+    """Select the sentences of one half of the reviews: bool [sentences]."""
     return np.array([choose_split(review, key=key, validation=0.5) == "validation" for review in review_ids])
 
 
 def measure(values: np.ndarray, labels: np.ndarray, half: np.ndarray, k: int, alpha: float) -> dict[str, float]:
-    """Consistency of the findings of the two halves; values: [sentences, neurons]."""
+    """Measure the agreement of the two halves' findings; values: float [sentences, neurons]."""
     found = []
     for rows in (half, ~half):
         best = np.argpartition(-values[rows], k, axis=0)[:k].T
-        found.append(assign(gather_evidence(best, labels[rows]), alpha=alpha))
+        found.append(assign(gather_evidence(best, labels[rows]), Rule(alpha=alpha)))
     pair = Pair(*found)
     measures = measure_consistency(pair)
     null = measure_consistency(permute_neurons(pair, np.random.default_rng(0)))
@@ -45,7 +46,7 @@ def measure(values: np.ndarray, labels: np.ndarray, half: np.ndarray, k: int, al
 
 def main() -> None:
     sentences = read_table(Path("data/sentences/calibration.parquet"), SENTENCE_TABLE)
-    labels = read_arrays(Path("data/labels/calibration.safetensors"), LABEL_ARRAYS)[0]["labels"]
+    labels = read_arrays(Path("data/labels/first/calibration.safetensors"), LABEL_ARRAYS)[0]["labels"]
     texts, reviews = sentences["text"].tolist(), sentences["review_id"].tolist()
     target = Target(Path("data/models/target"))
     probes = {

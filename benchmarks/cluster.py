@@ -1,8 +1,8 @@
-"""What do workers of a Ray cluster add up to, and what does it cost to merge what they found?
+"""How does extraction scale with the workers of a Ray cluster, and what does it cost to merge their results?
 
-Run after `dvc repro`: python benchmarks/cluster.py. Writes benchmarks/results/ray.json. One worker of one thread, two,
-and this process alone read the same sentences in the same shards; workers have loaded their model before the clock
-starts. Then the merge of 1,000 shards is simulated at the size of BERT-base, and of an 8B decoder.
+Run after `dvc repro`: python -m benchmarks.cluster. Writes benchmarks/results/ray.json. One worker, two workers and
+this process read the same sentences in the same shards, each with one thread; workers load their model before the clock
+starts. Then the merge of 1,000 shards is simulated, for the sizes of BERT-base and of an 8B decoder.
 """
 
 import os
@@ -36,7 +36,7 @@ SIZES = {"bert_base": (36_864, 100), "decoder_8b": (32 * 14_336, 100)}
 
 
 class Warm:
-    """A crew that has loaded its model."""
+    """A `RayCrew` whose workers have loaded their models."""
 
     def __init__(self, crew: RayCrew[Shard, Kept], warming: Iterable[Shard]) -> None:
         self._crew = crew
@@ -47,6 +47,7 @@ class Warm:
 
 
 def timed(engine: Engine, texts: list[str]) -> tuple[float, Activations]:
+    """Extract on an engine; returns the seconds and the activations."""
     probe = sample_probe(map(str, range(len(texts))), 500, "benchmark")
     pieces = (texts[start : start + SHARD] for start in range(0, len(texts), SHARD))
     start = perf_counter()
@@ -55,6 +56,7 @@ def timed(engine: Engine, texts: list[str]) -> tuple[float, Activations]:
 
 
 def speedup() -> dict[str, Any]:
+    """Time this process and each number of workers, and compare their activations bit by bit."""
     table = read_table(Path("data/sentences/calibration.parquet"), SENTENCE_TABLE)
     texts = table["text"].tolist()
     torch.set_num_threads(1)
@@ -82,7 +84,7 @@ def speedup() -> dict[str, Any]:
 
 
 def merging() -> dict[str, Any]:
-    """A shard's arrays merged again and again: the cost depends on their size alone."""
+    """Time the merge of one shard's arrays, repeated: its cost depends on their size alone."""
     found = {}
     for name, (neurons, k) in SIZES.items():
         layer, index = np.zeros(neurons, np.int16), np.arange(neurons, dtype=np.int32)

@@ -1,8 +1,8 @@
-"""What does reading every neuron cost, beside the model's bare pass, other ways to run it, and the machine's limit?
+"""What does reading every neuron cost, compared with a plain forward pass, other tools, and the machine's limit?
 
-Run after `dvc repro`: python benchmarks/extract.py. Writes benchmarks/results/extract.json and .png. All figures come
-from the embedded corpus and the embedded model in one run: every way reads a split of the sentences after the other, in
-rounds, so that a machine whose pace drifts slows all alike; a ratio is the median over splits and rounds.
+Run after `dvc repro`: python -m benchmarks.extract. Writes benchmarks/results/extract.json and .png. All figures come
+from the default corpus and model, in one run: all methods read one split after the other, in several rounds, so that a
+change in the machine's speed affects all of them alike; a ratio is the median over splits and rounds.
 """
 
 import os
@@ -34,37 +34,42 @@ from descry.models.loading import has_bfloat16
 from descry.models.target import Target
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import SENTENCE_TABLE
-from descry.splits import Pair
+from descry.settings.neurons import Assign
+from descry.settings.parsing import parse_section
+from descry.splits import SPLITS, Pair
 from descry.storage.arrays import read_arrays
 from descry.storage.files import write_json
 from descry.storage.tables import read_table
+from stages.shared.inputs import to_rule
 
 ROUNDS, BFLOAT16_SENTENCES = 3, 500
 RESULTS = Path("benchmarks/results")
 PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
 TARGET = Path("data/models/target")
-SPLITS = ("calibration", "validation")
 
 
 def seconds(work: Callable[[], Any]) -> float:
+    """Time one call."""
     start = perf_counter()
     work()
     return perf_counter() - start
 
 
 def sentences(split: str) -> list[str]:
+    """Read the texts of a split."""
     found: list[str] = read_table(Path(f"data/sentences/{split}.parquet"), SENTENCE_TABLE)["text"].tolist()
     return found
 
 
 def extracted(target: Target, texts: Sequence[str], poolings: Sequence[str] = ("mean",)) -> list[Activations]:
+    """Extract activations with the parameters of params.yaml."""
     probe = sample_probe(map(str, range(len(texts))), PARAMETERS["extract"]["probe"], "benchmark")
     top_k = PARAMETERS["extract"]["top_k"]
     return extract_poolings(target, texts, probe, poolings=poolings, top_k=top_k)
 
 
 class Bare:
-    """The model's plain forward pass over the very batches that are extracted from."""
+    """The model's plain forward pass, over the same batches as the extraction."""
 
     def __init__(self, target: Target, texts: Sequence[str]) -> None:
         ids, special = target.encode(texts)
@@ -80,16 +85,16 @@ class Bare:
             forward(self._target.model, "encoder", tokens, attention)
 
     def operations(self) -> int:
-        """Floating-point operations of the matrix products that reading the neurons takes."""
+        """Count the floating-point operations of the matrix products needed to read the neurons."""
         sights = [(site, lambda values, own: values.new_zeros(0)) for site in self._target.sites]
         with FlopCounterMode(display=False) as counter:
             for batch in self._batches:
-                self._target.inputs(*batch, sights)
+                self._target.read(*batch, sights)
         return int(counter.get_total_flops())
 
 
 def one_at_a_time(texts: Sequence[str]) -> None:
-    """The plain loop that tutorials show: a sentence, all hidden states."""
+    """Run the loop of common tutorials: one sentence at a time, with all hidden states."""
     tokenizer, model = AutoTokenizer.from_pretrained(TARGET), AutoModel.from_pretrained(TARGET).eval()
     with torch.inference_mode():
         for text in texts:
@@ -97,7 +102,7 @@ def one_at_a_time(texts: Sequence[str]) -> None:
 
 
 def products() -> float:
-    """Operations a second of the machine's own matrix product: float32, of the model's shape or square, the faster."""
+    """Measure float32 matrix products, in operations per second: the faster of the model's shape and a square one."""
     best = 0.0
     for rows, inner, columns in ((1024, 384, 1536), (2048, 2048, 2048)):
         one, other = torch.randn(rows, inner), torch.randn(inner, columns)
@@ -109,18 +114,18 @@ def products() -> float:
 
 
 def agreement(target: Target) -> float:
-    """Jaccard of the pairs that bfloat16 and float32 assign, on calibration."""
+    """Jaccard index of the pairs that are assigned in bfloat16 and in float32, on calibration."""
     labels = read_arrays(Path("data/labels/first/calibration.safetensors"), LABEL_ARRAYS)[0]["labels"]
-    rule = dict(PARAMETERS["assign"])
-    k = rule.pop("exemplars")
+    rule = to_rule(parse_section(Assign, PARAMETERS))
     texts = sentences("calibration")
     half = Target(TARGET, dtype="bfloat16")
     found = Pair(*(extracted(one, texts)[0] for one in (target, half)))
-    one, other = (assign(gather_evidence(by.exemplars(k), labels), **rule).assigned for by in vars(found).values())
+    one, other = (assign(gather_evidence(by.exemplars(rule.exemplars), labels), rule).assigned for by in found)
     return float((one & other).sum() / (one | other).sum())
 
 
 def speed() -> dict[str, Any]:
+    """Time all methods in rounds."""
     parts = [sentences(split) for split in SPLITS]
     texts = list(chain.from_iterable(parts))
     target, embedder = Target(TARGET), SentenceEncoder(Path("data/models/embedder"))
@@ -178,12 +183,12 @@ print("seconds", perf_counter() - start)
 
 
 def neurox(texts: Sequence[str]) -> float | None:
-    """Seconds that NeuroX takes, in a folder of its own; None where it cannot be installed."""
+    """Time NeuroX, installed in a temporary folder; None if it cannot be installed."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder / "site")]
         if subprocess.run([*install, "neurox==1.0.9", "h5py"], check=False).returncode:
-            print("NeuroX cannot be installed here")
+            print("neurox is left out: NeuroX cannot be installed here (is there a network?)")
             return None
         (folder / "texts.txt").write_text("\n".join(texts) + "\n")
         done = subprocess.run(
@@ -198,7 +203,7 @@ def neurox(texts: Sequence[str]) -> float | None:
 
 
 def draw(content: dict[str, Any]) -> None:
-    """The seconds of every way, as bars beside the machine's limit."""
+    """Draw the seconds of each method as bars, with the machine's limit."""
     labels = {
         "matmul_limit": "matrix products alone, at the machine's rate",
         "bare_forward": "the model's bare forward pass",

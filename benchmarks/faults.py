@@ -1,7 +1,7 @@
-"""What is lost when machines are shared, runs interrupted, files damaged and inputs bad?
+"""What is lost when results are shared, runs interrupted, files damaged and inputs invalid?
 
-Run: python benchmarks/faults.py. Writes benchmarks/results/faults.json: what the tests that break things count as
-they run, added up. Nothing is written where one of them fails, or where a count is missing.
+Run: python -m benchmarks.faults. Writes benchmarks/results/faults.json: the sums of what the tests in TESTS count as
+they run. Nothing is written if one of them fails, or if a count is missing.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from descry.storage.files import write_json
 
 KINDS = ("sharing", "interrupts", "shards", "damage", "misuse")
-TESTS = [f"tests/test_{kind}_repro.py" for kind in KINDS]
+TESTS = [f"tests/pipeline/test_{kind}_repro.py" for kind in KINDS]
 KEYS = (
     "remotes",
     "kills",
@@ -28,7 +28,7 @@ RESULT = Path("benchmarks/results/faults.json")
 
 
 def counted(report: Path) -> dict[str, int]:
-    """The numbers that tests recorded under KEYS, added up."""
+    """Sum the numbers that tests recorded under each of KEYS."""
     found: Counter[str] = Counter()
     for entry in ElementTree.parse(report).iter("property"):
         if entry.attrib["name"] in KEYS:
@@ -41,10 +41,10 @@ def main() -> None:
         report = Path(folder) / "report.xml"
         done = subprocess.run([sys.executable, "-m", "pytest", f"--junitxml={report}", *TESTS], check=False)
         if done.returncode:
-            sys.exit(f"nothing written: the tests failed (pytest: {done.returncode})")
+            sys.exit(f"{RESULT}: not written: the tests failed, see above (pytest exit code {done.returncode})")
         content = counted(report)
     if missing := [key for key in KEYS if key not in content]:
-        sys.exit(f"nothing written: no test counted {', '.join(missing)} (skipped?)")
+        sys.exit(f"{RESULT}: not written: no test recorded {', '.join(missing)}; see which tests were skipped")
     write_json(RESULT, content)
     print(content)
 

@@ -1,7 +1,8 @@
-"""Known answers: neurons planted so that it is known what they fire on, and how many of them are named rightly.
+"""Known answers: planted neurons for which it is known what they fire on, and the share of them described correctly.
 
-Two worlds: a synthetic one (`synthetic`, `recovery`), and neurons appended to a copy of a real model along the
-directions of linear probes, which leave its outputs as they were (`ffn_inputs` to `output_change`).
+Two kinds: a synthetic world (`build_synthetic`, `measure_planted_recovery`), and neurons appended to a copy of a real
+model along the directions of linear probes, which leave the model's outputs unchanged (`read_ffn_inputs` to
+`measure_output_change`).
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from torch import Tensor
 
 from descry.activations.accumulators import TopK
 from descry.activations.extraction import extract
-from descry.assignment import Findings, assign, gather_evidence
+from descry.assignment import Findings, Rule, assign, gather_evidence
 from descry.models.forward import forward
 from descry.models.surgery import Directions, append_neurons, find_up_maps, weight_matrix
 from descry.models.target import Target
 
 PLANTED = ("one", "two", "conjunction", "rare_conjunction")
 KINDS = (*PLANTED, "opposed", "decoy", "dead")
-"""What a synthetic neuron fires on: one descriptor, either of two, both of two (often or rarely met together), the
-absence of one; a decoy is noise alone, a dead neuron never moves."""
+"""What a synthetic neuron fires on: one descriptor, either of two, both of two (which co-occur often or rarely), or the
+absence of one. A decoy is pure noise; a dead neuron's activation never changes."""
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A world in which it is known what every neuron fires on.
+    """A synthetic world, in which it is known what every neuron fires on.
 
-    truth bool [sentences, descriptors]: what really holds; observed int8, same shape: the noisy labels, 1 or 0;
-    activations float32 [sentences, neurons]; kind str [neurons], of KINDS; about bool [neurons, descriptors]: the
-    descriptors that a neuron's condition speaks of.
+    truth: bool [sentences, descriptors], which descriptors apply; observed: int8, same shape, the noisy labels, 1 or 0;
+    activations: float32 [sentences, neurons]; kind: str [neurons], of KINDS; about: bool [neurons, descriptors], the
+    descriptors in each neuron's condition.
     """
 
     truth: np.ndarray
@@ -47,13 +48,15 @@ class Synthetic:
 
     @property
     def planted(self) -> np.ndarray:
-        """bool [neurons, descriptors]: the pairs that are to be found; all others are not."""
+        """The pairs that should be found, and no others: bool [neurons, descriptors]."""
         return np.asarray(self.about & np.isin(self.kind, PLANTED)[:, None])
 
 
 def add_label_noise(generator: np.random.Generator, truth: np.ndarray, dropped: float, added: float) -> np.ndarray:
-    """Noisy labels int8 from truth bool [sentences, descriptors]: a positive is lost with probability `dropped`;
-    false positives are added, in expectation `added` for every true one."""
+    """Make noisy labels, int8, from the truth, bool [sentences, descriptors].
+
+    Each positive is dropped with probability `dropped`; per true positive, `added` false ones are expected.
+    """
     chance, prevalence = generator.random(truth.shape), truth.mean(axis=0)
     return np.where(truth, chance >= dropped, chance < added * prevalence / (1 - prevalence)).astype(np.int8)
 
@@ -69,11 +72,11 @@ def build_synthetic(
     dropped: float = 0.2,
     added: float = 0.1,
 ) -> Synthetic:
-    """A world drawn from a seed, with `neurons` of each kind and descriptors independent of one another.
+    """Draw a synthetic world from a seed, with `neurons` of each kind and independent descriptors.
 
-    prevalences: of the rarest and the most common descriptor, the others between them at equal ratios; a conjunction
-    is rare where it holds less often than the rarest descriptor would. signals: bounds of a neuron's d', which is
-    added to its standard normal noise where its condition holds. dropped, added: see `noisy`.
+    prevalences: of the rarest and the most common descriptor, with the others between them at equal ratios; a
+    conjunction is rare if it holds less often than the rarest descriptor is expected to. signals: bounds of a neuron's
+    d', which is added to its standard normal noise where its condition holds. dropped, added: see `add_label_noise`.
     """
     generator = np.random.default_rng(seed)
     truth = generator.random((sentences, descriptors)) < np.geomspace(*prevalences, descriptors)
@@ -98,20 +101,22 @@ def build_synthetic(
 
 
 def take_exemplars(activations: np.ndarray, k: int) -> np.ndarray:
-    """Exemplar sets of float32 [sentences, neurons]: int32 [neurons, k]; all -1 for a neuron that never moves."""
+    """Select exemplars by activation, float32 [sentences, neurons]: int32 [neurons, k]; all -1 if it never changes."""
     top = TopK(activations.shape[1], k)
     top.update(torch.from_numpy(activations), torch.arange(len(activations)))
     return np.where(np.ptp(activations, axis=0)[:, None] > 0, top.compute()[1], np.int32(-1))
 
 
-def measure_planted_recovery(world: Synthetic, k: int, **rule: Any) -> dict[str, Any]:
-    """What is found in a world by its neurons' k exemplars and `assign`'s options, against what was planted.
+def measure_planted_recovery(world: Synthetic, rule: Rule) -> dict[str, Any]:
+    """Assign descriptors in a synthetic world, and compare them with the planted pairs.
 
-    recall: share of the planted pairs that are assigned, rare conjunctions left out (`recall_with_rare`: with them);
-    fdr: share of the assigned pairs that were not planted; opposed: share of opposed neurons that are given the
-    descriptor they shun; kinds: for every kind, false_pairs (a neuron) and, where pairs were planted, recall and fdr.
+    `recall`: share of the planted pairs that are assigned, without rare conjunctions (`recall_with_rare`: with them);
+    `fdr`: share of the assigned pairs that were not planted; `opposed`: share of opposed neurons that are assigned the
+    descriptor whose absence they fire on; `kinds`: for every kind, `false_pairs` (per neuron) and, if pairs were
+    planted, `recall` and `fdr`.
     """
-    assigned = assign(gather_evidence(take_exemplars(world.activations, k), world.observed), **rule).assigned
+    evidence = gather_evidence(take_exemplars(world.activations, rule.exemplars), world.observed)
+    assigned = assign(evidence, rule).assigned
     planted = world.planted
 
     def found(rows: np.ndarray) -> dict[str, float]:
@@ -134,8 +139,10 @@ def measure_planted_recovery(world: Synthetic, k: int, **rule: Any) -> dict[str,
 
 
 def read_ffn_inputs(target: Target, texts: Sequence[str], **options: Any) -> dict[int, np.ndarray]:
-    """What each layer's feed-forward block reads, pooled as `extract` pools: float32 [sentences, hidden] by layer
-    number. options: pooling and batch_tokens of `extract`."""
+    """Read the inputs of each layer's feed-forward block, pooled as by `extract`: layer -> float32 [sentences, hidden].
+
+    options: pooling and batch_tokens of `extract`.
+    """
     view = copy(target)
     ups = [next(iter(find_up_maps(target.model, site).values())) for site in target.sites]
     hidden = weight_matrix(ups[0]).shape[1]
@@ -147,7 +154,7 @@ def read_ffn_inputs(target: Target, texts: Sequence[str], **options: Any) -> dic
 def train_linear_probes(
     inputs: np.ndarray, relevant: np.ndarray, reviews: Sequence[str], *, repeats: int, seed: int, strength: float = 1e-3
 ) -> np.ndarray:
-    """Linear probes, each trained on a bootstrap sample of the reviews: float64 [repeats, aspects, hidden].
+    """Train linear probes, each on a bootstrap sample of the reviews: float64 [repeats, aspects, hidden].
 
     Logistic regression with balanced classes on standardised inputs; `strength` is the inverse of its L2 penalty.
     inputs: float [sentences, hidden]; relevant: bool [sentences, aspects]; reviews: of each sentence.
@@ -167,10 +174,10 @@ def train_linear_probes(
 def set_thresholds(
     weights: np.ndarray, inputs: np.ndarray, *, quantile: float = 0.95, scale: float = 4.0
 ) -> Directions:
-    """Directions as neurons that are open on few sentences.
+    """Turn directions into neurons that are active on few sentences.
 
-    Scaled so that what goes into the non-linearity, pooled, has standard deviation `scale` over the sentences (wide
-    against the bend of a GELU), and shifted so that its `quantile` over the sentences lies at 0.
+    Weights are scaled so that the pooled input of the non-linearity has standard deviation `scale` over the sentences
+    (large compared with the curved part of a GELU); biases shift its `quantile` over the sentences to 0.
     weights: float [neurons, hidden]; inputs: float [sentences, hidden].
     """
     weights = weights * (scale / (inputs @ weights.T).std(axis=0))[:, None]
@@ -178,7 +185,7 @@ def set_thresholds(
 
 
 def save_copy(target: Target, additions: Mapping[int, Directions], folder: Path) -> None:
-    """Write a copy of the target with appended neurons, weights (safetensors) and tokenizer, as a model folder."""
+    """Write a copy of the target with appended neurons as a model folder: weights (safetensors) and tokenizer."""
     model = deepcopy(target.model)
     append_neurons(model, additions, target.stack)
     model.save_pretrained(folder)
@@ -187,21 +194,21 @@ def save_copy(target: Target, additions: Mapping[int, Directions], folder: Path)
 
 @torch.inference_mode()
 def read_last_hidden_state(target: Target, texts: Sequence[str]) -> Tensor:
-    """What the model makes of one padded batch: float [texts, tokens, hidden]."""
+    """Run the model on one padded batch and return its last hidden state: float [texts, tokens, hidden]."""
     tokens, attention, _ = target.batch(*target.encode(texts))
     out: Tensor = forward(target.model, target.stack, tokens, attention).last_hidden_state
     return out
 
 
 def measure_output_change(one: Target, other: Target, texts: Sequence[str], batch: int = 32) -> float:
-    """The largest absolute difference between two models' last hidden states, over batches of the texts."""
+    """Measure the largest absolute difference between two models' last hidden states, over all texts."""
     starts = range(0, len(texts), batch)
     batches = [texts[start : start + batch] for start in starts]
     return max(float((read_last_hidden_state(one, b) - read_last_hidden_state(other, b)).abs().max()) for b in batches)
 
 
 def share_named(findings: Findings, neurons: np.ndarray, wanted: np.ndarray) -> float:
-    """Share of the neurons whose first descriptor, the strongest assigned one, is wanted.
+    """Measure the share of the neurons whose strongest assigned descriptor is wanted.
 
     neurons: int [chosen], rows of the findings; wanted: bool [chosen, descriptors].
     """

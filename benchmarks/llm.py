@@ -1,7 +1,7 @@
-"""What does asking a language model cost: time by how many requests are under way, calls and tokens by the labeller?
+"""What does a language model cost: time by the number of concurrent requests, calls and tokens by the labeller?
 
-Run after `dvc repro`: python benchmarks/llm.py. Writes benchmarks/results/llm.json. The server is a made-up one
-in a process of its own: it counts what it is asked, and answers as the embedded labeller and generator would.
+Run after `dvc repro`: python -m benchmarks.llm. Writes benchmarks/results/llm.json. The server is a fake one, in a
+process of its own: it records the prompts, and answers with the labels and candidates of the committed run.
 """
 
 import asyncio
@@ -23,11 +23,13 @@ import yaml
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Request
+from descry.llm.options import ServerOptions
 from descry.llm.prompts import Prompt
 from descry.llm.server import Server
 from descry.schemas.generate import CANDIDATE_TABLE
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import SENTENCE_TABLE
+from descry.settings.llms import ServerLlm
 from descry.storage.arrays import read_arrays
 from descry.storage.files import read_json, write_json
 from descry.storage.tables import read_table
@@ -40,11 +42,11 @@ PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
 
 
 Exchange = tuple[str, str]
-"""A prompt that reached the server, and what it answered."""
+"""A prompt that reached the server, and its answer."""
 
 
 class Model(asyncio.Protocol):
-    """One connection: HTTP/1.1, one request after the other."""
+    """A connection to the fake server: HTTP/1.1, one request after the other."""
 
     def __init__(self, answers: Mapping[str, str], latency: float, seen: list[Exchange]) -> None:
         self._answers, self._latency, self._seen, self._read = answers, latency, seen, b""
@@ -83,7 +85,7 @@ class Model(asyncio.Protocol):
 
 
 def serve(pipe: Connection, answers: Mapping[str, str], latency: float) -> None:
-    """Serve until something comes through the pipe; then send back what was asked."""
+    """Serve until a message comes through the pipe; then send back the exchanges."""
     seen: list[Exchange] = []
 
     async def serving() -> None:
@@ -98,7 +100,7 @@ def serve(pipe: Connection, answers: Mapping[str, str], latency: float) -> None:
 
 @contextmanager
 def model(answers: Mapping[str, str], latency: float) -> Iterator[tuple[str, Callable[[], list[Exchange]]]]:
-    """A server's address, and a function that stops it and says what it was asked."""
+    """Start a server; yields its address, and a function that stops it and returns its exchanges."""
     here, there = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=serve, args=(there, answers, latency), daemon=True)
     process.start()
@@ -116,11 +118,12 @@ def model(answers: Mapping[str, str], latency: float) -> Iterator[tuple[str, Cal
 
 
 def client(url: str, parallel: int) -> Server:
-    return Server(name="benchmark", base_url=url, model="m", parallel=parallel, timeout=60.0, retries=2)
+    options = ServerLlm(client="openai", base_url=url, model="m").model_dump(exclude={"client"})
+    return Server("benchmark", ServerOptions(**options), parallel=parallel, timeout=60.0, retries=2)
 
 
 def timed(url: str, requests: Sequence[Request], parallel: int) -> tuple[float, float]:
-    """Seconds, and of them seconds of this process's CPU, to have all answered, with nothing in the cache."""
+    """Time all requests with an empty cache: seconds, and CPU seconds of this process."""
     with TemporaryDirectory() as folder:
         cache, asking = AnswerCache(Path(folder)), client(url, parallel)
         start, busy = perf_counter(), process_time()
@@ -131,6 +134,7 @@ def timed(url: str, requests: Sequence[Request], parallel: int) -> tuple[float, 
 
 
 def speed() -> dict[str, Any]:
+    """Compare one request at a time with CONCURRENCY at once."""
     requests = [
         Request(f"Sentence {number}: the battery died after a week. Aspects:", 64) for number in range(REQUESTS)
     ]
@@ -156,12 +160,13 @@ def prompt(name: str, fields: Sequence[str]) -> Prompt:
 
 
 def asked(job: Callable[[Server, AnswerCache], Any], answers: Mapping[str, str]) -> tuple[Any, list[Exchange]]:
-    """What a job gives, and what its server was asked."""
+    """Run a job on a server of its own; returns the job's result and the exchanges."""
     with TemporaryDirectory() as folder, model(answers, 0.0) as (url, stop):
         return job(client(url, CONCURRENCY), AnswerCache(Path(folder))), stop()
 
 
 def costs() -> dict[str, Any]:
+    """Count calls and tokens per 1,000 sentences, for each labeller and the generator."""
     # Here, since every server's process imports this module.
     from transformers import AutoTokenizer
 

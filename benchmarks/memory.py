@@ -1,9 +1,9 @@
 """Does the memory of `extract` grow with the corpus?
 
-Run after `dvc repro`: python benchmarks/memory.py. Writes benchmarks/results/memory.json: the peak memory of reading
+Run after `dvc repro`: python -m benchmarks.memory. Writes benchmarks/results/memory.json: the peak memory of reading
 20,000 and 200,000 sentences of real reviews with the committed parameters, each in a process of its own with one
-thread. The first layer alone is read, which saves time, and lets what grows with the corpus show beside what does not.
-It skips where the reviews are not at hand.
+thread. Only the first layer is read, which saves time and keeps the part that does not grow small. Nothing is measured
+if the reviews are missing.
 """
 
 import os
@@ -33,7 +33,7 @@ RESULT = Path("benchmarks/results/memory.json")
 
 
 def corpus(path: Path) -> None:
-    """The most sentences of real reviews that are wanted, as a table."""
+    """Write the table of sentences, max(SIZES) of them, from real reviews."""
     reviews = read_reviews(str(REVIEWS), text_field="text", id_field="review_id", product_field="product", limit=None)
     table = build_sentence_table(reviews, key="benchmark", validation=0.5, source=str(REVIEWS)).sentences
     both = pd.concat([table["calibration"], table["validation"]], ignore_index=True)
@@ -60,8 +60,8 @@ def peak(path: Path, size: int) -> None:
 
 
 def measured(path: Path, size: int) -> float:
-    """What `peak` prints in a process of its own."""
-    command = [sys.executable, __file__, "--peak", str(path), str(size)]
+    """Run `peak` in a process of its own and return what it prints."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--peak", str(path), str(size)]
     own = os.environ | {"OMP_NUM_THREADS": "1"}
     return float(subprocess.run(command, env=own, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
@@ -71,7 +71,7 @@ def main() -> None:
         peak(Path(sys.argv[2]), int(sys.argv[3]))
         return
     if not REVIEWS.exists():
-        print(f"nothing measured: {REVIEWS} is not there")
+        print(f"{RESULT}: not written: {REVIEWS} is missing")
         return
     with TemporaryDirectory() as folder:
         path = Path(folder) / "sentences.parquet"

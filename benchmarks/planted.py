@@ -1,6 +1,6 @@
-"""Does the pipeline find what is there, and nothing else? Neurons with known answers: descry/planted.py.
+"""Does the pipeline find what is there, and nothing else? Measured on the neurons of benchmarks/known_answers.py.
 
-Run after `dvc repro`: python benchmarks/planted.py. Writes benchmarks/results/planted.json.
+Run after `dvc repro`: python -m benchmarks.planted. Writes benchmarks/results/planted.json.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,44 +32,46 @@ from descry.models.surgery import Directions
 from descry.models.target import Target
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
+from descry.settings.neurons import Assign
+from descry.settings.parsing import parse_section
 from descry.splits import Pair
 from descry.storage.arrays import read_arrays
 from descry.storage.files import write_json
 from descry.storage.nesting import flatten, nest
 from descry.storage.tables import read_table
+from stages.shared.inputs import to_rule
 
 LABELS = "data/labels/first/{}.safetensors"
 SEEDS = 20
 DROPPED = (0.0, 0.2, 0.5)
 LAYERS, ASPECTS, REPEATS = (2, 4, 6), 15, 5
 TELLING = 0.4
-"""Average precision of its best descriptor from which on an aspect counts for labels_first."""
+"""Least average precision of its best descriptor for an aspect to count in `labels_first`."""
 PARAMETERS = yaml.safe_load(Path("params.yaml").read_text())
-RULE = {name: value for name, value in PARAMETERS["assign"].items() if name != "exemplars"}
-EXEMPLARS = PARAMETERS["assign"]["exemplars"]
+RULE = to_rule(parse_section(Assign, PARAMETERS))
 
 
 def rounded(content: Any) -> Any:
+    """Round all floats of nested mappings to 4 digits."""
     if isinstance(content, Mapping):
         return {str(name): rounded(value) for name, value in content.items()}
     return round(content, 4) if isinstance(content, float) else content
 
 
 def synthetic_worlds() -> dict[str, Any]:
-    """Means over the seeds, at the default noise; recall and fdr at other shares of dropped positives."""
+    """Measure synthetic worlds: means over the seeds at the default noise; recall and fdr at each share in DROPPED."""
     means = {}
     for dropped in DROPPED:
         runs = [
-            flatten(measure_planted_recovery(build_synthetic(seed, dropped=dropped), EXEMPLARS, **RULE))
-            for seed in range(SEEDS)
+            flatten(measure_planted_recovery(build_synthetic(seed, dropped=dropped), RULE)) for seed in range(SEEDS)
         ]
         means[dropped] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
     noise = {share: {name: mean[name] for name in ("recall", "fdr")} for share, mean in means.items()}
-    return nest(means[0.2]) | {"alpha": RULE["alpha"], "seeds": SEEDS, "dropped": noise}
+    return nest(means[0.2]) | {"alpha": RULE.alpha, "seeds": SEEDS, "dropped": noise}
 
 
 class Split:
-    """One split's sentences, gold aspects, and the pipeline's labels."""
+    """One split's sentences and gold aspects, and the pipeline's labels of them."""
 
     def __init__(self, name: str) -> None:
         sentences = read_table(Path(f"data/sentences/{name}.parquet"), SENTENCE_TABLE)
@@ -84,7 +86,7 @@ class Split:
 
 
 def additions(inputs: Mapping[int, np.ndarray], relevant: np.ndarray, reviews: Sequence[str]) -> dict[int, Directions]:
-    """Probes of every aspect, then as many random directions, for each layer."""
+    """Make the appended neurons of each layer: probes of every aspect, then as many random directions."""
     found = {}
     for layer in LAYERS:
         with threadpool_limits(1):  # on matrices this small, threads cost more than they give
@@ -96,7 +98,7 @@ def additions(inputs: Mapping[int, np.ndarray], relevant: np.ndarray, reviews: S
 
 
 def surgery(folder: Path) -> dict[str, Any]:
-    """What the pipeline says of neurons appended to a copy of the target, in `folder`."""
+    """Measure how the pipeline describes neurons appended to a copy of the target, in `folder`."""
     splits = Pair(Split("calibration"), Split("validation"))
     names = list_aspects(splits.calibration.aspects, splits.validation.aspects)
     gold = Pair(*(label_aspects(split.aspects, names) for split in (splits.calibration, splits.validation)))
@@ -116,7 +118,7 @@ def surgery(folder: Path) -> dict[str, Any]:
     aspect, layer = chosen[position[planted] % len(chosen)], active.calibration.layer[planted]
 
     def found(split: Activations, labels: np.ndarray) -> Findings:
-        return assign(gather_evidence(split.exemplars(EXEMPLARS), labels), **RULE)
+        return assign(gather_evidence(split.exemplars(RULE.exemplars), labels), RULE)
 
     def auroc(findings: Findings) -> float:
         strength = findings.strength.max(axis=1)[np.concatenate([planted, decoys])]

@@ -1,11 +1,12 @@
-"""How fast is the page, for the committed run and for a made-up one of 36,864 neurons and 300 descriptors?
+"""How fast is the page, for the committed run and for a synthetic one of 36,864 neurons and 300 descriptors?
 
-Run by itself: python benchmarks/report.py [folder]. Writes benchmarks/results/report.json. The made-up run has 20,000
-sentences a split, of random words as long as English ones; each neuron prefers a few descriptors, reads 10 exemplars of
-each split token by token and has a probe of 1,000 sentences; tables of measures, which do not grow, are the committed
-run's. In headless Chromium, opened from disk offline: `open_seconds` is from the start of the navigation until the
-overview is drawn, `neurons_seconds` until the table of all neurons is, `neuron_seconds` until the card of one is
-complete, each the median of 5; `search_ms` from a key to the drawn result, the median and the slowest of 12 searches.
+Run: python -m benchmarks.report [folder of a finished run]. Writes benchmarks/results/report.json. The synthetic run
+has 20,000 sentences per split, of random words as long as English ones; each neuron prefers a few descriptors, has 10
+exemplars of each split with values per token, and a probe of 1,000 sentences; tables of measures, whose size does not
+depend on the run, are taken from the committed run. Measured in headless Chromium, offline, with the page opened from
+disk: `open_seconds` from the start of the navigation until the overview is drawn, `neurons_seconds` until the table of
+all neurons is, `neuron_seconds` until the card of one is complete, each the median of 5; `search_ms` from a key press
+to the drawn result, the median of 12 searches, and `slowest_search_ms`, their maximum.
 """
 
 import os
@@ -25,11 +26,22 @@ from playwright.sync_api import sync_playwright
 from descry.activations.neighbours import find_neighbours
 from descry.activations.token_words import TokenReadings
 from descry.analyses.triggers import CLASSES
-from descry.assignment import assign_by, gather_evidence, log_p, tabulate_assignments
+from descry.assignment import RULES, Rule, assign_by, gather_evidence, log_p, tabulate_assignments
 from descry.report.build import build_report
 from descry.report.content import Beyond, Content, SplitContent, select_clearest
+from descry.schemas.ablate import ABLATION_TABLE
+from descry.schemas.associate import ASSOCIATION_TABLE
+from descry.schemas.consistency import P_VALUE_TABLE
+from descry.schemas.depth import DEPTH_TABLE
+from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
+from descry.schemas.label import AGREEMENT_TABLE
+from descry.schemas.measures import MEASURE_TABLE
+from descry.schemas.relations import RELATION_TABLE
+from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
+from descry.schemas.sweep import SWEEP_TABLE
+from descry.schemas.triggers import TRIGGER_TABLE
 from descry.storage.files import write_json
-from descry.storage.schema import TABLES
+from descry.storage.schema import TableSchema
 from descry.storage.tables import read_table
 
 NEURONS, LAYERS, DESCRIPTORS, SENTENCES, EXEMPLARS, READ, PROBE = 36_864, 12, 300, 20_000, 100, 10, 1_000
@@ -52,14 +64,14 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def words(generator: np.random.Generator, count: int) -> list[str]:
-    """Sentences of 5 to 30 words."""
+    """Draw sentences of 5 to 30 random words."""
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
     vocabulary = ["".join(generator.choice(letters, size)) for size in generator.integers(2, 10, 5000)]
     return [" ".join(generator.choice(vocabulary, size)) for size in generator.integers(5, 31, count)]
 
 
 def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[SplitContent, np.ndarray]:
-    """A split whose neurons prefer the descriptors in `wanted`, int [neurons, n]; and the exemplars of its pairs."""
+    """Make a split whose neurons prefer the descriptors in `wanted`, int [neurons, n]; returns also its exemplars."""
     prevalence = np.geomspace(1e-3, 0.1, DESCRIPTORS)
     labels = (generator.random((SENTENCES, DESCRIPTORS)) < prevalence).astype(np.int8)
     bearing = [np.flatnonzero(labels[:, column]) for column in range(DESCRIPTORS)]
@@ -71,9 +83,8 @@ def side(generator: np.random.Generator, wanted: np.ndarray) -> tuple[SplitConte
             )
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // LAYERS)
     names = [f"descriptor {number}" for number in range(DESCRIPTORS)]
-    pairs = tabulate_assignments(
-        assign_by(("enrichment", "composition"), gather_evidence(rows, labels)), layer + 1, index, names
-    )
+    findings = assign_by(RULES, gather_evidence(rows, labels), Rule())
+    pairs = tabulate_assignments(findings, layer + 1, index, names)
     texts = words(generator, SENTENCES)
     spans = [np.cumsum([0, *(len(word) + 1 for word in text.split())]) for text in texts]
     own = np.unique(rows[:, :READ])
@@ -102,14 +113,14 @@ def beyond(
     layer: np.ndarray,
     index: np.ndarray,
     pairs: pd.DataFrame,
-    read: Callable[[str, str], pd.DataFrame],
+    read: Callable[[str, TableSchema], pd.DataFrame],
 ) -> Beyond:
-    """What goes beyond descriptors of sentences, of every neuron, descriptor and pair."""
+    """Make random tables of the analyses beyond the paper, for every neuron, descriptor and pair."""
 
-    def made(kind: str, rows: int, **given: Any) -> pd.DataFrame:
-        numbers = {name: generator.random(rows) for name in TABLES[kind]}
-        whole = {name: np.arange(rows) for name, dtype in TABLES[kind].items() if dtype.startswith("int")}
-        return pd.DataFrame(numbers | whole | given)[list(TABLES[kind])]
+    def made(schema: TableSchema, rows: int, **given: Any) -> pd.DataFrame:
+        numbers = {name: generator.random(rows) for name in schema.columns}
+        whole = {name: np.arange(rows) for name, dtype in schema.columns.items() if dtype.startswith("int")}
+        return pd.DataFrame(numbers | whole | given)[list(schema.columns)]
 
     listed = np.array(words(generator, 1)[0].split() * 40)[:200]
     own, shares = listed[generator.integers(0, len(listed), (NEURONS, 5))].tolist(), generator.random((NEURONS, 5))
@@ -124,25 +135,27 @@ def beyond(
         "shares": shares.tolist(),
     }
     return Beyond(
-        triggers=made("triggers", NEURONS, layer=layer, index=index, pattern="", **drives),
-        relations=made("relations", len(one), **both),
-        relations_there=made("relations", len(one), **both),
-        depth=made("depth", len(names), descriptor=names),
-        transfer=made("transfer", len(names), descriptor=names),
-        transfer_pairs=made("transfer_pairs", len(pairs), **pairs[["layer", "index", "descriptor"]].to_dict("series")),
-        ablation=made("ablation", len(names), descriptor=names),
-        measures=pd.concat([read(f"{name}/measures.parquet", "measures") for name in measured], ignore_index=True),
+        triggers=made(TRIGGER_TABLE, NEURONS, layer=layer, index=index, pattern="", **drives),
+        relations=made(RELATION_TABLE, len(one), **both),
+        relations_there=made(RELATION_TABLE, len(one), **both),
+        depth=made(DEPTH_TABLE, len(names), descriptor=names),
+        transfer=made(TRANSFER_TABLE, len(names), descriptor=names),
+        transfer_pairs=made(
+            TRANSFER_PAIR_TABLE, len(pairs), **pairs[["layer", "index", "descriptor"]].to_dict("series")
+        ),
+        ablation=made(ABLATION_TABLE, len(names), descriptor=names),
+        measures=pd.concat([read(f"{name}/measures.parquet", MEASURE_TABLE) for name in measured], ignore_index=True),
     )
 
 
 def made_up(committed: Path) -> Content:
-    """A run of the size of BERT-base."""
+    """Make a synthetic run of the size of BERT-base."""
     generator = np.random.default_rng(0)
     wanted = generator.integers(0, DESCRIPTORS, (NEURONS, 4))
     (own, rows), (other, there) = (side(generator, wanted) for _ in range(2))
     names = [f"descriptor {number}" for number in range(DESCRIPTORS)]
     found = own.pairs.loc[own.pairs["enrichment_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
-    strengths = list(TABLES["associations"])[6:]
+    strengths = list(ASSOCIATION_TABLE.columns)[6:]
     found[strengths] = generator.uniform(-0.1, 0.6, (len(found), len(strengths)))
     place = (
         (found["layer"] - 1) * (NEURONS // LAYERS) + found["index"],
@@ -153,8 +166,8 @@ def made_up(committed: Path) -> Content:
     found["validation_p"] = np.exp(log_p(evidence)[place])
     layer, index = np.divmod(np.arange(NEURONS), NEURONS // LAYERS)
 
-    def read(name: str, kind: str) -> pd.DataFrame:
-        return read_table(committed / "data" / name, kind)
+    def read(name: str, schema: TableSchema) -> pd.DataFrame:
+        return read_table(committed / "data" / name, schema)
 
     return Content(
         layer=(layer + 1).astype(np.int16),
@@ -166,16 +179,16 @@ def made_up(committed: Path) -> Content:
         neighbours=find_neighbours(rows[:, :50], there[:, :50], 6),
         compared=50,
         explained=[],
-        consistency=read("consistency/measures.parquet", "measures"),
-        evaluation=read("evaluation/measures.parquet", "measures"),
-        p_values=read("consistency/p_values.parquet", "p_values"),
-        sweeps=read("sweeps.parquet", "sweeps"),
+        consistency=read("consistency/measures.parquet", MEASURE_TABLE),
+        evaluation=read("evaluation/measures.parquet", MEASURE_TABLE),
+        p_values=read("consistency/p_values.parquet", P_VALUE_TABLE),
+        sweeps=read("sweeps.parquet", SWEEP_TABLE),
         associations=found,
         beyond=beyond(generator, names, layer + 1, index, found, read),
-        aspects=read("evaluation/aspects.parquet", "aspects").head(0),
-        confusion=read("evaluation/confusion.parquet", "confusion").head(0),
-        agreement=pd.DataFrame(columns=list(TABLES["agreement"])),
-        rule={"rule": "enrichment", "alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.1, "exemplars": EXEMPLARS},
+        aspects=read("evaluation/aspects.parquet", ASPECT_TABLE).head(0),
+        confusion=read("evaluation/confusion.parquet", CONFUSION_TABLE).head(0),
+        agreement=pd.DataFrame(columns=list(AGREEMENT_TABLE.columns)),
+        rule=Rule(exemplars=EXEMPLARS, tau=0.1),
         target="made up",
         pooling="mean",
         labellers=("embedding", "lexical"),
@@ -194,7 +207,7 @@ SEARCH = f"""async (text) => {{
 
 
 def opened(browser: Any, address: str, wait: Callable[[Any], None]) -> float:
-    """Seconds from the start of a navigation until the page is drawn, and what it waits for is there."""
+    """Time a navigation, in seconds, until what `wait` waits for is there and the page is drawn."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.goto(address, wait_until="commit")
@@ -205,7 +218,7 @@ def opened(browser: Any, address: str, wait: Callable[[Any], None]) -> float:
 
 
 def measured(browser: Any, page: Path) -> dict[str, float]:
-    """The figures of one page."""
+    """Measure one page."""
     address = page.resolve().as_uri()
     views = {
         "open_seconds": ("", ".plots img >> nth=0"),

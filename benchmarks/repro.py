@@ -1,7 +1,7 @@
-"""What does the default pipeline cost from nothing, and how much of that is no pass of a model?
+"""What does the default pipeline cost from scratch, and how much of that is not spent in a model's forward passes?
 
-Run anywhere in the repository: python benchmarks/repro.py. Writes benchmarks/results/repro.json. The working tree is
-copied to a temporary folder and run there, with benchmarks/stopwatch on the path of every stage.
+Run in the project's folder: python -m benchmarks.repro. Writes benchmarks/results/repro.json. The working tree is
+copied to a temporary folder and run there, with benchmarks/stopwatch on the Python path of every stage.
 """
 
 import json
@@ -22,7 +22,7 @@ WHATS = ("seconds", "model_pass", "imports")
 
 
 def copied(folder: Path) -> None:
-    """The project as git sees it, with its uncommitted changes and without its results."""
+    """Copy the project as git sees it, with uncommitted changes but without dvc.lock, into `folder`."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True, capture_output=True, check=True
     )
@@ -34,13 +34,14 @@ def copied(folder: Path) -> None:
 
 
 def repro(folder: Path, environment: Mapping[str, str]) -> float:
-    """Seconds of `dvc repro`."""
+    """Run `dvc repro` and return its seconds."""
     start = perf_counter()
     subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, check=True)
     return perf_counter() - start
 
 
 def line(name: str, figures: Mapping[str, float], whole: float) -> str:
+    """Format a line of the printed table."""
     seconds = "".join(f"{figures[what]:>12.1f}" for what in WHATS)
     return f"{name:<22}{seconds}{figures['seconds'] / whole:>10.3f}"
 

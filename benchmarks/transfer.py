@@ -1,8 +1,8 @@
-"""Does what the project's own reviews say of neurons hold on the reviews of others?
+"""Do the pairs assigned on the project's own reviews replicate on other corpora?
 
-Run anywhere in the repository, after `dvc repro`: python benchmarks/transfer.py CORPUS.jsonl [CORPUS.jsonl ...]. Writes
-benchmarks/results/transfer.json. In a copy of the project, with what it has cached, each corpus in turn is the second
-one (`transfer.source`): of a long one every n-th review, so that 5,000 are read. Nothing is learned or assigned anew.
+Run in the project's folder, after `dvc repro`: python -m benchmarks.transfer CORPUS.jsonl [CORPUS.jsonl ...]. Writes
+benchmarks/results/transfer.json. In a copy of the project, with its cache, each corpus in turn is the second one
+(`transfer.source`); of a long one, every n-th review is read, about 5,000 in all. Nothing is learned or assigned again.
 """
 
 import json
@@ -14,22 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from descry.storage.tables import count_rows, read_table
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from repro import ROOT, copied
-
+from benchmarks.repro import ROOT, copied
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.replicate import TRANSFER_TABLE
+from descry.storage.tables import count_rows, read_table
 
 READ = 5_000
-"""Reviews of a corpus that are read, about."""
+"""Approximate number of reviews that are read of a corpus."""
 TIMES = 5
-"""A descriptor holds well where its neurons bear it so many times as often as all others do."""
+"""A descriptor transfers well if its pairs replicate at least this many times as often as unassigned pairs."""
 
 
 def taken(corpus: Path, to: Path) -> int:
-    """Write every n-th review of a corpus; gives their number."""
+    """Write every n-th review of a corpus, and return their number."""
     lines = corpus.read_text(encoding="utf-8").splitlines(keepends=True)
     some = lines[:: max(1, len(lines) // READ)]
     to.write_text("".join(some), encoding="utf-8")
@@ -37,7 +34,7 @@ def taken(corpus: Path, to: Path) -> int:
 
 
 def measured(folder: Path) -> dict[str, Any]:
-    """The figures of the copy's `replicate`."""
+    """Read the results of the stage `replicate` in the copy."""
     table = read_table(folder / "data/replication/measures.parquet", MEASURE_TABLE)
     rows = {(name, null): row for name, null, *row in table[["measure", "null", "value", "chance"]].to_numpy()}
     replication, chance = rows["transfer.replication", "unassigned_pairs"]
@@ -68,7 +65,7 @@ def measured(folder: Path) -> dict[str, Any]:
 def main() -> None:
     corpora = [Path(name).resolve() for name in sys.argv[1:]]
     if not corpora:
-        raise SystemExit("name one corpus or more: python benchmarks/transfer.py CORPUS.jsonl")
+        raise SystemExit("no corpus given; name one or more: python -m benchmarks.transfer CORPUS.jsonl")
     found: dict[str, Any] = {}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"

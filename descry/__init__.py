@@ -12,7 +12,7 @@ __all__ = ["load"]
 
 
 def load(path: str | Path = ".") -> Run:
-    """The finished run in a folder, as pandas tables (docs/prompt.md). Errors: InputError where there is none."""
+    """Open the finished run in a folder as pandas tables (docs/prompt.md). Errors: InputError if there is none."""
     from descry.results import run
 
     return run.load(path)

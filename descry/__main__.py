@@ -1,7 +1,6 @@
 """The command line: `descry COMMAND`, or `python -m descry COMMAND`.
 
-It stands above the library and the stages; no other module here knows them. The stages are no installed package: they
-lie beside this one in the project's checkout.
+No other module of the library knows the stages. They are not installed: they lie beside this package in the checkout.
 """
 
 from __future__ import annotations
@@ -24,38 +23,38 @@ COMMANDS = {
     "verify": "stages.commands.verify",
     "completion": "descry.cli.completion",
 }
-"""Where each command's module lies."""
+"""The module of each command."""
 STAGES = Path(__file__).resolve().parents[1] / "stages"
-"""Where the stages lie; not there where the library alone is installed."""
-OF_ALL = "completion"
-"""The command that has to know every other one."""
+"""The folder of the stages; it does not exist where only the library is installed."""
+NEEDS_ALL = "completion"
+"""The command that needs the parsers of all others."""
 
 
 def parser(name: str) -> argparse.ArgumentParser:
-    """The parser of all commands; where `name` is one of them, of that alone, which need not wait for the others."""
+    """Make the parser of all commands or, if `name` is one of them, of that alone, which loads faster."""
     made = argparse.ArgumentParser(prog="descry", description="Describe the neurons of a language model.")
     commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    there = {command: module for command, module in COMMANDS.items() if not _of_stages(module) or STAGES.is_dir()}
-    for command in [name] if name in there and name != OF_ALL else there:
-        _load(there[command]).add_parser(commands)
+    available = {command: module for command, module in COMMANDS.items() if not _is_stage(module) or STAGES.is_dir()}
+    for command in [name] if name in available and name != NEEDS_ALL else available:
+        _load(available[command]).add_parser(commands)
     made.set_defaults(parser=made)
     return made
 
 
-def _of_stages(module: str) -> bool:
+def _is_stage(module: str) -> bool:
     return module.startswith("stages.")
 
 
 def _load(module: str) -> ModuleType:
-    """A command's module; one of the stages out of the checkout that this library lies in, never the working folder."""
+    """Import a command's module; one of the stages from this library's own checkout, never from the working folder."""
     checkout = str(STAGES.parent)
-    if _of_stages(module) and checkout not in sys.path:
+    if _is_stage(module) and checkout not in sys.path:
         sys.path.append(checkout)
     return import_module(module)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code. InputError is one line on stderr and 2; a reader that goes away ends it."""
+    """Run a command and return its exit code: 2 after an InputError, one line on stderr; 1 after a closed pipe."""
     given = sys.argv[1:] if arguments is None else arguments
     chosen = parser(given[0] if given else "").parse_args(given)
     try:
@@ -64,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"descry: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left unsaid goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the output is dropped
         return 1
 
 

@@ -1,4 +1,4 @@
-"""The two splits, and whatever there is one of for each."""
+"""The two splits of the corpus, pairs of things of which there is one per split, and the levels used throughout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Generic, Literal, TypeVar
 SplitName = Literal["calibration", "validation"]
 SPLITS: tuple[SplitName, SplitName] = ("calibration", "validation")
 REPLICATES = 0.05
-"""What is found on one split is found again on the other, or in another corpus, where its p there is at most this."""
+"""A pair assigned on one split replicates on the other, or in another corpus, if its p there is at most this."""
+STANDARD_ERRORS_95 = 1.96
+"""Half the width of a 95 % interval, in standard errors, under the normal approximation."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -17,7 +19,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Pair(Generic[T]):
-    """The same thing on both splits; iterating gives calibration's, then validation's."""
+    """The same thing for both splits; iterating yields calibration's, then validation's."""
 
     calibration: T
     validation: T
@@ -27,5 +29,5 @@ class Pair(Generic[T]):
         yield self.validation
 
     def map(self, make: Callable[[T], U]) -> Pair[U]:
-        """What `make` gives of either."""
+        """Apply `make` to each of the two."""
         return Pair(make(self.calibration), make(self.validation))

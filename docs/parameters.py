@@ -1,20 +1,30 @@
 """Writes docs/parameters.md; run by `make docs`."""
 
+import pkgutil
 from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+import descry.settings
 from descry.settings.base import Section
+
+for _module in pkgutil.iter_modules(descry.settings.__path__):
+    import_module(f"descry.settings.{_module.name}")  # a section is known only once its module is imported
 
 
 def document() -> str:
-    """Every key of params.yaml with its bounds and meaning, out of descry/settings.py."""
-    lines = ["# Parameters", "", "Made by `make docs` from descry/settings.py.", ""]
+    """Every key of params.yaml with its bounds and meaning, in the order of params.yaml."""
+    lines = ["# Settings", "", "The keys of `params.yaml`, generated from descry/settings/ by `make docs`.", ""]
     sections: dict[str, list[type[Section]]] = {}
     for section in Section.__subclasses__():
         sections.setdefault(section.section, []).append(section)
-    for name, parts in sections.items():
+    order = list(yaml.safe_load(Path("params.yaml").read_text()))
+    for name in sorted(sections, key=lambda name: (order.index(name.partition(".")[0]), name)):
         lines += [f"## {name}", ""]
-        for part in parts:
+        for part in sections[name]:
             lines += [part.__doc__ or "", ""]
             lines += [*_table(name, part.model_json_schema()), ""]
     return "\n".join(lines)
@@ -39,7 +49,7 @@ def _row(key: str, rule: Mapping[str, Any]) -> str:
     text = " ".join(rule.get("description", "").replace("|", "\\|").split())
     if "default" in rule:
         shown = {"": '""', None: "null"}.get(rule["default"], rule["default"]) if rule["default"] != {} else "{}"
-        text += f" May be left out: `{shown}`."
+        text += f" Default: `{shown}`."
     return f"| `{key}` | {_values(rule).replace('|', chr(92) + '|')} | {text} |"
 
 

@@ -14,7 +14,8 @@ VIEWS = {
     "relations": ("#map", "#relations"),
     "beyond": ("#beyond", "#transfer"),
 }
-"""Address of each view, and what it is photographed at: from the top of the page, or from there."""
+"""Of each picture the view's address, and an element to wait for: the picture starts there where it is an id, at the
+top of the page otherwise."""
 
 
 def main() -> None:
@@ -24,12 +25,12 @@ def main() -> None:
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         page = browser.new_page(viewport={"width": 1180, "height": 1240}, color_scheme="light")
-        for name, (view, there) in VIEWS.items():
+        for name, (view, anchor) in VIEWS.items():
             page.goto("about:blank")
             page.goto((REPORT / "index.html").resolve().as_uri() + view)
-            page.locator(there).wait_for()
-            if there.startswith("#"):
-                page.evaluate(f"document.querySelector('{there}').scrollIntoView()")
+            page.locator(anchor).wait_for()
+            if anchor.startswith("#"):
+                page.evaluate(f"document.querySelector('{anchor}').scrollIntoView()")
             page.screenshot(path=IMAGES / f"{name}.png")
         browser.close()
 

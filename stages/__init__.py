@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml. A stage's process comes here first, before anything heavy is loaded."""
+"""The stages of dvc.yaml. A stage's process imports this first, before any heavy library."""
 
 import os
 

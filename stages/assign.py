@@ -1,4 +1,4 @@
-"""assign: the descriptors of every neuron of a split, under both rules, with their figures."""
+"""assign: assign descriptors to every neuron of a split, under both rules, with their statistics."""
 
 import sys
 

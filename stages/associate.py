@@ -1,4 +1,4 @@
-"""associate: what validation's sentences say of every assigned pair: is it found again, and how strong is it?"""
+"""associate: test every assigned pair on validation: is it found again, and how strong is its association?"""
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,15 @@ from stages.shared.inputs import read_activation_pair, read_labels, read_review_
 
 
 def main() -> None:
-    chosen, settings = read_settings(Assign), read_settings(Associate)
+    rule, settings = read_settings(Assign), read_settings(Associate)
     active = read_activation_pair(layout.ACTIVATIONS)
     labels, _, names = read_labels("first")
     assigned = read_table(layout.ASSIGNMENTS / "calibration.parquet", ASSIGNMENT_TABLE)
-    pairs = assigned.loc[assigned[f"{chosen.rule}_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
+    pairs = assigned.loc[assigned[f"{rule.rule}_assigned"], ["layer", "index", "descriptor"]].reset_index(drop=True)
     place = pd.MultiIndex.from_arrays([active.calibration.layer, active.calibration.index])
     neurons = place.get_indexer(pd.MultiIndex.from_frame(pairs[["layer", "index"]]))
     columns = pd.Index(names).get_indexer(pd.Index(pairs["descriptor"]))
-    evidence = gather_evidence(active.validation.exemplars(chosen.exemplars), labels.validation)
+    evidence = gather_evidence(active.validation.exemplars(rule.exemplars), labels.validation)
     pairs["validation_count"] = evidence.counts[neurons, columns]
     pairs["validation_known"] = evidence.known[neurons, columns]
     pairs["validation_p"] = np.exp(log_p(evidence)[neurons, columns])

@@ -1,4 +1,4 @@
-"""consistency: does validation say of each neuron what calibration said, and how much of that is chance."""
+"""consistency: how well the descriptors of neurons on calibration and on validation agree, beside chance."""
 
 from descry.evaluation.chance import Draws
 from descry.evaluation.consistency import tabulate_consistency

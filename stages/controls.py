@@ -1,4 +1,4 @@
-"""controls: the activations of models that should know less than the target."""
+"""controls: the activations of control models, which should know less than the target."""
 
 from descry.activations.record import write_activations
 from descry.models.controls import ControlLoader
@@ -11,17 +11,17 @@ from stages.shared.passes import Passes, sentences_path
 
 
 def main() -> None:
-    chosen, settings = read_settings(Controls), read_settings(Extract)
-    passes = Passes(settings, read_settings(Runtime), read_settings(Sharding))
+    controls, extract = read_settings(Controls), read_settings(Extract)
+    passes = Passes(extract, read_settings(Runtime), read_settings(Sharding))
     layout.CONTROLS.mkdir(parents=True, exist_ok=True)
-    with passes.kept("controls", list(map(sentences_path, SPLITS)), chosen) as folder:
-        texts = passes.sample("calibration", chosen.sample, "controls")
-        for kind in chosen.kinds:
-            source = ControlLoader(passes.target(), kind, texts, chosen.seed)
+    with passes.keep("controls", list(map(sentences_path, SPLITS)), controls) as folder:
+        texts = passes.sample("calibration", controls.sample, "controls")
+        for kind in controls.kinds:
+            loader = ControlLoader(passes.target(), kind, texts, controls.seed)
             for split in SPLITS:
                 checkpoint = folder / f"{kind}-{split}.safetensors"
                 [activations] = passes.over(
-                    sentences_path(split), source, [settings.pooling], checkpoint, f"{kind} {split}"
+                    sentences_path(split), loader, [extract.pooling], checkpoint, f"{kind} {split}"
                 )
                 write_activations(layout.CONTROLS / kind / f"{split}.safetensors", activations)
 

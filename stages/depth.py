@@ -1,4 +1,4 @@
-"""depth: where in depth each descriptor lives, against shuffled layers."""
+"""depth: in which layers each descriptor is found, compared with shuffled layers."""
 
 from descry.analyses import depth
 from descry.assignment import assign_splits
@@ -20,8 +20,8 @@ def main() -> None:
         active = read_activation_pair(layout.ACTIVATIONS, probe=False)
         labels, _, names = read_labels("first")
         sets = active.map(lambda split: split.exemplars(rule.exemplars))
-        found = assign_splits(sets, labels, rule)
-        layer, assigned = active.calibration.layer, found.map(lambda split: split.assigned)
+        findings = assign_splits(sets, labels, rule)
+        layer, assigned = active.calibration.layer, findings.map(lambda split: split.assigned)
         table = depth.tabulate_depth(names, layer, assigned)
         figures = tabulate_measures(*depth.measure_depth(layer, assigned, Draws(settings.repeats, settings.seed)))
     write_table(layout.DEPTH / "descriptors.parquet", table, DEPTH_TABLE)

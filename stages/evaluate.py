@@ -1,4 +1,4 @@
-"""evaluate: what the descriptors, the labels and the neurons are worth, each beside chance."""
+"""evaluate: precision and recall of descriptors, labels and neurons, each beside chance."""
 
 from descry.evaluation.chance import Draws
 from descry.evaluation.evaluate import Evaluation, Opinion
@@ -16,7 +16,7 @@ from stages.shared.inputs import list_controls, read_activation_pair, read_label
 SCHEMAS = {"measures": MEASURE_TABLE, "aspects": ASPECT_TABLE, "confusion": CONFUSION_TABLE}
 
 
-def _opinion(which: str) -> Opinion:
+def _read_opinion(which: str) -> Opinion:
     labels, scores, _ = read_labels(which)
     taught = read_table(layout.LABELS / which / "agreement.parquet", AGREEMENT_TABLE, optional=True)
     return Opinion(labels, scores, taught)
@@ -29,7 +29,7 @@ def main() -> None:
         active=read_activation_pair(layout.ACTIVATIONS),
         controls=list_controls(),
         names=read_labels("first")[2],
-        opinions=(_opinion("first"), _opinion("second")),
+        opinions=(_read_opinion("first"), _read_opinion("second")),
         aspects=aspects,
         gold=gold,
         reviews=read_review_ids(),

@@ -1,4 +1,4 @@
-"""extract: one pass of the target over a split; exemplars, moments and the probe of every neuron."""
+"""extract: one pass of the target over a split: exemplars, moments and the probe of every neuron."""
 
 import sys
 
@@ -15,17 +15,17 @@ def main() -> None:
     table = sentences_path(split)
     settings = read_settings(Extract)
     passes = Passes(settings, read_settings(Runtime), read_settings(Sharding))
-    with passes.kept(f"extract-{split}", [table]) as folder:
+    with passes.keep(f"extract-{split}", [table]) as folder:
         checkpoint = folder / "kept.safetensors"
         poolings = [settings.pooling, *settings.also]
-        main_one, *others = passes.over(table, passes.target(), poolings, checkpoint, f"extract {split}")
-        write_activations(layout.ACTIVATIONS / f"{split}.safetensors", main_one)
+        first, *others = passes.over(table, passes.target(), poolings, checkpoint, f"extract {split}")
+        write_activations(layout.ACTIVATIONS / f"{split}.safetensors", first)
         place = layout.POOLINGS / split
         place.mkdir(parents=True, exist_ok=True)
         for activations in others:
             write_activations(place / f"{activations.pooling}.safetensors", activations)
-    layers = len(set(main_one.layer.tolist()))
-    print(f"{split}: {len(main_one.layer):,} neurons of {layers} layers over {main_one.count:,} sentences")
+    layers = len(set(first.layer.tolist()))
+    print(f"{split}: {len(first.layer):,} neurons of {layers} layers over {first.count:,} sentences")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""label: which descriptors apply to which sentence of both splits, in one labeller's opinion."""
+"""label: which descriptors apply to which sentence of both splits, according to one labeller."""
 
 import sys
 
@@ -28,11 +28,11 @@ def main() -> None:
     )
     tables = [read_table(layout.SENTENCES / f"{split}.parquet", SENTENCE_TABLE) for split in SPLITS]
     descriptors = read_vocabulary()
-    found = labelling.label(name, f"label-{opinion}", tables, descriptors)
-    if found.taught is not None:
-        write_table(layout.LABELS / opinion / "agreement.parquet", found.taught, AGREEMENT_TABLE)
+    labelled = labelling.label(name, f"label-{opinion}", tables, descriptors)
+    if labelled.taught is not None:
+        write_table(layout.LABELS / opinion / "agreement.parquet", labelled.taught, AGREEMENT_TABLE)
     meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": name}
-    for split, labels in zip(SPLITS, found.tables, strict=True):
+    for split, labels in zip(SPLITS, labelled.tables, strict=True):
         write_arrays(layout.LABELS / opinion / f"{split}.safetensors", vars(labels), LABEL_ARRAYS, meta)
         missing = (labels.labels < 0).mean()
         print(

@@ -1,4 +1,4 @@
-"""models: the weights of one role as versioned data: the target, the embedder, or all language models."""
+"""models: fetch the weights of one role: the target, the embedder, or all language models."""
 
 import sys
 
@@ -20,10 +20,10 @@ def _fetch(role: str, source: ModelSource) -> None:
 def main() -> None:
     role = sys.argv[1]
     if role == "llms":
-        found = read_settings(LlmWeights).entries
-        for name, source in found.items():
+        sources = read_settings(LlmWeights).entries
+        for name, source in sources.items():
             _fetch(f"llms/{name}", source)
-        write_json(layout.MODELS / "llms" / "names.json", sorted(found))
+        write_json(layout.MODELS / "llms" / "names.json", sorted(sources))
     else:
         _fetch(role, read_settings(TargetModel) if role == "target" else read_settings(EmbedderModel))
 

@@ -10,13 +10,13 @@ from stages.shared.inputs import read_activation_pair
 
 
 def main() -> None:
-    chosen = read_settings(Neighbours)
+    settings = read_settings(Neighbours)
     active = read_activation_pair(layout.ACTIVATIONS, probe=False)
-    sets = active.map(lambda split: split.exemplars(chosen.exemplars))
-    found = find_neighbours(sets.calibration, sets.validation, chosen.nearest)
+    sets = active.map(lambda split: split.exemplars(settings.exemplars))
+    neighbours = find_neighbours(sets.calibration, sets.validation, settings.nearest)
     sizes = active.map(lambda split: split.count)
     meta = {"exemplars": sets.calibration.shape[1], "sentences": [sizes.calibration, sizes.validation]}
-    write_arrays(layout.NEIGHBOURS, vars(found), NEIGHBOUR_ARRAYS, meta)
+    write_arrays(layout.NEIGHBOURS, vars(neighbours), NEIGHBOUR_ARRAYS, meta)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""relations: which descriptors go together, in sentences and in neurons, on either split and beside chance."""
+"""relations: which descriptors go together in sentences and in neurons, on either split, beside chance."""
 
 from descry.analyses.relation_measures import measure_relations
 from descry.analyses.relations import find_relations
@@ -25,14 +25,11 @@ def main() -> None:
         findings = assign_splits(sets, labels, rule)
         reviews = read_review_ids()
         parts = zip(sets, labels, scores, reviews, findings, strict=True)
-        found = Pair(*(find_relations(names, *part, rule) for part in parts))
-        tables = dict(zip(SPLITS, found.map(lambda split: split.table()), strict=True))
-        assigned, layer, draws = (
-            findings.calibration.assigned,
-            active.calibration.layer,
-            Draws(settings.repeats, settings.seed),
-        )
-        figures = tabulate_measures(*measure_relations(found, assigned, layer, alpha=settings.alpha, draws=draws))
+        relations = Pair(*(find_relations(names, *part, rule) for part in parts))
+        tables = dict(zip(SPLITS, relations.map(lambda split: split.table()), strict=True))
+        assigned, layer = findings.calibration.assigned, active.calibration.layer
+        draws = Draws(settings.repeats, settings.seed)
+        figures = tabulate_measures(*measure_relations(relations, assigned, layer, alpha=settings.alpha, draws=draws))
     for split, table in tables.items():
         write_table(layout.RELATIONS / f"{split}.parquet", table, RELATION_TABLE)
     write_table(layout.RELATIONS / "measures.parquet", figures, MEASURE_TABLE)

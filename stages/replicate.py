@@ -1,14 +1,7 @@
-"""replicate: what calibration found, tried on the other corpus."""
+"""replicate: test the pairs assigned on calibration in the other corpus."""
 
 from descry.activations.record import Activations, read_activations
-from descry.analyses.transfer import (
-    OtherCorpus,
-    TriedPairs,
-    find_references,
-    measure_transfer,
-    tabulate_descriptors,
-    tabulate_pairs,
-)
+from descry.analyses import transfer
 from descry.assignment import assign, gather_evidence
 from descry.evaluation.chance import Draws, tabulate_measures
 from descry.results import layout
@@ -27,13 +20,13 @@ from stages.shared.inputs import mask_missing, read_labels, to_rule
 SCHEMAS = {"descriptors": TRANSFER_TABLE, "pairs": TRANSFER_PAIR_TABLE, "measures": MEASURE_TABLE}
 
 
-def _corpus() -> OtherCorpus | None:
-    """The other corpus; None where there is none."""
+def _read_corpus() -> transfer.OtherCorpus | None:
+    """Read the other corpus; None if the stage `transfer` is off."""
     sentences = read_table(layout.TRANSFER / "sentences.parquet", SENTENCE_TABLE)
     if sentences.empty:
         return None
     labels, _ = read_arrays(layout.TRANSFER / "labels.safetensors", LABEL_ARRAYS)
-    return OtherCorpus(
+    return transfer.OtherCorpus(
         active=read_activations(layout.TRANSFER / "activations.safetensors"),
         labels=labels["labels"],
         scores=mask_missing(labels),
@@ -44,21 +37,22 @@ def _corpus() -> OtherCorpus | None:
 
 def main() -> None:
     settings, rule = read_settings(Transfer), to_rule(read_settings(Assign))
-    found = dict.fromkeys(("descriptors", "pairs", "measures"))
-    corpus = _corpus()
+    tables = dict.fromkeys(SCHEMAS)
+    corpus = _read_corpus()
     if corpus is not None:
         active: Activations = read_activations(layout.ACTIVATIONS / "calibration.safetensors")
         labels, scores, names = read_labels("first")
         gold = read_table(layout.GOLD / "calibration.parquet", GOLD_TABLE)["aspects"].tolist()
         check_exemplars(corpus.active, rule.exemplars, "the other corpus")
         findings = assign(gather_evidence(active.exemplars(rule.exemplars), labels.calibration), rule)
-        tried = TriedPairs.of(findings, corpus, rule.exemplars)
-        known = find_references(corpus, gold, scores.calibration)
+        tried = transfer.TriedPairs.of(findings, corpus, rule.exemplars)
+        references = transfer.find_references(corpus, gold, scores.calibration)
         draws = Draws(settings.repeats, settings.seed)
-        found["descriptors"] = tabulate_descriptors(names, tried, findings.evidence.prevalence)
-        found["pairs"] = tabulate_pairs(names, tried, active)
-        found["measures"] = tabulate_measures(*measure_transfer(tried, corpus, active, findings, known, draws))
-    for name, table in found.items():
+        tables["descriptors"] = transfer.tabulate_descriptors(names, tried, findings.evidence.prevalence)
+        tables["pairs"] = transfer.tabulate_pairs(names, tried, active)
+        measures = transfer.measure_transfer(tried, corpus, active, findings, references, draws)
+        tables["measures"] = tabulate_measures(*measures)
+    for name, table in tables.items():
         write_table(layout.REPLICATION / f"{name}.parquet", table, SCHEMAS[name])
 
 

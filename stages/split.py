@@ -1,4 +1,4 @@
-"""split: reviews into sentences, divided by review into calibration and validation; gold kept apart."""
+"""split: cut reviews into sentences and divide them by review into calibration and validation; gold kept apart."""
 
 from descry.corpus.sentences import build_sentence_table
 from descry.results import layout
@@ -20,9 +20,9 @@ def main() -> None:
         language=settings.language,
         source=find_source(settings),
     )
-    for side in SPLITS:
-        write_table(layout.SENTENCES / f"{side}.parquet", table.sentences[side], SENTENCE_TABLE)
-        write_table(layout.GOLD / f"{side}.parquet", table.gold[side], GOLD_TABLE)
+    for split in SPLITS:
+        write_table(layout.SENTENCES / f"{split}.parquet", table.sentences[split], SENTENCE_TABLE)
+        write_table(layout.GOLD / f"{split}.parquet", table.gold[split], GOLD_TABLE)
     print(", ".join(f"{name} {count}" for name, count in table.counts.items()))
 
 

@@ -26,17 +26,17 @@ def main() -> None:
     sweeper = Sweeper(labels, references, rule, settings.ks, settings.seed)
     kept = min(len(split.rows[0]) for split in active)
     if left_out := [size for size in settings.exemplars if size > kept]:
-        print(f"sweep.exemplars: {left_out} left out, since {kept} sentences were kept for each neuron")
-    whose = {"target": active} | {name: read() for name, read in list_controls(probe=False).items()}
-    found = tabulate_sweeps(
+        print(f"sweep.exemplars: {left_out} left out: only {kept} sentences were kept for each neuron")
+    layers = {"target": active} | {name: read() for name, read in list_controls(probe=False).items()}
+    table = tabulate_sweeps(
         {
             "threshold": sweeper.thresholds(active, settings.thresholds),
             "exemplars": sweeper.sizes(active, [size for size in settings.exemplars if size <= kept]),
             "pooling": sweeper.poolings([active, *read_poolings()]),
-            "layer": sweeper.layers(whose),
+            "layer": sweeper.layers(layers),
         }
     )
-    write_table(layout.SWEEPS, found, SWEEP_TABLE)
+    write_table(layout.SWEEPS, table, SWEEP_TABLE)
 
 
 if __name__ == "__main__":

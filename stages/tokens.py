@@ -17,47 +17,40 @@ from descry.splits import SPLITS
 from descry.storage.arrays import write_arrays
 from descry.storage.tables import read_pieces
 from stages.harness.stage import read_settings, run_stage
-from stages.shared.passes import sentences_path, target_loader
+from stages.shared.passes import read_texts, sentences_path, target_loader
 
 
-def _texts(split: str, rows: np.ndarray) -> list[str]:
-    """The sentences in these rows, ascending."""
-    wanted = set(rows.tolist())
-    texts = chain.from_iterable(read_pieces(sentences_path(split), SENTENCE_TABLE, "text"))
-    return [text for row, text in enumerate(texts) if row in wanted]
-
-
-def _exemplars(split: str, target: Target, shown: int, batch_tokens: int) -> None:
+def _write_exemplars(split: str, target: Target, shown: int, batch_tokens: int) -> None:
     active = read_activations(layout.ACTIVATIONS / f"{split}.safetensors", probe=False)
     exemplars = active.exemplars(shown)
     rows = np.unique(exemplars[exemplars >= 0])
-    texts = _texts(split, rows)
+    texts = read_texts(split, rows)
     places = np.where(exemplars >= 0, np.searchsorted(rows, exemplars), -1)
     values = read_exemplar_tokens(target, texts, places, batch_tokens=batch_tokens, progress=f"tokens {split}")
     arrays = {"rows": rows, "exemplars": exemplars, "values": values} | vars(locate_tokens(target, texts))
     write_arrays(layout.TOKENS / f"{split}.safetensors", arrays, TOKEN_ARRAYS, {})
 
 
-def _examples(target: Target, count: int, pooling: str) -> None:
+def _write_examples(target: Target, count: int, pooling: str) -> None:
     ids = chain.from_iterable(read_pieces(sentences_path("validation"), SENTENCE_TABLE, "sentence_id"))
     rows = sample_probe(ids, count, key="examples")
-    texts = _texts("validation", rows)
+    texts = read_texts("validation", rows)
     values = [read_tokens(target, text) for text in texts]
     nothing = np.zeros((0, sum(target.widths)), np.float32)
     arrays = vars(locate_tokens(target, texts)) | {
         "rows": rows,
-        "pooled": np.stack([pool_tokens(one, pooling) for one in values]) if values else nothing,
+        "pooled": np.stack([pool_tokens(tokens, pooling) for tokens in values]) if values else nothing,
         "values": np.concatenate([nothing, *values]),
     }
     write_arrays(layout.TOKENS / "examples.safetensors", arrays, EXAMPLE_ARRAYS, {})
 
 
 def main() -> None:
-    chosen, extract, runtime = read_settings(Tokens), read_settings(Extract), read_settings(Runtime)
+    settings, extract, runtime = read_settings(Tokens), read_settings(Extract), read_settings(Runtime)
     target = target_loader(extract, runtime).load()
     for split in SPLITS:
-        _exemplars(split, target, chosen.exemplars, runtime.batch_tokens)
-    _examples(target, chosen.examples, extract.pooling)
+        _write_exemplars(split, target, settings.exemplars, runtime.batch_tokens)
+    _write_examples(target, settings.examples, extract.pooling)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""transfer: another corpus, labelled with the same vocabulary and read by the same target."""
+"""transfer: label another corpus with the same vocabulary, and read it with the same target."""
 
 from itertools import chain
 
@@ -22,13 +22,13 @@ from stages.shared.reviews import find_source, read_chosen_reviews
 SENTENCES = layout.TRANSFER / "sentences.parquet"
 
 
-def _corpus(chosen: Transfer) -> None:
-    """Its sentences that neither split has, and their gold aspects."""
+def _write_corpus(settings: Transfer) -> None:
+    """Write the other corpus's sentences that neither split has, and their gold aspects."""
     known = chain.from_iterable(
         text for split in SPLITS for text in read_pieces(sentences_path(split), SENTENCE_TABLE, "text")
     )
     sentences, gold, counts = build_undivided_table(
-        read_chosen_reviews(chosen), language=chosen.language, known=set(known), source=find_source(chosen)
+        read_chosen_reviews(settings), language=settings.language, known=set(known), source=find_source(settings)
     )
     write_table(SENTENCES, sentences, SENTENCE_TABLE)
     write_table(layout.TRANSFER / "gold.parquet", gold, GOLD_TABLE)
@@ -36,24 +36,24 @@ def _corpus(chosen: Transfer) -> None:
 
 
 def main() -> None:
-    chosen, label, extract = read_settings(Transfer), read_settings(Label), read_settings(Extract)
+    settings, label, extract = read_settings(Transfer), read_settings(Label), read_settings(Extract)
     runtime, sharding = read_settings(Runtime), read_settings(Sharding)
     labelling = Labelling(label, read_settings(Llms), read_settings(Asking), sharding, runtime)
     passes = Passes(extract, runtime, sharding)
-    if not chosen.enabled:
+    if not settings.enabled:
         for name, schema in (("sentences", SENTENCE_TABLE), ("gold", GOLD_TABLE)):
             write_table(layout.TRANSFER / f"{name}.parquet", None, schema)
         return
-    _corpus(chosen)
+    _write_corpus(settings)
     descriptors = read_vocabulary()
     tables = [read_table(path, SENTENCE_TABLE) for path in (sentences_path("calibration"), SENTENCES)]
-    with passes.kept("transfer", [SENTENCES]) as folder:  # until the labels are there too
+    with passes.keep("transfer", [SENTENCES]) as folder:  # until the labels are there too
         checkpoint = folder / "kept.safetensors"
-        [found] = passes.over(SENTENCES, passes.target(), [extract.pooling], checkpoint, "transfer")
+        [activations] = passes.over(SENTENCES, passes.target(), [extract.pooling], checkpoint, "transfer")
         labels = labelling.label(label.labeller, "transfer-labels", tables, descriptors).tables[1]
         meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": label.labeller}
         write_arrays(layout.TRANSFER / "labels.safetensors", vars(labels), LABEL_ARRAYS, meta)
-        write_activations(layout.TRANSFER / "activations.safetensors", found)
+        write_activations(layout.TRANSFER / "activations.safetensors", activations)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a language model expects of words in their sentences, and how switching neurons off changes it."""
+"""Log-probabilities of words in their sentences, and how switching neurons off changes them."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ from descry.models.target import Target
 
 Head = Literal["masked", "causal"]
 _HEADS: dict[str, Head] = {"ForMaskedLM": "masked", "ForCausalLM": "causal", "LMHeadModel": "causal"}
-"""How the architectures that predict words end, and how they do it."""
+"""How names of architectures with a language-model head end, and the kind of that head."""
 
 
 def find_head(folder: Path) -> Head | None:
-    """How the model of a folder predicts words; None where its weights have no head for it."""
+    """The language-model head of the model in a folder; None if its weights have none."""
     with explain_loading(f"{folder}: the target model does not load"):
         names = getattr(AutoConfig.from_pretrained(folder, **SAFE), "architectures", None) or [""]
-    return next((found for ending, found in _HEADS.items() if names[0].endswith(ending)), None)
+    return next((head for ending, head in _HEADS.items() if names[0].endswith(ending)), None)
 
 
 def load_with_head(target: Target, folder: Path, dtype: str, how: Head) -> Target:
-    """The target with the head that predicts words. Errors: InputError where it cannot load."""
+    """Load the target with its language-model head. Errors: InputError if it cannot be loaded."""
     auto: Any = AutoModelForMaskedLM if how == "masked" else AutoModelForCausalLM
     with explain_loading(f"{folder}: the target model does not load as a {how} language model"):
-        return target.replaced(load_weights(auto, folder, dtype))
+        return target.replace_model(load_weights(auto, folder, dtype))
 
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A word in a sentence: the sentence's place among the texts, the column of the descriptor whose word it is, token
-    ids and special-token mask as the model reads them, where the word is predicted, and the ids that stand there."""
+    """A descriptor's word in a sentence.
+
+    text: position among the texts; column: the descriptor's; ids, special: token ids and special-token mask of the
+    model's input; positions: where the word's tokens are predicted; wanted: their ids.
+    """
 
     text: int
     column: int
@@ -53,67 +56,71 @@ class Occurrence:
 def find_occurrences(
     target: Target, how: Head, texts: Sequence[str], phrases: Sequence[Sequence[str]], most: int
 ) -> list[Occurrence]:
-    """Where the words of every descriptor stand in some texts, the first `most` of each; a text counts once for each.
+    """Find the words of every descriptor in some texts: at most `most` occurrences a descriptor, one per text.
 
-    phrases: of every descriptor, the words that are its own. Masked: all tokens of the word are masked together;
-    causal: each is predicted from what stands before it. Without a fast tokenizer there are none.
+    phrases: of every descriptor, the words that belong to it alone. Masked: all tokens of the word are masked together;
+    causal: each is predicted from the tokens before it. Without a fast tokenizer, nothing is found.
     """
     if not target.tokenizer.is_fast or (how == "masked" and target.tokenizer.mask_token_id is None):
         return []
     encoded, offsets = target.encode(texts), target.offsets(texts)
-    found: list[Occurrence] = []
-    for column, own in enumerate(phrases):
-        pattern = re.compile("|".join(rf"\b{re.escape(one.lower())}\b" for one in sorted(own, key=len, reverse=True)))
-        taken = 0
-        for text, given in enumerate(texts):
-            match = pattern.search(given.lower()) if own and taken < most else None
-            if match and len(given.lower()) == len(given):
-                made = _occurrence(target, how, (encoded[0][text], encoded[1][text], offsets[text]), match.span())
-                if made:
-                    found.append(Occurrence(text, column, *made))
-                    taken += 1
-    return found
+    occurrences: list[Occurrence] = []
+    for column, words in enumerate(phrases):
+        longest_first = sorted(words, key=len, reverse=True)
+        pattern = re.compile("|".join(rf"\b{re.escape(word.lower())}\b" for word in longest_first))
+        count = 0
+        for place, text in enumerate(texts):
+            match = pattern.search(text.lower()) if words and count < most else None
+            if match and len(text.lower()) == len(text):
+                tokens = encoded[0][place], encoded[1][place], offsets[place]
+                prepared = _prepare_occurrence(target, how, tokens, match.span())
+                if prepared:
+                    occurrences.append(Occurrence(place, column, *prepared))
+                    count += 1
+    return occurrences
 
 
-def _occurrence(
-    target: Target, how: Head, given: tuple[list[int], list[int], list[tuple[int, int]]], span: tuple[int, int]
+def _prepare_occurrence(
+    target: Target, how: Head, tokens: tuple[list[int], list[int], list[tuple[int, int]]], span: tuple[int, int]
 ) -> tuple[list[int], list[int], list[int], list[int]] | None:
-    ids, special, offsets = given
+    """ids, special, positions and wanted of an `Occurrence`; None if the word cannot be predicted. tokens: ids, special
+    and offsets of the text; span: of the word."""
+    ids, special, offsets = tokens
     inside = [at for at, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and not special[at]]
     if not inside or (how == "causal" and inside[0] == 0):
         return None
-    read = list(ids)
+    model_input = list(ids)
     if how == "masked":
         for at in inside:
-            read[at] = target.tokenizer.mask_token_id
-    return read, special, inside if how == "masked" else [at - 1 for at in inside], [ids[at] for at in inside]
+            model_input[at] = target.tokenizer.mask_token_id
+    return model_input, special, inside if how == "masked" else [at - 1 for at in inside], [ids[at] for at in inside]
 
 
 @torch.inference_mode()
 def measure_log_probabilities(
     target: Target,
-    found: Sequence[Occurrence],
+    occurrences: Sequence[Occurrence],
     *,
     batch_tokens: int = 1024,
     off: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """The mean log-probability of the tokens of every word: float64 [occurrences]. target: `with_head`; off: neurons
-    that are switched off, as `switched_off` takes them."""
-    out = np.zeros(len(found))
+    """The mean log-probability of the tokens of every word: float64 [occurrences]. target: from `load_with_head`; off:
+    the neurons that are switched off and their constants, see `switch_off`."""
+    means = np.zeros(len(occurrences))
     with switch_off(target, *(off or (np.zeros(0, np.int64), np.zeros(0, np.float32)))) as begin:
-        for batch in batch_by_tokens([len(one.ids) for one in found], batch_tokens):
+        for batch in batch_by_tokens([len(word.ids) for word in occurrences], batch_tokens):
             begin()
-            some = [found[at] for at in batch]
-            tokens, attention, _ = target.batch([one.ids for one in some], [one.special for one in some])
+            words = [occurrences[at] for at in batch]
+            tokens, attention, _ = target.batch([word.ids for word in words], [word.special for word in words])
             logits = forward(target.model, target.stack, tokens, attention)[0]
-            for row, (at, one) in enumerate(zip(batch, some, strict=True)):
-                chosen = logits[row, one.positions].to(torch.float32).log_softmax(-1)
-                out[at] = float(chosen[torch.arange(len(one.wanted)), one.wanted].mean())
-    return out
+            for row, (at, word) in enumerate(zip(batch, words, strict=True)):
+                log_probabilities = logits[row, word.positions].to(torch.float32).log_softmax(-1)
+                means[at] = float(log_probabilities[torch.arange(len(word.wanted)), word.wanted].mean())
+    return means
 
 
 def select_phrases(descriptors: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    """Every descriptor's words that are no other's. descriptors: name and members of each."""
-    lowered = [{one.lower() for one in own} for own in descriptors]
-    for column, own in enumerate(lowered):
-        yield sorted(own - set().union(*(other for place, other in enumerate(lowered) if place != column)))
+    """The words of every descriptor that no other descriptor has. descriptors: name and members of each."""
+    lowered = [{word.lower() for word in words} for words in descriptors]
+    for column, words in enumerate(lowered):
+        yield sorted(words - set().union(*(other for place, other in enumerate(lowered) if place != column)))

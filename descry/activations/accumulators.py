@@ -1,8 +1,8 @@
-"""Streaming accumulators over pooled activations, each of constant size whatever the corpus.
+"""Streaming accumulators over pooled activations, whose size does not grow with the corpus.
 
-Each has `update` (a batch), `merge` (another accumulator of the same kind), `compute`, and `state`, from which
-`restored` makes it anew. All arithmetic is exact, so that the order of updates and merges never changes a bit of
-the result. Each lives on the device of what it is given.
+Each has `update` (with a batch), `merge` (with another accumulator of its kind), `compute`, and `state`, from which
+`restore` rebuilds it. All arithmetic is exact, so that the order of updates and merges never changes a bit of the
+result.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from torch import Tensor
 from descry.errors import InputError
 
 State = Mapping[str, np.ndarray]
-"""Arrays from which an accumulator can be restored."""
+"""Arrays from which an accumulator is restored."""
 _SIGN = 0x7FFFFFFF
 _ROW = 0xFFFFFFFF
 BUFFER = 1024
-"""Sentences that wait until the largest values are picked out again."""
-_NEURONS = 1024  # whose largest values are picked out at once: their transposed copy stays in the cache
+"""Sentences that `TopK` collects before it selects the largest values again."""
+_NEURONS = 1024  # neurons selected at once, so that their transposed copy stays in the cache
 
 
-def _keys(values: Tensor, rows: Tensor) -> Tensor:
-    """One int64 per (value, row) whose order is: larger value first, then lower row.
+def _make_keys(values: Tensor, rows: Tensor) -> Tensor:
+    """Pack each value and its row into an int64 that is larger for a larger value or, if equal, for a lower row.
 
     values: float32 [batch, neurons]; rows: int64 [batch], below 2**32. Returns [batch, neurons].
     """
@@ -35,76 +35,76 @@ def _keys(values: Tensor, rows: Tensor) -> Tensor:
     return (ordered << 32) | (_ROW - rows)[:, None]
 
 
-def _unkey(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The values and rows behind `_keys`, in the order of the keys."""
+def _split_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """The values and rows that `_make_keys` packed, in the order of the keys."""
     ordered = (keys >> 32).to(torch.int32)
     return (ordered ^ ((ordered >> 31) & _SIGN)).view(torch.float32), _ROW - (keys & _ROW)
 
 
 class TopK:
-    """The k sentences with the largest value of every neuron; ties go to the lower row."""
+    """The k sentences with the largest values of every neuron; ties go to the lower row."""
 
     def __init__(self, neurons: int, k: int, device: torch.device | str = "cpu", buffer: int = BUFFER) -> None:
-        """buffer: sentences that wait beside the k best, at least 1. All have their place from the start, since tensors
-        that live on between batches would tear the heap to pieces."""
+        """buffer: sentences collected besides the k best, at least 1; all memory is allocated once, since tensors that
+        outlive a batch would fragment the heap."""
         self.k = k
-        self._places = torch.empty(k + buffer, neurons, dtype=torch.int64, device=device)
-        self._taken = 0
+        self._slots = torch.empty(k + buffer, neurons, dtype=torch.int64, device=device)
+        self._filled = 0
 
     def update(self, values: Tensor, rows: Tensor) -> None:
         """values: float32 [batch, neurons], finite; rows: int64 [batch], each seen once."""
-        self._take(_keys(values, rows))
+        self._add(_make_keys(values, rows))
 
-    def _take(self, keys: Tensor) -> None:
+    def _add(self, keys: Tensor) -> None:
         while len(keys):
-            if self._taken == len(self._places):
-                self._settle()
-            free = self._places[self._taken :]
+            if self._filled == len(self._slots):
+                self._select_best()
+            free = self._slots[self._filled :]
             now, keys = keys[: len(free)], keys[len(free) :]
             free[: len(now)] = now
-            self._taken += len(now)
+            self._filled += len(now)
 
-    def _settle(self) -> None:
-        """Leave the best alone."""
-        if self._taken > self.k:
-            for some in torch.split(self._places, _NEURONS, dim=1):
-                some[: self.k] = some[: self._taken].T.contiguous().topk(self.k, sorted=False).values.T
-            self._taken = self.k
+    def _select_best(self) -> None:
+        """Drop all but the k best."""
+        if self._filled > self.k:
+            for block in torch.split(self._slots, _NEURONS, dim=1):
+                block[: self.k] = block[: self._filled].T.contiguous().topk(self.k, sorted=False).values.T
+            self._filled = self.k
 
-    def _best(self) -> Tensor:
-        self._settle()
-        return self._places[: self._taken].T
+    def _get_best(self) -> Tensor:
+        self._select_best()
+        return self._slots[: self._filled].T
 
     def merge(self, other: TopK) -> None:
-        """Take in what another accumulator over other rows has seen."""
-        self._take(other._best().T.to(self._places.device))
+        """Add the values of another accumulator over other rows."""
+        self._add(other._get_best().T.to(self._slots.device))
 
     def compute(self) -> tuple[np.ndarray, np.ndarray]:
         """Values float32 and rows int32, both [neurons, min(k, rows seen)], best first."""
-        values, rows = _unkey(self._best().sort(dim=1, descending=True).values)
+        values, rows = _split_keys(self._get_best().sort(dim=1, descending=True).values)
         return values.cpu().numpy(), rows.to(torch.int32).cpu().numpy()
 
     def state(self) -> State:
-        return {"best": self._best().cpu().numpy()}
+        return {"best": self._get_best().cpu().numpy()}
 
     @classmethod
-    def restored(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
+    def restore(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
         top = cls(len(state["best"]), k, device, buffer=k)
-        top._take(torch.tensor(state["best"], device=device).T)
+        top._add(torch.tensor(state["best"], device=device).T)
         return top
 
 
 class Moments:
-    """Count, mean, standard deviation and maximum of every neuron, exact to 2**-24.
+    """Count, mean, standard deviation and maximum of every neuron, of values rounded to multiples of 2**-24.
 
-    Values become whole multiples of 2**-24, q = high * 2**22 + low; the sums of q, low**2, high * low and high**2
-    over a batch are whole numbers below 2**53, which float64 holds exactly, and are added up as integers with
-    carries in limbs of 22 bits, so that `merge` is associative to the last bit.
+    In those units a value is q = high * 2**22 + low. The sums of q, low**2, high * low and high**2 over a batch are
+    whole numbers below 2**53, which float64 holds exactly; they are added as integers, with carries between limbs of 22
+    bits, so that `merge` is associative to the last bit.
     """
 
     _SCALE = 24
     _LIMB = 22
-    _ROWS = 256  # so many squares of 2**44 stay below 2**53
+    _ROWS = 256  # a sum of so many products of at most 2**44 stays below 2**53
 
     def __init__(self, neurons: int, device: torch.device | str = "cpu") -> None:
         self.count = 0
@@ -114,7 +114,7 @@ class Moments:
         self._size = torch.zeros(neurons, device=device)
 
     def update(self, values: Tensor) -> None:
-        """values: float32 [batch, neurons]; `compute` refuses what is not finite or not below 2**20 in size."""
+        """values: float32 [batch, neurons], finite and below 2**20 in absolute value, or `compute` raises an error."""
         for part in torch.split(values, self._ROWS):
             whole = (part.to(torch.float64) * 2.0**self._SCALE).round_()
             high = (whole * 2.0**-self._LIMB).round_()
@@ -134,7 +134,7 @@ class Moments:
                 lower &= 2**self._LIMB - 1
 
     def merge(self, other: Moments) -> None:
-        """Take in what another accumulator has seen."""
+        """Add the values of another accumulator over other sentences."""
         device = self._sums.device
         self.count += other.count
         self._sums += other._sums.to(device)
@@ -145,12 +145,14 @@ class Moments:
 
     def _check(self) -> None:
         if not bool((self._size < 2.0**20).all()):
-            raise InputError("the model gave activations that are not finite or beyond 2**20; try float32")
+            raise InputError(
+                "the model has activations that are not finite or beyond 2**20; set runtime.dtype to float32"
+            )
 
     def compute(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean, population standard deviation and maximum, each float32 [neurons].
 
-        Errors: InputError where a value was not finite, or 2**20 or more in size.
+        Errors: InputError if a value was not finite, or 2**20 or more in absolute value.
         """
         self._check()
         unit, limb, count = 2.0**-self._SCALE, 2.0**self._LIMB, max(self.count, 1)
@@ -171,7 +173,7 @@ class Moments:
         return {name: array.cpu().numpy() for name, array in arrays.items()} | {"count": np.array(self.count)}
 
     @classmethod
-    def restored(cls, state: State, device: torch.device | str = "cpu") -> Moments:
+    def restore(cls, state: State, device: torch.device | str = "cpu") -> Moments:
         moments = cls(len(state["max"]), device)
         moments.count = int(state["count"])
         moments._sums, moments._squares, moments._max, moments._size = (
@@ -184,13 +186,13 @@ class Probe:
     """Every activation of a bounded, fixed sample of sentences, as float16, on the CPU."""
 
     def __init__(self, neurons: int, rows: np.ndarray) -> None:
-        """rows: the sampled rows, ascending."""
+        """rows: of the sampled sentences, ascending."""
         self.rows = np.asarray(rows, dtype=np.int32)
         self._values = torch.zeros(len(rows), neurons, dtype=torch.float16)
         self._seen = np.zeros(len(rows), dtype=bool)
 
-    def _slots(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of `rows` are sampled, bool, and where those stand in the sample."""
+    def _find_slots(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of `rows` are in the sample, bool, and the positions of those in it."""
         if not len(self.rows):
             return np.zeros(len(rows), dtype=bool), np.zeros(0, dtype=np.int64)
         slots = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
@@ -198,8 +200,8 @@ class Probe:
         return hits, slots[hits]
 
     def update(self, values: Tensor, rows: np.ndarray) -> None:
-        """values: float32 [batch, neurons]; rows: int [batch]; rows outside the sample are passed over."""
-        hits, slots = self._slots(rows)
+        """values: float32 [batch, neurons]; rows: int [batch]; rows outside the sample are ignored."""
+        hits, slots = self._find_slots(rows)
         if len(slots):
             limit = torch.finfo(torch.float16).max
             wanted = values[torch.from_numpy(np.flatnonzero(hits)).to(values.device)]
@@ -207,14 +209,14 @@ class Probe:
             self._seen[slots] = True
 
     def merge(self, other: Probe) -> None:
-        """Take in what another accumulator has seen of this sample; its own may be a part of it."""
-        hits, slots = self._slots(other.rows)
+        """Add the values that another accumulator has of this sample; its own sample may be a part of it."""
+        hits, slots = self._find_slots(other.rows)
         seen = other._seen[hits]
         self._values[slots[seen]] = other._values[np.flatnonzero(hits)[seen]]
         self._seen[slots[seen]] = True
 
     def compute(self) -> np.ndarray:
-        """float16 [sampled rows, neurons]. Errors: ValueError where a sampled row was never seen."""
+        """float16 [sampled rows, neurons]. Errors: ValueError if a sampled row was never seen."""
         if not self._seen.all():
             raise ValueError(f"{int((~self._seen).sum())} sampled rows were never seen")
         return self._values.numpy()
@@ -223,7 +225,7 @@ class Probe:
         return {"probe_rows": self.rows, "probe": self._values.numpy(), "seen": self._seen}
 
     @classmethod
-    def restored(cls, state: State) -> Probe:
+    def restore(cls, state: State) -> Probe:
         probe = cls(state["probe"].shape[1], state["probe_rows"])
         probe._values, probe._seen = torch.tensor(state["probe"]), state["seen"].copy()
         return probe

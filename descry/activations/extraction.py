@@ -1,4 +1,4 @@
-"""A pass over a corpus: every neuron of every layer at once, fed to the accumulators, in shards."""
+"""Extract activations: one pass over a corpus, in shards, with all neurons of all layers fed to accumulators."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from descry.errors import InputError
 from descry.models.target import Target, TargetSource
 
 SHARD = 4096
-"""Sentences of a shard, where nothing else is said; batches are formed among them."""
-_TRIM = 512  # sentences after which free memory is given back
+"""Sentences of a shard of texts in memory; batches are formed within a shard."""
+_TRIM = 512  # sentences after which free memory is returned
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Some of a corpus's sentences: the row of the first, their texts, and which rows are in the probe (ascending)."""
+    """A part of a corpus: the row of its first sentence, the texts, and the rows that are in the probe (ascending)."""
 
     start: int
     texts: list[str]
@@ -37,7 +37,7 @@ class Shard:
 
 
 def cut_shards(pieces: Iterable[list[str]], probe_rows: np.ndarray) -> Iterator[Shard]:
-    """Pieces of a corpus, one after the other, as shards. probe_rows: of the whole corpus, ascending."""
+    """Turn consecutive pieces of a corpus into shards. probe_rows: of the whole corpus, ascending."""
     start = 0
     for texts in pieces:
         first, last = np.searchsorted(probe_rows, [start, start + len(texts)])
@@ -45,35 +45,35 @@ def cut_shards(pieces: Iterable[list[str]], probe_rows: np.ndarray) -> Iterator[
         start += len(texts)
 
 
-def _trim() -> None:
-    """Give free memory back to the system: batches of all shapes, one after the other, would leave the C library's heap
-    ever wider, a tenth of a gigabyte over 100,000 sentences. Where that library is not glibc, nothing happens."""
+def _trim_heap() -> None:
+    """Return free memory to the system if the C library is glibc: batches of many shapes fragment its heap, which grows
+    by 0.1 GB over 100,000 sentences."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 
 
 def read_shard(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: int, batch_tokens: int) -> Kept:
-    """What is kept of a shard, all layers in one pass. The same whatever else is read before or beside it."""
+    """Read a shard, all layers in one pass; what is kept does not depend on any other shard."""
     layer = np.repeat([site.layer for site in target.sites], target.widths).astype(np.int16)
     index = np.concatenate([np.arange(width, dtype=np.int32) for width in target.widths])
     kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device)
     ids, special = target.encode(shard.texts)
     batches = batch_by_tokens([len(i) for i in ids], batch_tokens)
     order = np.concatenate(batches) + shard.start
-    there = torch.from_numpy(order).to(target.device)
+    device_order = torch.from_numpy(order).to(target.device)
     stops = np.cumsum([len(batch) for batch in batches])
     for batch, stop in zip(batches, stops, strict=True):
         here = slice(stop - len(batch), stop)
-        pooled = target.pooled([ids[i] for i in batch], [special[i] for i in batch], poolings)
-        kept.update(pooled, order[here], there[here])
+        pooled = target.pool([ids[i] for i in batch], [special[i] for i in batch], poolings)
+        kept.update(pooled, order[here], device_order[here])
         if here.start // _TRIM < stop // _TRIM:
-            _trim()
+            _trim_heap()
     return kept
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Loads a target and gives what reads a shard with it: the same on every machine. The options: of `read_shard`."""
+    """Loads a target and returns a function that reads shards with it, on any machine. Options: see `read_shard`."""
 
     source: TargetSource
     poolings: tuple[str, ...]
@@ -95,15 +95,15 @@ def extract_shards(
     checkpoint: Path | None = None,
     progress: str = "",
 ) -> list[Activations]:
-    """What is kept of a whole corpus, one Activations for each pooling; memory is O(neurons x (top_k + probe)),
-    whatever its size.
+    """Extract the activations of a whole corpus, one Activations for each pooling; memory is O(neurons x (top_k +
+    probe)), whatever the size of the corpus.
 
-    make: gives what reads a shard, as `Reader` does. probe_rows and count: of the corpus, whose sentences number
-    `count`, at least 1. checkpoint: a file that holds what is done as long as not all is: where it is there, it is
-    gone on from, so its name must stand for all that goes into the result. progress: the bar's label, "" for none.
-    Errors: InputError as `Kept.compute`.
+    make: makes the function that reads a shard, see `Reader`. probe_rows: of the corpus; count: its sentences, at
+    least 1. checkpoint: a file with the shards done so far; if it exists, the pass resumes from it, so its name must
+    identify all that goes into the result. progress: label of the progress bar, "" for none. Errors: InputError, see
+    `Kept.compute`.
     """
-    kept, done = _resumed(checkpoint)
+    kept, done = _read_checkpoint(checkpoint)
 
     def save() -> None:
         if checkpoint and kept:
@@ -112,7 +112,7 @@ def extract_shards(
     saver = Saver(save)
     with tqdm(total=count, initial=sum(done.values()), desc=progress, unit="sentence", disable=not progress) as bar:
         for shard, part in engine.map(make, (shard for shard in corpus if shard.start not in done)):
-            kept = (kept or part.empty(probe_rows)).on(part.device)
+            kept = (kept or part.empty(probe_rows)).to(part.device)
             kept.merge(part)
             done[shard.start] = len(shard.texts)
             bar.update(len(shard.texts))
@@ -121,7 +121,7 @@ def extract_shards(
     return kept.compute()
 
 
-def _resumed(checkpoint: Path | None) -> tuple[Kept | None, dict[int, int]]:
+def _read_checkpoint(checkpoint: Path | None) -> tuple[Kept | None, dict[int, int]]:
     try:
         return read_kept(checkpoint) if checkpoint and checkpoint.exists() else (None, {})
     except InputError:  # damaged
@@ -138,7 +138,7 @@ def extract_poolings(
     batch_tokens: int = 1024,
     progress: str = "",
 ) -> list[Activations]:
-    """`gathered` over texts in memory, in this process: one Activations for each of `poolings`."""
+    """`extract_shards` over texts in memory, in this process: one Activations for each of `poolings`."""
     pieces = (list(texts[start : start + SHARD]) for start in range(0, len(texts), SHARD))
     reader = Reader(target, tuple(poolings), top_k, batch_tokens)
     return extract_shards(
@@ -149,5 +149,5 @@ def extract_poolings(
 def extract(
     target: Target, texts: Sequence[str], probe_rows: np.ndarray, *, pooling: str = "mean", **options: Any
 ) -> Activations:
-    """`extract_each` for one pooling."""
+    """`extract_poolings` for one pooling."""
     return extract_poolings(target, texts, probe_rows, poolings=[pooling], **options)[0]

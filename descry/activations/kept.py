@@ -1,4 +1,4 @@
-"""What is kept of a pass under way: the accumulators of every pooling, merged over shards, and their checkpoint."""
+"""What is kept of a pass over a corpus: the accumulators of every pooling, merged over shards, and their checkpoint."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from descry.storage.arrays import read_arrays, write_arrays
 
 
 class Kept:
-    """What is kept of a pass over some sentences: the accumulators of every pooling, and which neurons they are of.
+    """What is kept of a pass over some sentences: the accumulators of every pooling, and the neurons they belong to.
 
-    layer int16 and index int32, both [neurons]; poolings: their names, for each of which `update` gets values; buffer:
-    of `TopK`.
+    layer int16 and index int32, both [neurons]; poolings: names, in the order in which `update` gets their values;
+    buffer: see `TopK`.
     """
 
     def __init__(
@@ -42,34 +42,35 @@ class Kept:
         ]
 
     def empty(self, probe_rows: np.ndarray) -> Kept:
-        """The same neurons and poolings before anything was seen, with another sample: to merge others into."""
+        """Empty accumulators of the same neurons and poolings, with another sample, for others to be merged into."""
         return Kept(self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device, buffer=self.top_k)
 
-    def on(self, device: torch.device) -> Kept:
+    def to(self, device: torch.device) -> Kept:
         """The same on a device."""
-        return self if device == self.device else Kept.restored(self.state(), self.poolings, self.top_k, device)
+        return self if device == self.device else Kept.restore(self.state(), self.poolings, self.top_k, device)
 
-    def update(self, pooled: Sequence[Tensor], rows: np.ndarray, rows_there: Tensor) -> None:
-        """pooled: float32 [batch, neurons] of each pooling; rows: int64 [batch], here and on the values' device."""
+    def update(self, pooled: Sequence[Tensor], rows: np.ndarray, device_rows: Tensor) -> None:
+        """pooled: float32 [batch, neurons] of each pooling; rows: int64 [batch]; device_rows: the same on the values'
+        device."""
         for (top, moments, probe), values in zip(self._parts, pooled, strict=True):
             moments.update(values)
-            top.update(values, rows_there)
+            top.update(values, device_rows)
             probe.update(values, rows)
 
     def merge(self, other: Kept) -> None:
-        """Take in what was kept of other sentences."""
+        """Add what was kept of other sentences."""
         for (top, moments, probe), others in zip(self._parts, other._parts, strict=True):
             top.merge(others[0])
             moments.merge(others[1])
             probe.merge(others[2])
 
     def compute(self) -> list[Activations]:
-        """What was kept, by pooling. Errors: InputError as `Moments.compute`."""
-        found = []
+        """One Activations for each pooling. Errors: InputError, see `Moments.compute`."""
+        activations = []
         for pooling, (top, moments, probe) in zip(self.poolings, self._parts, strict=True):
             values, rows = top.compute()
             mean, std, maximum = moments.compute()
-            found.append(
+            activations.append(
                 Activations(
                     count=moments.count,
                     layer=self.layer,
@@ -84,39 +85,39 @@ class Kept:
                     pooling=pooling,
                 )
             )
-        return found
+        return activations
 
     def state(self) -> State:
-        """Arrays from which `restored` makes the same; the accumulators' have the poolings as first dimension.
-        Errors: InputError as `Moments.compute`."""
+        """Arrays from which `restore` rebuilds this; the accumulators' have the poolings as first dimension. Errors:
+        InputError, see `Moments.compute`."""
         states = [{**top.state(), **moments.state(), **probe.state()} for top, moments, probe in self._parts]
         stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
         return stacked | {"layer": self.layer, "index": self.index}
 
     @classmethod
-    def restored(cls, state: State, poolings: Sequence[str], top_k: int, device: torch.device | str = "cpu") -> Kept:
+    def restore(cls, state: State, poolings: Sequence[str], top_k: int, device: torch.device | str = "cpu") -> Kept:
         kept = cls(state["layer"], state["index"], poolings, top_k, np.zeros(0, np.int32), device)
         for number in range(len(kept.poolings)):
-            own = {name: array[number] for name, array in state.items() if name not in ("layer", "index")}
+            part = {name: array[number] for name, array in state.items() if name not in ("layer", "index")}
             kept._parts[number] = (
-                TopK.restored(own, top_k, device),
-                Moments.restored(own, device),
-                Probe.restored(own),
+                TopK.restore(part, top_k, device),
+                Moments.restore(part, device),
+                Probe.restore(part),
             )
         return kept
 
-    def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:  # to another machine: by way of its arrays
-        return Kept.restored, (self.state(), self.poolings, self.top_k)
+    def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:  # pickled as arrays, to go to another machine
+        return Kept.restore, (self.state(), self.poolings, self.top_k)
 
 
 def write_kept(path: Path, kept: Kept, done: Mapping[int, int]) -> None:
-    """Write what is kept so far, and of which shards: how many sentences, by their first row. Errors: InputError
-    as `Moments.compute`."""
+    """Write a checkpoint: what is kept so far, and of which shards. done: number of sentences by first row. Errors:
+    InputError, see `Moments.compute`."""
     meta = {"poolings": kept.poolings, "top_k": kept.top_k, "done": sorted(done.items())}
     write_arrays(path, kept.state(), KEPT_ARRAYS, meta)
 
 
 def read_kept(path: Path) -> tuple[Kept, dict[int, int]]:
-    """Read what `write_kept` wrote."""
+    """Read a checkpoint that `write_kept` wrote."""
     arrays, meta = read_arrays(path, KEPT_ARRAYS)
-    return Kept.restored(arrays, meta["poolings"], meta["top_k"]), dict(meta["done"])
+    return Kept.restore(arrays, meta["poolings"], meta["top_k"]), dict(meta["done"])

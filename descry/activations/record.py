@@ -1,4 +1,4 @@
-"""What is kept of a target's activations on a split: a few numbers of every neuron, whatever the corpus's size."""
+"""The record of a target's activations on a split: a fixed number of values per neuron, whatever the corpus's size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from descry.storage.arrays import read_arrays, write_arrays
 
 @dataclass(frozen=True)
 class Activations:
-    """What is kept of a target's activations on one split; neurons are in order of layer, then index.
+    """The record of a target's activations on one split; neurons are in order of layer, then index.
 
     values float32 [neurons, K] and rows int32 [neurons, K]: the K sentences with the largest activation, best
     first; mean, std, maximum float32 [neurons] over the `count` sentences; probe float16 [sampled, neurons]
@@ -33,18 +33,18 @@ class Activations:
     pooling: str
 
     def exemplars(self, k: int) -> np.ndarray:
-        """Exemplar sets: int32 [neurons, k], best first; all -1 for a neuron that never moves, which has none."""
+        """Exemplar sets: int32 [neurons, k], best first; all -1 (none) for a neuron whose activation is constant."""
         return np.where(self.std[:, None] > 0, self.rows[:, :k], np.int32(-1))
 
 
 def write_activations(path: Path, activations: Activations) -> None:
-    """Write what was kept of a target's activations on one split."""
+    """Write the record of one split."""
     meta = {"count": activations.count, "pooling": activations.pooling}
     write_arrays(path, vars(activations), ACTIVATION_ARRAYS, meta)
 
 
 def read_activations(path: Path, *, probe: bool = True) -> Activations:
-    """Read what `write_activations` wrote; without its probe, which is most of it, the sample is empty."""
+    """Read what `write_activations` wrote. probe: False leaves out the probe, by far its largest part."""
     arrays, meta = read_arrays(path, ACTIVATION_ARRAYS, without=() if probe else ("probe", "probe_rows"))
     if not probe:
         arrays |= {"probe": np.zeros((0, len(arrays["layer"])), np.float16), "probe_rows": np.zeros(0, np.int32)}

@@ -1,4 +1,4 @@
-"""The strongest sentences of every neuron, token by token, and which words their tokens are."""
+"""The exemplars of every neuron token by token, and the words that their tokens belong to."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
 @dataclass(frozen=True)
 class TokenReadings:
-    """What neurons do on each token of the sentences that they fire on most.
+    """Activations of neurons on each token of their exemplars.
 
     rows: int32 [sentences], ascending, of the split; lengths: int32 [sentences], tokens of each; start, stop: int32
-    [tokens], where each lies in its text; exemplars: int32 [neurons, shown], rows of the split, best first, -1 for
-    none; on_tokens: float16, of every neuron and exemplar in turn, the neuron's on each token.
+    [tokens], the characters [start, stop) of each in its text; exemplars: int32 [neurons, shown], rows of the split,
+    best first, -1 for none; on_tokens: float16 [values], for every neuron and exemplar in turn, the neuron's activation
+    on each token.
     """
 
     rows: np.ndarray
@@ -30,35 +31,35 @@ class TokenReadings:
 
     @property
     def firsts(self) -> np.ndarray:
-        """int64 [sentences]: where the tokens of each begin."""
+        """int64 [sentences]: the position of each sentence's first token."""
         return np.asarray(np.cumsum(self.lengths, dtype=np.int64) - self.lengths)
 
     @property
     def places(self) -> np.ndarray:
-        """int64 [neurons, shown]: where each exemplar stands in `rows`; of none, where row 0 would."""
+        """int64 [neurons, shown]: the position of each exemplar in `rows`; for none, that of row 0."""
         return np.asarray(np.searchsorted(self.rows, np.maximum(self.exemplars, 0)))
 
     @property
     def sizes(self) -> np.ndarray:
-        """int64 [neurons, shown]: tokens of each exemplar; 0 of none."""
+        """int64 [neurons, shown]: tokens of each exemplar; 0 for none."""
         lengths = np.append(self.lengths, 0)[self.places]
         return np.where(self.exemplars >= 0, lengths, 0).astype(np.int64)
 
 
 def concatenate_ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """start, start + 1, ... start + size - 1 of every run, one after the other."""
+    """start, start + 1, ..., start + size - 1 of every range, one after the other: int64."""
     first = np.cumsum(sizes) - sizes
     return np.asarray(np.arange(int(sizes.sum())) + np.repeat(starts - first, sizes))
 
 
 def find_words(text: str) -> list[tuple[int, int]]:
-    """Where the words and the signs of a text lie: characters from the first number up to the second."""
-    return [found.span() for found in _WORD.finditer(text)]
+    """Where the words and punctuation marks of a text lie: the characters [start, stop) of each."""
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 @dataclass(frozen=True)
 class WordForms:
-    """Word forms: names, in lower case, each once; of_token: int64 [tokens], which of them each token is or is part
+    """Word forms: names, in lower case, each once; of_token: int64 [tokens], the form that each token is or is a part
     of."""
 
     names: list[str]
@@ -66,10 +67,11 @@ class WordForms:
 
 
 def find_word_forms(texts: Sequence[str], lengths: np.ndarray, stop: np.ndarray) -> WordForms:
-    """The word forms of the tokens of some sentences.
+    """Find the word forms of the tokens of some sentences.
 
-    lengths: int [sentences], tokens of each; stop: int [tokens], the character after each, 0 for one that lies nowhere:
-    its form is the empty one. A token's last character tells its word, since its first may be a blank.
+    lengths: int [sentences], tokens of each; stop: int [tokens], the character after each, 0 for a token without a
+    place, whose form is the empty one. A token belongs to the word of its last character, since its first may be a
+    blank.
     """
     number: dict[str, int] = {}
     of_token = np.empty(len(stop), dtype=np.int64)
@@ -84,12 +86,12 @@ def find_word_forms(texts: Sequence[str], lengths: np.ndarray, stop: np.ndarray)
 
 
 def build_word_presence(texts: Sequence[str], names: Sequence[str]) -> csr_array:
-    """Which of some word forms stand in which texts: int16 [texts, names], 1 or 0."""
+    """Which word forms occur in which texts: int16 [texts, names], 1 or 0."""
     number = {name: column for column, name in enumerate(names)}
-    found = [
+    present = [
         sorted({number[form] for start, stop in find_words(text) if (form := text[start:stop].lower()) in number})
         for text in texts
     ]
-    ends = np.cumsum([0, *map(len, found)])
-    columns = np.array([column for row in found for column in row], dtype=np.int64)
+    ends = np.cumsum([0, *map(len, present)])
+    columns = np.array([column for row in present for column in row], dtype=np.int64)
     return csr_array((np.ones(len(columns), np.int16), columns, ends), shape=(len(texts), len(names)))

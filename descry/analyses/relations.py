@@ -1,6 +1,6 @@
-"""Which descriptors go together: in sentences, and in neurons beyond what sentences explain.
+"""Relations of descriptors: which occur in the same sentences, and which share neurons beyond what sentences explain.
 
-Every array is [descriptors, descriptors]; where it is directed, entry [a, b] is about b, given a.
+Every array is [descriptors, descriptors]; in a directed one, entry [a, b] is about b, given a.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ import pandas as pd
 from scipy.special import log_ndtr
 
 from descry.assignment import Findings, Rule, benjamini_hochberg, build_membership, log_mass, log_tail
+from descry.splits import STANDARD_ERRORS_95
 
 GROUPS = 50
-"""Groups of reviews that the jackknife leaves out in turn."""
+"""Groups of reviews that the jackknife leaves out in turn, at most."""
 BLOCK = 4096
-"""Sentences worked on at once."""
-LIMIT = 1.96
-"""Standard errors on either side of a 95 % interval."""
+"""Sentences processed at once."""
 
 
 @dataclass(frozen=True)
 class CoOccurrence:
-    """How two descriptors' labels go together over the sentences that lack neither: float64, but for count.
+    """Co-occurrence of the labels of two descriptors, over sentences where neither is missing: float64, except count.
 
-    count: int64, sentences with both; bearing: P(b | a), NaN where no sentence bears a; pmi: log2 of P(a, b) over
-    P(a) P(b), -inf where no sentence bears both; phi: correlation, in [-1, 1], NaN where either does not vary; low,
-    high: its 95 % interval over reviews (delete-a-group jackknife).
+    count: int64, sentences with both; bearing: P(b | a), NaN if no sentence bears a; pmi: log2 of P(a, b) over
+    P(a) P(b), -inf if no sentence bears both; phi: correlation, in [-1, 1], NaN if either is constant; low, high: its
+    95 % interval over reviews (delete-a-group jackknife).
     """
 
     count: np.ndarray
@@ -40,7 +39,7 @@ class CoOccurrence:
 
 
 def _phi(known: np.ndarray, both: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """From counts [..., a, b] of sentences that lack neither: all, that bear both, that bear a."""
+    """phi from counts [..., a, b] of sentences where neither label is missing: all, those with both, those with a."""
     other = np.swapaxes(own, -1, -2)
     spread = own * (known - own) * other * (known - other)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -48,43 +47,43 @@ def _phi(known: np.ndarray, both: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def correlations(labels: np.ndarray) -> np.ndarray:
-    """phi of every two columns of labels, int8 [sentences, descriptors]; NaN where either does not vary."""
-    return _phi(*_counts(labels))
+    """phi of every two columns of labels, int8 [sentences, descriptors]; NaN if either is constant."""
+    return _phi(*_count_labels(labels))
 
 
-def _counts(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    given, known = (labels == 1).astype(np.float64), (labels >= 0).astype(np.float64)
-    return known.T @ known, given.T @ given, given.T @ known
+def _count_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    positive, known = (labels == 1).astype(np.float64), (labels >= 0).astype(np.float64)
+    return known.T @ known, positive.T @ positive, positive.T @ known
 
 
 def measure_cooccurrence(labels: np.ndarray, reviews: Sequence[str]) -> CoOccurrence:
-    """How labels go together. labels: int8 [sentences, descriptors]; reviews: of each sentence.
+    """Measure the co-occurrence of labels, int8 [sentences, descriptors]. reviews: the review id of each sentence.
 
     Memory is O(GROUPS x descriptors^2).
     """
     _, review = np.unique(np.asarray(reviews), return_inverse=True)
     groups = min(GROUPS, int(review.max(initial=0)) + 1)
-    parts = np.stack([np.stack(_counts(labels[review % groups == group])) for group in range(groups)])
-    whole = parts.sum(axis=0)
-    known, both, own = whole
-    phi = _phi(*whole)
-    without = np.stack([_phi(*(whole - part)) for part in parts])
-    error = np.sqrt((groups - 1) / groups * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    parts = np.stack([np.stack(_count_labels(labels[review % groups == group])) for group in range(groups)])
+    total = parts.sum(axis=0)
+    known, both, own = total
+    phi = _phi(*total)
+    left_out = np.stack([_phi(*(total - part)) for part in parts])
+    error = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
         bearing = both / own
         pmi = np.log2(both * known / (own * own.T))
-    low, high = (np.clip(phi + side * LIMIT * error, -1, 1) for side in (-1, 1))
+    low, high = (np.clip(phi + sign * STANDARD_ERRORS_95 * error, -1, 1) for sign in (-1, 1))
     return CoOccurrence(both.astype(np.int64), bearing, pmi, phi, low, high)
 
 
 @dataclass(frozen=True)
 class SharedNeurons:
-    """How two descriptors share neurons, beyond what their sharing of sentences explains: directed, float64.
+    """How far two descriptors share neurons beyond what shared sentences explain: directed, float64.
 
-    seen: times that the exemplars of a's neurons bear b; expected: times that they would if, among the sentences that
-    bear a and among those that do not, b's labels changed places at random: their bearing a explains so many; z: how
-    many standard deviations of such permutations lie between, NaN where nothing can vary. neurons: int64, that carry
-    both; neurons_expected: of a's neurons, those to which b would be assigned under such permutations.
+    The baseline permutes b's labels at random among the sentences that bear a, and among those that do not. seen: how
+    often exemplars of a's neurons bear b; expected: its mean under the baseline; z: (seen - expected) in standard
+    deviations of the baseline, NaN if nothing can vary; neurons: int64, those with both descriptors; neurons_expected:
+    the expected number of a's neurons to which b would be assigned under the baseline.
     """
 
     seen: np.ndarray
@@ -95,30 +94,36 @@ class SharedNeurons:
 
     @property
     def ratio(self) -> np.ndarray:
-        """seen over expected; NaN where nothing is to be expected."""
+        """seen over expected; NaN where expected is 0."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(self.expected > 0, self.seen / self.expected, np.nan))
 
 
 def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Findings, rule: Rule) -> SharedNeurons:
-    """How descriptors share neurons.
+    """Measure how descriptors share neurons.
 
-    exemplars: int [neurons, k], rows of the labels, -1 for none; labels: int8 [sentences, descriptors]; found: of both,
-    by `rule`. The permutations' mean and variance are exact: sum_x w_a[x] b[x], where w_a[x]
-    counts the neurons of a that have x among their exemplars, is a sum over random samples without replacement.
-    Memory is O(neurons x k + BLOCK x descriptors).
+    exemplars: int [neurons, k], rows of the labels, -1 for none; labels: int8 [sentences, descriptors]; found: assigned
+    from both by `rule`. Mean and variance of the baseline are exact: seen is sum_x w_a[x] b[x], where w_a[x] counts the
+    neurons of a with x among their exemplars, a sum over samples drawn without replacement. Memory is
+    O(neurons x k + BLOCK x descriptors).
     """
     holders = build_membership(exemplars, len(labels)).T.tocsr()
     assigned = found.assigned.astype(np.float64)
     sums = np.zeros((2, 5, labels.shape[1], labels.shape[1]))
     for start in range(0, len(labels), BLOCK):
         here = labels[start : start + BLOCK]
-        given, known = (here == 1).astype(np.float64), (here >= 0).astype(np.float64)
+        positive, known = (here == 1).astype(np.float64), (here >= 0).astype(np.float64)
         weight = holders[start : start + BLOCK] @ assigned
-        for stratum, inside in enumerate((given, known - given)):
-            own = weight * inside
-            products = ((inside, given), (own, given), (inside, known), (own, known), (weight * own, known))
-            sums[stratum] += [one.T @ other for one, other in products]
+        for stratum, inside in enumerate((positive, known - positive)):
+            weighted = weight * inside
+            products = (
+                (inside, positive),
+                (weighted, positive),
+                (inside, known),
+                (weighted, known),
+                (weight * weighted, known),
+            )
+            sums[stratum] += [left.T @ right for left, right in products]
     bearing, seen, size, total, squares = np.moveaxis(sums, 1, 0)
     mean = total / np.maximum(size, 1)
     spread = squares / np.maximum(size, 1) - mean**2
@@ -128,17 +133,17 @@ def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Fin
     z = np.divide(seen - expected, np.sqrt(variance), out=np.full(seen.shape, np.nan), where=varies)
     np.fill_diagonal(z, np.nan)
     neurons = found.assigned.T.astype(np.int64) @ found.assigned.astype(np.int64)
-    return SharedNeurons(seen, expected, z, neurons, _neurons_expected(found, rule, size, bearing))
+    return SharedNeurons(seen, expected, z, neurons, _expect_neurons(found, rule, size, bearing))
 
 
-def _least(found: Findings, rule: Rule) -> Callable[[int, int], int]:
-    """Gives the least count with which a descriptor (its column) is assigned to a neuron with so many known exemplars;
-    one more than those where none is enough."""
+def _make_least_count(found: Findings, rule: Rule) -> Callable[[int, int], int]:
+    """Make a function of a descriptor's column and a number of known exemplars: the least count with which the
+    descriptor is assigned to a neuron, or the number of exemplars + 1 if no count is enough."""
     evidence, limit = found.evidence, found.log_p[found.assigned].max(initial=-np.inf)
-    kept: dict[tuple[int, int], int] = {}
+    cache: dict[tuple[int, int], int] = {}
 
-    def least(column: int, draws: int) -> int:
-        if (column, draws) not in kept:
+    def least_count(column: int, draws: int) -> int:
+        if (column, draws) not in cache:
             counts = np.arange(draws + 1)
             composition = counts / max(draws, 1)
             if rule.name == "composition":
@@ -148,18 +153,18 @@ def _least(found: Findings, rule: Rule) -> Callable[[int, int], int]:
                 enough = log_tail(int(evidence.population[column]), positives, draws) <= limit
                 enough &= composition >= rule.min_lift * evidence.prevalence[column]
                 enough &= counts >= rule.min_count
-            kept[column, draws] = int(enough.argmax()) if enough.any() else draws + 1
-        return kept[column, draws]
+            cache[column, draws] = int(enough.argmax()) if enough.any() else draws + 1
+        return cache[column, draws]
 
-    return least
+    return least_count
 
 
-def _neurons_expected(found: Findings, rule: Rule, size: np.ndarray, bearing: np.ndarray) -> np.ndarray:
-    """See `Shared.neurons_expected`. size, bearing: [2, a, b], sentences that bear a (and that do not) whose b is
-    known, and that bear b. A neuron's exemplars that bear a are m, the others k - m; each kind bears b as often as a
-    random sample would: the sum of two hypergeometric counts."""
-    least, columns = _least(found, rule), range(size.shape[1])
-    out = np.zeros(size.shape[1:])
+def _expect_neurons(found: Findings, rule: Rule, size: np.ndarray, bearing: np.ndarray) -> np.ndarray:
+    """Compute `SharedNeurons.neurons_expected`. size, bearing: [2, a, b], of the sentences that bear a (and of those
+    that do not) those whose b is known, and those that bear b. If m of a neuron's k exemplars bear a, then under the
+    baseline the number that bear b is the sum of two hypergeometric counts, with m and k - m draws."""
+    least_count, columns = _make_least_count(found, rule), range(size.shape[1])
+    expected = np.zeros(size.shape[1:])
     for a in columns:
         own = found.assigned[:, a]
         for b in columns:
@@ -167,20 +172,20 @@ def _neurons_expected(found: Findings, rule: Rule, size: np.ndarray, bearing: np
             for draws in np.unique(cells[1]).tolist():
                 with_a, times = np.unique(cells[0, cells[1] == draws], return_counts=True)
                 with_a = np.minimum(with_a, draws)[:, None]
-                hits = np.arange(least(b, draws))
+                hits = np.arange(least_count(b, draws))
                 first, second = (
                     np.exp(log_mass(int(size[stratum, a, b]), int(bearing[stratum, a, b]), sample, hits))
                     for stratum, sample in enumerate((with_a, draws - with_a))
                 )
                 below = (first * np.cumsum(second, axis=1)[:, ::-1]).sum(axis=1)
-                out[a, b] += times @ (1 - below)
-    return out
+                expected[a, b] += times @ (1 - below)
+    return expected
 
 
 @dataclass(frozen=True)
 class Relations:
-    """All relations of a split's descriptors: their names, `Together`, `Shared`, and alike: float64, symmetric, the
-    correlation of the labeller's scores."""
+    """All relations of a split's descriptors: names, co-occurrence in sentences, shared neurons, and alike: float64,
+    symmetric, the correlation of the labeller's scores."""
 
     names: Sequence[str]
     together: CoOccurrence
@@ -189,38 +194,38 @@ class Relations:
 
     @property
     def log_p(self) -> np.ndarray:
-        """log of the chance of a z as large, one-sided: float64; 0 where z cannot be said."""
+        """log of the one-sided p value of z, normal approximation: float64; 0 where z is NaN."""
         return np.asarray(np.where(np.isnan(self.shared.z), 0.0, log_ndtr(-np.nan_to_num(self.shared.z))))
 
     @property
     def log_q(self) -> np.ndarray:
-        """Benjamini-Hochberg over all ordered pairs; 0 on the diagonal."""
-        out, pairs = np.zeros(self.alike.shape), ~np.eye(len(self.names), dtype=bool)
-        out[pairs] = benjamini_hochberg(self.log_p[pairs])
-        return out
+        """log of q (Benjamini and Hochberg 1995) over all ordered pairs; 0 on the diagonal."""
+        log_q, pairs = np.zeros(self.alike.shape), ~np.eye(len(self.names), dtype=bool)
+        log_q[pairs] = benjamini_hochberg(self.log_p[pairs])
+        return log_q
 
     @property
     def unrelated(self) -> np.ndarray:
-        """bool, symmetric: neither their labels nor their scores go together over sentences."""
+        """bool, symmetric: neither the labels nor the scores are positively correlated."""
         return np.asarray((self.together.phi <= 0) & (self.alike <= 0))
 
     def table(self) -> pd.DataFrame:
-        """Every ordered pair, a row each, in the order of the names; figures that cannot be said are missing."""
+        """One row for every ordered pair, in the order of the names; undefined values are missing."""
         a, b = np.nonzero(~np.eye(len(self.names), dtype=bool))
-        text, shown = self.together, self.shared
+        together, shared = self.together, self.shared
         with np.errstate(invalid="ignore"):
-            pmi = np.where(np.isfinite(text.pmi), text.pmi, np.nan)
+            pmi = np.where(np.isfinite(together.pmi), together.pmi, np.nan)
         arrays = {
-            "sentences": text.count,
-            "bearing": text.bearing,
+            "sentences": together.count,
+            "bearing": together.bearing,
             "pmi": pmi,
-            **{name: getattr(text, name) for name in ("phi", "low", "high")},
+            **{name: getattr(together, name) for name in ("phi", "low", "high")},
             "alike": self.alike,
-            **{name: getattr(shown, name) for name in ("seen", "expected", "ratio", "z")},
+            **{name: getattr(shared, name) for name in ("seen", "expected", "ratio", "z")},
             "p": np.exp(self.log_p),
             "q": np.exp(self.log_q),
-            "neurons": shown.neurons,
-            "neurons_expected": shown.neurons_expected,
+            "neurons": shared.neurons,
+            "neurons_expected": shared.neurons_expected,
         }
         names = np.array(self.names, dtype=object)
         return pd.DataFrame({"descriptor": names[a], "other": names[b]} | {k: v[a, b] for k, v in arrays.items()})
@@ -235,8 +240,8 @@ def find_relations(
     found: Findings,
     rule: Rule,
 ) -> Relations:
-    """All relations of a split. scores: float32 [sentences, descriptors], NaN where missing; the others as `shared` and
-    `together` take them."""
+    """Find all relations of a split. scores: float32 [sentences, descriptors], NaN where missing; for the others see
+    `measure_cooccurrence` and `measure_shared_neurons`."""
     with np.errstate(invalid="ignore", divide="ignore"):
         centred = np.nan_to_num(scores - np.nanmean(scores, axis=0, dtype=np.float64))
         alike = np.nan_to_num(np.corrcoef(centred.T))

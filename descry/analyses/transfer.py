@@ -1,4 +1,4 @@
-"""What one corpus said of neurons, tried on another: the same vocabulary, nothing assigned anew."""
+"""Transfer: do the assigned pairs of one corpus replicate on another, with the same vocabulary?"""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from descry.splits import REPLICATES
 from descry.storage.nesting import flatten
 
 STRONGEST = 0.1
-"""Share of the pairs, those of the lowest p on calibration, that are looked at by themselves."""
+"""The share of pairs, those of lowest p on calibration, that `strongest_replication` is about."""
 KS = (1, 2)
+"""The k of precision and recall at k."""
 
 
 @dataclass(frozen=True)
 class OtherCorpus:
-    """Another corpus: what its activations and labels say.
+    """Activations and labels on another corpus.
 
-    active: with a probe; labels: int8 [sentences, descriptors]; scores: float32 alike, NaN where missing; reviews: of
-    every sentence; gold: its aspects, None where not known.
+    active: with a probe; labels: int8 [sentences, descriptors]; scores: float32, same shape, NaN where missing;
+    reviews: the review id of every sentence; gold: its aspects, None where unknown.
     """
 
     active: Activations
@@ -41,8 +42,8 @@ class OtherCorpus:
 
 @dataclass(frozen=True)
 class TriedPairs:
-    """Pairs of calibration on another corpus. assigned: bool [neurons, descriptors], and log_p: float64 alike, on
-    calibration; evidence, log_p_there: on the other."""
+    """The pairs of calibration, tested on another corpus. assigned: bool [neurons, descriptors] and log_p: float64,
+    same shape, on calibration; evidence, log_p_there: on the other corpus."""
 
     assigned: np.ndarray
     log_p: np.ndarray
@@ -51,18 +52,18 @@ class TriedPairs:
 
     @classmethod
     def of(cls, found: Findings, corpus: OtherCorpus, exemplars: int) -> TriedPairs:
-        """found: on calibration; exemplars: in a set."""
+        """Test all pairs. found: on calibration; exemplars: size of an exemplar set."""
         evidence = gather_evidence(corpus.active.exemplars(exemplars), corpus.labels)
         return cls(found.assigned, found.log_p, evidence, log_p(evidence))
 
     @property
     def again(self) -> np.ndarray:
-        """bool [neurons, descriptors]: p there at most REPLICATES."""
+        """bool [neurons, descriptors]: pairs with p at most REPLICATES on the other corpus."""
         return np.asarray(self.log_p_there <= np.log(REPLICATES))
 
     @property
     def strongest(self) -> np.ndarray:
-        """bool [neurons, descriptors]: the assigned pairs in the STRONGEST share by p on calibration."""
+        """bool [neurons, descriptors]: the STRONGEST share of the assigned pairs, by p on calibration."""
         if not self.assigned.any():
             return self.assigned
         return np.asarray(self.assigned & (self.log_p <= np.quantile(self.log_p[self.assigned], STRONGEST)))
@@ -71,28 +72,29 @@ class TriedPairs:
 def find_references(
     corpus: OtherCorpus, gold: Sequence[Sequence[str] | None], scores: np.ndarray
 ) -> dict[str, Reference]:
-    """What the sentences of the corpus's probe really bear: `labels`, and `gold` where it has any.
+    """The references for the sentences of the corpus's probe: `labels`, and `gold` if the corpus has any.
 
-    gold, scores: of calibration. A descriptor speaks for the aspect that it matches best on calibration; where the
-    corpus has other aspects, on half of its own reviews, and only the other half is measured.
+    gold, scores: of calibration. Each descriptor is matched to its best aspect on calibration. If the corpus has other
+    aspects, they are matched on half of its reviews and measured on the other half.
     """
     rows = corpus.active.probe_rows
-    found = {"labels": Reference(corpus.labels[rows])}
-    there, here = list_aspects(corpus.gold), list_aspects(gold)
-    if there and set(there) <= set(here):
-        aspect_of = match_aspects(scores, label_aspects(gold, here))[1]
-        found["gold"] = Reference(label_aspects(corpus.gold, here)[rows], aspect_of)
-    elif there:
-        labels = label_aspects(corpus.gold, there)
-        learned = np.unique(np.asarray(corpus.reviews), return_inverse=True)[1] % 2 == 0
-        aspect_of = match_aspects(corpus.scores[learned], labels[learned])[1]
-        labels[learned] = -1
-        found["gold"] = Reference(labels[rows], aspect_of)
-    return found
+    references = {"labels": Reference(corpus.labels[rows])}
+    other_aspects, aspects = list_aspects(corpus.gold), list_aspects(gold)
+    if other_aspects and set(other_aspects) <= set(aspects):
+        aspect_of = match_aspects(scores, label_aspects(gold, aspects))[1]
+        references["gold"] = Reference(label_aspects(corpus.gold, aspects)[rows], aspect_of)
+    elif other_aspects:
+        labels = label_aspects(corpus.gold, other_aspects)
+        matched = np.unique(np.asarray(corpus.reviews), return_inverse=True)[1] % 2 == 0
+        aspect_of = match_aspects(corpus.scores[matched], labels[matched])[1]
+        labels[matched] = -1
+        references["gold"] = Reference(labels[rows], aspect_of)
+    return references
 
 
-def _share(of: np.ndarray, chosen: np.ndarray) -> float:
-    return float(of[chosen].mean()) if chosen.any() else 0.0
+def _share(replicated: np.ndarray, chosen: np.ndarray) -> float:
+    """Share of the chosen pairs that replicate; 0.0 if none is chosen."""
+    return float(replicated[chosen].mean()) if chosen.any() else 0.0
 
 
 def measure_transfer(
@@ -100,15 +102,16 @@ def measure_transfer(
     corpus: OtherCorpus,
     calibration: Activations,
     found: Findings,
-    known: Mapping[str, Reference],
+    references: Mapping[str, Reference],
     draws: Draws,
 ) -> tuple[Mapping[str, Any], dict[str, dict[str, np.ndarray]]]:
-    """The measures, under `transfer`, and each null's values of them.
+    """The measures, under `transfer`, and their values under each null.
 
-    replication: share of the pairs of calibration that are found again there; strongest_replication: of the strongest
-    ones; sentence.<reference>: precision and recall at KS of what calibration's neurons vote on the corpus's sentences.
-    calibration: with a probe; found: on it; known: `references`. Nulls: `unassigned_pairs`, `permuted_neurons`,
-    `most_common` (of calibration), `shuffled_labels` (whole reviews of the corpus change places among the labels).
+    replication: share of the pairs of calibration that replicate on the corpus; strongest_replication: the same of the
+    strongest pairs; sentence.<reference>: precision and recall at KS of the votes of calibration's neurons on the
+    corpus's sentences. calibration: with a probe; found: on it; references: from `find_references`.
+    Nulls: `unassigned_pairs`, `permuted_neurons`, `most_common` (descriptors of calibration), `shuffled_labels` (whole
+    reviews of the corpus permuted among the labels).
     """
     votes = Electorate.of(measure_firing(calibration, calibration), found).scores(
         measure_firing(corpus.active, calibration)
@@ -116,36 +119,40 @@ def measure_transfer(
     orders = {"": rank(votes), "most_common": rank(found.evidence.prevalence[None])}
     again, strongest = tried.again, tried.strongest
 
-    def pairs(there: np.ndarray) -> dict[str, float]:
-        return {"replication": _share(there, tried.assigned), "strongest_replication": _share(there, strongest)}
+    def measure_pairs(replicated: np.ndarray) -> dict[str, float]:
+        return {
+            "replication": _share(replicated, tried.assigned),
+            "strongest_replication": _share(replicated, strongest),
+        }
 
-    def sentences(order: np.ndarray, by: Mapping[str, Reference]) -> dict[str, Any]:
+    def measure_sentences(order: np.ndarray, by: Mapping[str, Reference]) -> dict[str, Any]:
         return {"sentence": {name: reference.measure(order, KS) for name, reference in by.items()}}
 
-    def permuted(generator: np.random.Generator) -> Mapping[str, Any]:
-        return {"transfer": pairs(again[generator.permutation(len(again))])}
+    def permute_neurons(generator: np.random.Generator) -> Mapping[str, Any]:
+        return {"transfer": measure_pairs(again[generator.permutation(len(again))])}
 
-    def shuffled(generator: np.random.Generator) -> Mapping[str, Any]:
+    def shuffle_labels(generator: np.random.Generator) -> Mapping[str, Any]:
         order = shuffle_reviews([corpus.reviews[row] for row in corpus.active.probe_rows], generator)
-        moved = {name: replace(reference, labels=reference.labels[order]) for name, reference in known.items()}
-        return {"transfer": sentences(orders[""], moved)}
+        shuffled = {name: replace(reference, labels=reference.labels[order]) for name, reference in references.items()}
+        return {"transfer": measure_sentences(orders[""], shuffled)}
 
     unassigned = _share(again, ~tried.assigned)
-    common = flatten({"transfer": sentences(orders["most_common"], known)})
+    common = flatten({"transfer": measure_sentences(orders["most_common"], references)})
     chance = {
         "unassigned_pairs": {
             f"transfer.{name}": np.array([unassigned]) for name in ("replication", "strongest_replication")
         },
-        "permuted_neurons": repeat(permuted, draws),
+        "permuted_neurons": repeat(permute_neurons, draws),
         "most_common": {name: np.array([value]) for name, value in common.items()},
-        "shuffled_labels": repeat(shuffled, draws),
+        "shuffled_labels": repeat(shuffle_labels, draws),
     }
-    return {"transfer": pairs(again) | sentences(orders[""], known)}, chance
+    return {"transfer": measure_pairs(again) | measure_sentences(orders[""], references)}, chance
 
 
 def tabulate_descriptors(names: Sequence[str], tried: TriedPairs, prevalence: np.ndarray) -> pd.DataFrame:
-    """Every descriptor: descriptor, prevalence (of calibration, as given) and there_prevalence; pairs, of calibration;
-    replication, their share found again there (missing without any); unassigned, the same of all other neurons."""
+    """One row for every descriptor: descriptor, prevalence (on calibration, as given), there_prevalence (on the other
+    corpus), pairs (of calibration), replication (the share of them that replicate, missing without any), unassigned
+    (the same of all other neurons)."""
     assigned, again = tried.assigned, tried.again
     with np.errstate(invalid="ignore"):
         columns = {
@@ -159,7 +166,7 @@ def tabulate_descriptors(names: Sequence[str], tried: TriedPairs, prevalence: np
 
 
 def tabulate_pairs(names: Sequence[str], tried: TriedPairs, active: Activations) -> pd.DataFrame:
-    """Every pair of calibration there: layer, index, descriptor, count, known, p; by neuron and descriptor."""
+    """One row for every pair of calibration, on the other corpus: layer, index, descriptor, count, known, p."""
     neuron, column = np.nonzero(tried.assigned)
     return pd.DataFrame(
         {

@@ -1,8 +1,8 @@
-"""Which words drive a neuron: is it bound to one, to a few, or to none?
+"""Triggers: the words that drive a neuron, and whether they are one, a few, or none.
 
-A word's share of a neuron is what its tokens carry of the neuron's activation above its mean, averaged over the
-neuron's strongest sentences. What it carries *beyond its part* is that share less the one that it would have were the
-activation spread evenly over the tokens, so that a word is not favoured for being common.
+A word's share of a neuron is the share of the neuron's activation above its mean that falls on the word's tokens,
+averaged over the neuron's exemplars. Its excess is that share less the one it would have if the activation were spread
+evenly over all tokens, so that common words are not favoured.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from descry.activations.token_words import TokenReadings, WordForms, concatenate
 CLASSES = ("token-bound", "lexical", "contextual")
 TOKEN_BOUND, LEXICAL, CONTEXTUAL = range(3)
 BLOCK = 1024
-"""Neurons worked on at once."""
+"""Neurons processed at once."""
 BEGINNING, ENDING = 4, 3
-"""Letters that words of a pattern have in common."""
+"""Letters that the words of a pattern have in common."""
 MORE = 1.5
-"""A pattern is told where it carries so many times what the best single word does."""
+"""A pattern is reported if its excess is more than so many times that of the best single word."""
 
 
 @dataclass(frozen=True)
 class WordRule:
-    """When words drive a neuron: at most so many `words` of it, which carry at least `share` of its activation beyond
-    their part."""
+    """When words drive a neuron: if at most `words` of them together have an excess of at least `share`."""
 
     words: int
     share: float
@@ -36,11 +35,11 @@ class WordRule:
 
 @dataclass(frozen=True)
 class WordShares:
-    """What word forms carry of every neuron: float32 [neurons, forms] each.
+    """The shares of word forms in every neuron's activation: float32 [neurons, forms].
 
-    share: of its activation above its mean, each row summing to 1 (0 for a neuron that has no exemplar or is nowhere
-    above its mean); even: the same were it spread evenly over the tokens; peak: float32 [neurons], the share of a
-    sentence's activation that its strongest token carries, mean over the exemplars.
+    share: of the activation above the mean, each row summing to 1 (0 for a neuron without exemplars, or nowhere above
+    its mean); even: the same if the activation were spread evenly over the tokens; peak: float32 [neurons], the share
+    of a sentence's strongest token, mean over the exemplars.
     """
 
     share: csr_array
@@ -49,15 +48,15 @@ class WordShares:
 
     @property
     def beyond(self) -> csr_array:
-        """What each form carries beyond its part, in [-1, 1]."""
+        """The excess of each form, in [-1, 1]."""
         return csr_array(self.share - self.even)
 
 
 def measure_word_shares(read: TokenReadings, found: WordForms, mean: np.ndarray) -> WordShares:
-    """What the word forms carry of every neuron on its exemplars.
+    """Measure the shares of word forms in every neuron's activation on its exemplars.
 
-    found: the forms of the tokens of `read`; mean: float32 [neurons], above which activation counts. Memory is that of
-    the result and of BLOCK neurons' tokens.
+    found: the forms of the tokens of `read`; mean: float32 [neurons]; only activation above it counts. Memory is that
+    of the result and of the tokens of BLOCK neurons.
     """
     sizes, places, firsts = read.sizes, read.places, read.firsts
     ends = np.cumsum(np.append(0, sizes.sum(axis=1)))
@@ -70,23 +69,22 @@ def measure_word_shares(read: TokenReadings, found: WordForms, mean: np.ndarray)
         form = found.of_token[
             concatenate_ranges(firsts[np.where(here > 0, places[start : start + BLOCK], 0)].ravel(), here.ravel())
         ]
-        own = np.arange(len(here))
-        neuron, cell = np.repeat(own, here.sum(axis=1)), np.repeat(np.arange(here.size), here.ravel())
+        neuron, cell = np.repeat(np.arange(len(here)), here.sum(axis=1)), np.repeat(np.arange(here.size), here.ravel())
         values = read.on_tokens[ends[start] : ends[min(start + BLOCK, len(sizes))]].astype(np.float32)
         above = np.maximum(values - mean[start + neuron], 0)
         total = np.bincount(cell, above, here.size)
         counted = np.maximum((total > 0).reshape(here.shape).sum(axis=1), 1)
         weight = (total > 0)[cell] / counted[neuron]
         share = np.divide(above, total[cell], out=np.zeros(len(cell)), where=total[cell] > 0)
-        for kept, values in ((shares, share / counted[neuron]), (evens, weight / here.ravel()[cell])):
-            kept.append(coo_array((values.astype(np.float32), (neuron, form)), shape=shape).tocsr())
+        for blocks, values in ((shares, share / counted[neuron]), (evens, weight / here.ravel()[cell])):
+            blocks.append(coo_array((values.astype(np.float32), (neuron, form)), shape=shape).tocsr())
         peak = np.zeros(here.size)
         np.maximum.at(peak, cell, share)
         peaks.append(peak.reshape(here.shape).sum(axis=1) / counted)
-    return WordShares(_stacked(shares), _stacked(evens), np.concatenate(peaks).astype(np.float32))
+    return WordShares(_stack_rows(shares), _stack_rows(evens), np.concatenate(peaks).astype(np.float32))
 
 
-def _stacked(blocks: Sequence[csr_array]) -> csr_array:
+def _stack_rows(blocks: Sequence[csr_array]) -> csr_array:
     ends = np.cumsum([0, *(block.nnz for block in blocks)])
     bounds = [block.indptr[1:] + end for block, end in zip(blocks, ends[:-1], strict=True)]
     shape = (sum(block.shape[0] for block in blocks), blocks[0].shape[1])
@@ -95,22 +93,22 @@ def _stacked(blocks: Sequence[csr_array]) -> csr_array:
 
 
 def shuffle_tokens(read: TokenReadings, generator: np.random.Generator) -> TokenReadings:
-    """The same sentences with each neuron's values in another order of their tokens: what drives it is lost."""
+    """Shuffle each neuron's values among the tokens of each exemplar, so that words no longer matter."""
     cell = np.repeat(np.arange(read.sizes.size), read.sizes.ravel())
     return replace(read, on_tokens=read.on_tokens[np.lexsort((generator.random(len(cell)), cell))])
 
 
 @dataclass(frozen=True)
 class Leading:
-    """The columns that carry most in every row: column int64 [rows, count], best first, -1 for none; value float32
-    alike, above 0, 0 for none. Ties go to the lower column."""
+    """The columns with the largest positive values of every row: column int64 [rows, count], best first, -1 for none;
+    value float32, same shape, 0 for none. Ties go to the lower column."""
 
     column: np.ndarray
     value: np.ndarray
 
 
 def find_leading(beyond: csr_array, count: int) -> Leading:
-    """The `count` best of the columns above 0."""
+    """Find the `count` columns with the largest positive values of every row."""
     entries = beyond.tocoo()
     above = entries.data > 0
     rows, columns, values = (part[above] for part in (*entries.coords, entries.data))
@@ -124,33 +122,35 @@ def find_leading(beyond: csr_array, count: int) -> Leading:
 
 
 def classify_neurons(words: Leading, share: float) -> np.ndarray:
-    """The class of every neuron, int8: TOKEN_BOUND where one word carries at least `share` of it beyond its part,
-    LEXICAL where its `words` together do, CONTEXTUAL where they do not."""
+    """The class of every neuron, int8: TOKEN_BOUND if one word has an excess of at least `share`, LEXICAL if all its
+    `words` together have, else CONTEXTUAL."""
     one, several = words.value[:, 0] >= share, words.value.sum(axis=1) >= share
     return np.where(one, TOKEN_BOUND, np.where(several, LEXICAL, CONTEXTUAL)).astype(np.int8)
 
 
 def find_patterns(beyond: csr_array, names: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """What words of every neuron have in common, where that carries more than any one of them: `cost-` (a beginning) or
-    `-ing` (an ending), "" for none; and what they carry together beyond their part, float32 [neurons]."""
+    """Find the pattern that a neuron's words have in common, if its excess is MORE times that of any single word: a
+    beginning (`cost-`) or an ending (`-ing`), "" for none; and its excess, float32 [neurons], 0 for none."""
     number: dict[str, int] = {}
     pairs = [
-        (form, number.setdefault(pattern, len(number))) for form, name in enumerate(names) for pattern in _parts(name)
+        (form, number.setdefault(pattern, len(number)))
+        for form, name in enumerate(names)
+        for pattern in _list_patterns(name)
     ]
     if not pairs:
         return [""] * beyond.shape[0], np.zeros(beyond.shape[0], np.float32)
     rows, columns = np.array(pairs).T
     member = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(names), len(number)))
     best, single = find_leading(beyond @ member, 1), find_leading(beyond, 1).value[:, 0]
-    more = best.value[:, 0] > MORE * single
-    listed = list(number)
+    reported = best.value[:, 0] > MORE * single
+    patterns = list(number)
     return (
-        [listed[column] if more[row] else "" for row, column in enumerate(best.column[:, 0].tolist())],
-        np.where(more, best.value[:, 0], np.float32(0)),
+        [patterns[column] if reported[row] else "" for row, column in enumerate(best.column[:, 0].tolist())],
+        np.where(reported, best.value[:, 0], np.float32(0)),
     )
 
 
-def _parts(name: str) -> list[str]:
+def _list_patterns(name: str) -> list[str]:
     if not name.isalpha() or len(name) < BEGINNING:
         return []
     return [f"{name[:BEGINNING]}-", *([f"-{name[-ENDING:]}"] if len(name) > ENDING + 1 else [])]
@@ -158,8 +158,8 @@ def _parts(name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class NeuronTriggers:
-    """What drives every neuron of a split: names of the word forms, what they carry beyond their part, the leading
-    ones, the neurons' classes, and `Carried.peak`."""
+    """The triggers of every neuron of a split: names of the word forms, their excess (`beyond`), the leading ones
+    (`words`), the classes of the neurons, and `WordShares.peak`."""
 
     names: list[str]
     beyond: csr_array
@@ -169,7 +169,7 @@ class NeuronTriggers:
 
     @classmethod
     def of(cls, read: TokenReadings, found: WordForms, mean: np.ndarray, rule: WordRule) -> NeuronTriggers:
-        """read, found, mean: as `measure_word_shares` takes them."""
-        borne = measure_word_shares(read, found, mean)
-        best = find_leading(borne.beyond, rule.words)
-        return cls(found.names, borne.beyond, best, classify_neurons(best, rule.share), borne.peak)
+        """Find the triggers by a rule. read, found, mean: see `measure_word_shares`."""
+        shares = measure_word_shares(read, found, mean)
+        leading = find_leading(shares.beyond, rule.words)
+        return cls(found.names, shares.beyond, leading, classify_neurons(leading, rule.share), shares.peak)

@@ -1,1 +1,1 @@
-"""The commands that ask a finished run: each module adds its parser, gathers an answer, and shows it."""
+"""The commands that query a finished run: each module adds its parser, gathers an answer, and prints it."""

@@ -1,4 +1,4 @@
-"""What the commands share: the options of all, and how an answer is told."""
+"""What the commands share: common options, and how an answer is printed."""
 
 from __future__ import annotations
 
@@ -17,52 +17,61 @@ from rich.text import Text
 from descry.errors import escape_unprintable
 
 PIPED = 120
-"""Columns of what is written to a pipe or a file, where nothing else is said."""
+"""Width of output to a pipe or a file, unless COLUMNS is set."""
 ENDLESS = 10_000
 STRONG, WEAK = "bold cyan", "dim"
 
 
-def positive(text: str) -> int:
-    """A whole number from 1."""
+def parse_positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
     number = int(text)
     if number < 1:
         raise ValueError
     return number
 
 
-def parser(commands: Any, name: str, about: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    """A command's parser, with the options that all have."""
+def add_command(
+    commands: Any, name: str, about: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a command's parser, with the options that all commands have."""
     made: argparse.ArgumentParser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    made.add_argument("--run", dest="folder", type=Path, default=Path(), metavar="FOLDER", help="of the run (here)")
-    made.add_argument("--json", action="store_true", help="all of it, unrounded, as JSON")
+    made.add_argument(
+        "--run",
+        dest="folder",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="folder of the run (default: here)",
+    )
+    made.add_argument("--json", action="store_true", help="print everything, unrounded, as JSON")
     made.set_defaults(run=run)
     return made
 
 
-def tell(chosen: argparse.Namespace, answer: Any, show: Callable[[Console, Any], None]) -> int:
-    """Write an answer as JSON or as the command shows it; 0."""
+def print_answer(chosen: argparse.Namespace, answer: Any, show: Callable[[Console, Any], None]) -> int:
+    """Print an answer, as JSON or with `show`; returns exit code 0."""
     if chosen.json:
         print(json.dumps(answer, ensure_ascii=False, allow_nan=False, indent=1))
     else:
-        show(console(), answer)
+        show(make_console(), answer)
     return 0
 
 
-def console() -> Console:
-    """Where answers go: colours where a terminal takes them (NO_COLOR is heeded), text of the data taken as it is."""
+def make_console() -> Console:
+    """A console with colours if the terminal has them (NO_COLOR turns them off), and without markup in the data."""
     made = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PIPED
     return made
 
 
-def plain(text: object, style: str = "") -> Text:
-    """Text of the data: neither markup nor control characters in it do anything."""
+def quote(text: object, style: str = "") -> Text:
+    """Text of the data, in which neither markup nor control characters have an effect."""
     return Text(escape_unprintable(str(text)), style=style)
 
 
-def number(value: float | None, digits: int = 3) -> Text:
-    """A figure, a small one in powers of ten, a large one whole; "–" where there is none."""
+def format_number(value: float | None, digits: int = 3) -> Text:
+    """Format a figure: a small one in powers of ten, a large one whole; "–" for None."""
     if value is None:
         return Text("–", style=WEAK)
     if abs(value) >= 1000:
@@ -71,15 +80,15 @@ def number(value: float | None, digits: int = 3) -> Text:
     return Text(f"{value:.0e}" if small else f"{value:.{digits}f}")
 
 
-def within(row: Mapping[str, Any], name: str) -> Text:
-    """A figure with its interval, which stands in `name`_low and `name`_high."""
+def format_interval(row: Mapping[str, Any], name: str) -> Text:
+    """Format a figure with its interval, from the keys `name`, `name`_low and `name`_high."""
     low, high = (f"{row[f'{name}_{end}']:.2f}".replace("0.", ".") for end in ("low", "high"))
     return Text(f"{row[name]:.2f} [{low}, {high}]")
 
 
-def chance(value: float | None, digits: int = 3) -> Text:
-    """What chance would give."""
-    text = number(value, digits)
+def format_chance(value: float | None, digits: int = 3) -> Text:
+    """Format a chance level."""
+    text = format_number(value, digits)
     text.stylize(WEAK)
     return text
 
@@ -87,12 +96,14 @@ def chance(value: float | None, digits: int = 3) -> Text:
 def show_table(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[Text | str]], *, words: Iterable[int] = (0,)
 ) -> None:
-    """Print a table: `words` are the columns of text, which fold; the others are figures, which never do. Where there
-    is no room for them, each row is told line by line."""
+    """Print a table. words: the columns of text, which wrap; the others are figures, which never do.
+
+    If the console is too narrow for the figures, each row becomes a list.
+    """
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for place, name in enumerate(columns):
-        text = place in words
-        made.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        wraps = place in words
+        made.add_column(name, justify="left" if wraps else "right", no_wrap=not wraps, overflow="fold")
     listed = list(rows)
     for row in listed:
         made.add_row(*row)
@@ -105,26 +116,30 @@ def show_table(
 
 
 BY_CHANCE = "by\nchance"
-PAIR = ("descriptor", "share", BY_CHANCE, "lift", "q", "correlation\nthere", "share\nthere", BY_CHANCE, "again")
+PAIR = (
+    *("descriptor", "share", BY_CHANCE, "lift", "q"),
+    *("correlation\nvalidation", "share\nvalidation", BY_CHANCE, "found\nagain"),
+)
+"""Columns of a pair of a neuron and a descriptor."""
 
 
 def pair_cells(row: Mapping[str, Any]) -> list[Text]:
-    """A pair as a row under `PAIR`."""
+    """The cells of a pair under `PAIR`."""
     return [
-        plain(row["descriptor"], STRONG if row["place"] == 1 else ""),
-        number(row["composition"]),
-        chance(row["prevalence"]),
-        number(row["lift"], 1),
-        number(row["q"]),
-        within(row, "pearson"),
-        number(row["validation_composition"]),
-        chance(row["validation_prevalence"]),
+        quote(row["descriptor"], STRONG if row["place"] == 1 else ""),
+        format_number(row["composition"]),
+        format_chance(row["prevalence"]),
+        format_number(row["lift"], 1),
+        format_number(row["q"]),
+        format_interval(row, "pearson"),
+        format_number(row["validation_composition"]),
+        format_chance(row["validation_prevalence"]),
         Text("yes" if row["replicates"] else "no", style="green" if row["replicates"] else WEAK),
     ]
 
 
 LEGEND = (
-    "share: of the strongest sentences, those that bear the descriptor; by chance: of all sentences. q: false "
-    "discovery rate. there: on validation, from which nothing was learned; a correlation by chance is 0. again: found "
-    "there too, p at most 0.05."
+    "share: of the neuron's strongest sentences, those with the descriptor; by chance: of all sentences. lift: their "
+    "ratio. q: false discovery rate. validation: on reviews that nothing was learned from; a correlation by chance is "
+    "0. found again: on validation, with p at most 0.05."
 )

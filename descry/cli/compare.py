@@ -14,17 +14,19 @@ from descry.errors import InputError
 from descry.results.changes import compare_runs
 from descry.results.columns import Folder
 
+RUNS = {"here": "this run", "there": "other run"}
+"""What the two runs are called in an answer, and in print."""
 SHOWN = 10
-"""Rows of a list that are shown; --json gives all."""
-DEPTH = (
-    "depth: of a descriptor's neurons in the mean, 0 the first layer, 1 the last; by chance: 95 % of it were the "
-    "described neurons' layers shuffled."
+"""Rows of a list that are printed; --json gives all."""
+LEGEND = (
+    "depth: mean of a descriptor's neurons, from 0 (first layer) to 1 (last); by chance: 95 % of it if the layers "
+    "of the described neurons were shuffled."
 )
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = _common.parser(commands, "compare", "what changed between this run and another", run)
+    parser = _common.add_command(commands, "compare", "what changed between this run and another", run)
     parser.add_argument("other", type=Path, metavar="OTHER", help="the folder of another run")
 
 
@@ -32,93 +34,92 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
     if chosen.other.resolve() == chosen.folder.resolve():
         raise InputError(f"{chosen.other}: this very run; name the folder of another one")
-    return _common.tell(chosen, compare_runs(Folder.of(chosen.folder), Folder.of(chosen.other)), show)
+    return _common.print_answer(chosen, compare_runs(Folder.of(chosen.folder), Folder.of(chosen.other)), show)
 
 
 def show(console: Console, answer: dict[str, Any]) -> None:
     """Print an answer."""
     if answer["settings"]:
         rows = [
-            [_common.plain(one["key"]), *(_common.plain(repr(one[where])) for where in ("here", "there"))]
-            for one in answer["settings"]
+            [_common.quote(row["key"]), *(_common.quote(repr(row[run])) for run in RUNS)] for row in answer["settings"]
         ]
-        _common.show_table(console, ("setting", "here", "there"), rows, words=(0, 1, 2))
+        _common.show_table(console, ("setting", *RUNS.values()), rows, words=(0, 1, 2))
     else:
-        console.print("the same settings")
+        console.print("same settings")
     console.print()
     _show_descriptors(console, answer["descriptors"])
     _show_neurons(console, answer["neurons"], answer["descriptors"]["carried"])
     rows = [
         [
-            _common.plain(row["measure"]),
-            _common.number(row["here"]),
-            _common.chance(row["here_chance"]),
-            _common.number(row["there"]),
-            _common.chance(row["there_chance"]),
+            _common.quote(row["measure"]),
+            _common.format_number(row["here"]),
+            _common.format_chance(row["here_chance"]),
+            _common.format_number(row["there"]),
+            _common.format_chance(row["there_chance"]),
         ]
         for row in answer["measures"]
     ]
     console.print()
-    _common.show_table(console, ("measure", "here", _common.BY_CHANCE, "there", _common.BY_CHANCE), rows)
+    _common.show_table(console, ("measure", "this\nrun", _common.BY_CHANCE, "other\nrun", _common.BY_CHANCE), rows)
 
 
-def _show_descriptors(console: Console, found: dict[str, Any]) -> None:
-    console.print(f"{len(found['kept'])} descriptors in both")
+def _show_descriptors(console: Console, descriptors: dict[str, Any]) -> None:
+    console.print(f"{len(descriptors['kept'])} descriptors in both runs")
     for key, sign, style in (("lost", "-", "red"), ("gained", "+", "green")):
-        if found[key]:
-            console.print(_common.plain(f"{sign} {key}: {', '.join(found[key])}", style))
+        if descriptors[key]:
+            console.print(_common.quote(f"{sign} {key}: {', '.join(descriptors[key])}", style))
     console.print()
 
 
-def _show_neurons(console: Console, found: dict[str, Any], carried: list[dict[str, Any]]) -> None:
-    for where in ("here", "there"):
-        counts = [f"{found[f'{name}_{where}']:,}" for name in ("described", "count", "layers")]
-        console.print("{}: {} of {} neurons described, in {} layers".format(where, *counts))
-    if not found["matched"]:
-        console.print("the targets have other neurons, which cannot be matched: descriptors are compared\n")
+def _show_neurons(console: Console, neurons: dict[str, Any], carried: list[dict[str, Any]]) -> None:
+    for run, name in RUNS.items():
+        counts = [f"{neurons[f'{key}_{run}']:,}" for key in ("described", "count", "layers")]
+        console.print("{}: {} of {} neurons described, in {} layers".format(name, *counts))
+    if not neurons["matched"]:
+        console.print("the runs have different neurons, which cannot be matched; their descriptors are compared\n")
         _show_carried(console, carried)
         return
     console.print(
-        f"{len(found['only_here']):,} described here alone, {len(found['only_there']):,} there alone, "
-        f"{len(found['renamed']):,} with another first descriptor"
+        f"{len(neurons['only_here']):,} described only in this run, {len(neurons['only_there']):,} only in the other, "
+        f"{len(neurons['renamed']):,} with different first descriptors"
     )
-    for key, name in (("jaccard", "pairs that agree (Jaccard)"), ("same_first", "same first descriptor")):
-        figures = [f"{found[other]:.3f}" for other in (key, f"{key}_chance")]
+    for key, name in (("jaccard", "agreement of pairs (Jaccard)"), ("same_first", "same first descriptor")):
+        figures = [f"{neurons[figure]:.3f}" for figure in (key, f"{key}_chance")]
         console.print(Text.assemble(f"{name}: ", (figures[0], "bold"), (f"  by chance {figures[1]}", _common.WEAK)))
-    if found["renamed"]:
+    if neurons["renamed"]:
         rows = [
-            [Text(f"{row['layer']}:{row['index']}"), _common.plain(row["here"]), _common.plain(row["there"])]
-            for row in found["renamed"][:SHOWN]
+            [Text(f"{row['layer']}:{row['index']}"), _common.quote(row["here"]), _common.quote(row["there"])]
+            for row in neurons["renamed"][:SHOWN]
         ]
         console.print()
-        _common.show_table(console, ("renamed", "here", "there"), rows, words=(0, 1, 2))
-        _show_more(console, len(found["renamed"]))
+        _common.show_table(console, ("neuron", *RUNS.values()), rows, words=(0, 1, 2))
+        _show_more(console, len(neurons["renamed"]))
 
 
 def _show_carried(console: Console, carried: list[dict[str, Any]]) -> None:
-    """Descriptors by what share of the neurons carries them in either run, and how deep those lie."""
+    """Print descriptors by how much the share of neurons with them differs, and how deep those neurons lie."""
     ordered = sorted(carried, key=lambda row: -abs(row["neurons_here"] - row["neurons_there"]))
     rows = [
         [
-            _common.plain(row["descriptor"]),
-            *(_common.number(row[f"neurons_{where}"]) for where in ("here", "there")),
-            *(cell for where in ("here", "there") for cell in _depth_cells(row, where)),
+            _common.quote(row["descriptor"]),
+            *(_common.format_number(row[f"neurons_{run}"]) for run in RUNS),
+            *(cell for run in RUNS for cell in _make_depth_cells(row, run)),
         ]
         for row in ordered[:SHOWN]
     ]
-    columns = ("share of\nneurons", "there", "depth", _common.BY_CHANCE, "depth\nthere", _common.BY_CHANCE)
+    columns = ("share of\nneurons", "other\nrun", "depth", _common.BY_CHANCE, "depth\nother run", _common.BY_CHANCE)
     _common.show_table(console, ("descriptor", *columns), rows)
     _show_more(console, len(carried))
-    console.print(Text(DEPTH, style=_common.WEAK))
+    console.print(Text(LEGEND, style=_common.WEAK))
 
 
-def _depth_cells(row: dict[str, Any], where: str) -> tuple[Text, Text]:
-    """How deep a descriptor lies in a run, and between what chance would put it."""
-    low, high = row[f"depth_low_{where}"], row[f"depth_high_{where}"]
+def _make_depth_cells(row: dict[str, Any], run: str) -> tuple[Text, Text]:
+    """A descriptor's depth in a run, and its range by chance."""
+    low, high = row[f"depth_low_{run}"], row[f"depth_high_{run}"]
     known = low is not None and high is not None
-    return _common.number(row[f"depth_{where}"], 2), Text(f"{low:.2f}–{high:.2f}" if known else "–", _common.WEAK)
+    return _common.format_number(row[f"depth_{run}"], 2), Text(f"{low:.2f}–{high:.2f}" if known else "–", _common.WEAK)
 
 
 def _show_more(console: Console, count: int) -> None:
     if count > SHOWN:
-        console.print(Text(f"and {count - SHOWN:,} more; all with --json", style=_common.WEAK))
+        console.print(Text(f"and {count - SHOWN:,} more; --json gives all", style=_common.WEAK))

@@ -1,4 +1,4 @@
-"""`descry descriptor refund`: how common a descriptor is, which neurons carry it, sentences that bear it."""
+"""`descry descriptor refund`: how common a descriptor is, its neurons, and sentences that have it."""
 
 from __future__ import annotations
 
@@ -20,82 +20,89 @@ from descry.splits import REPLICATES, SPLITS
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = _common.parser(commands, "descriptor", "a descriptor's neurons and sentences", run)
-    parser.add_argument("descriptor", metavar="NAME", help="as the vocabulary has it")
-    parser.add_argument("--count", type=_common.positive, default=10, help="neurons shown (%(default)s)")
-    parser.add_argument("--sentences", type=_common.positive, default=3, help="of each split (%(default)s)")
+    parser = _common.add_command(commands, "descriptor", "a descriptor's neurons and sentences", run)
+    parser.add_argument("descriptor", metavar="NAME", help="a descriptor of the vocabulary")
+    parser.add_argument(
+        "--count", type=_common.parse_positive, default=10, help="neurons to show (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sentences",
+        type=_common.parse_positive,
+        default=3,
+        help="sentences of each split to show (default: %(default)s)",
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
     folder = Folder.of(chosen.folder)
-    return _common.tell(chosen, answer(folder, chosen.descriptor, chosen.count, chosen.sentences), show)
+    return _common.print_answer(chosen, answer(folder, chosen.descriptor, chosen.count, chosen.sentences), show)
 
 
-def known(folder: Folder, name: str) -> dict[str, Any]:
-    """A descriptor of the vocabulary. Errors: InputError where there is none of that name, with the nearest names."""
+def find_descriptor(folder: Folder, name: str) -> dict[str, Any]:
+    """Find a descriptor of the vocabulary. Errors: InputError with the nearest names if there is none of that name."""
     vocabulary = {descriptor["name"]: descriptor for descriptor in columns.read_descriptors(folder)}
     if name not in vocabulary:
         near = difflib.get_close_matches(name, vocabulary, n=3, cutoff=0.5)
-        near += [other for other, found in vocabulary.items() if name in found["members"] and other not in near]
+        near += [other for other, entry in vocabulary.items() if name in entry["members"] and other not in near]
         hint = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(list(vocabulary)[:10])}, ..."
         raise InputError(f"no descriptor '{name}' in {folder.root}; {hint}")
     return vocabulary[name]
 
 
 def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, Any]:
-    """What is known of a descriptor. Errors: InputError where there is none of that name."""
-    found = known(folder, name)
-    pairs = columns.join_validation(folder, _carrying(columns.read_assigned(folder, "calibration"), name))
+    """Gather what the run says of a descriptor. Errors: InputError if there is none of that name."""
+    descriptor = find_descriptor(folder, name)
+    pairs = columns.join_validation(folder, _select(columns.read_assigned(folder, "calibration"), name))
     best = columns.take_rows(pairs, np.argsort(pairs["p"], kind="stable")[:count])
     layer = columns.read_neurons(folder)["layer"]
-    carried = len(pairs["layer"])
+    neurons = len(pairs["layer"])
     return {
         "descriptor": name,
-        "members": found["members"],
-        "sentences": found["sentences"],
-        "splits": {split: _split(folder, split, name, sentences) for split in SPLITS},
-        "neurons": carried,
+        "members": descriptor["members"],
+        "sentences": descriptor["sentences"],
+        "splits": {split: _describe_split(folder, split, name, sentences) for split in SPLITS},
+        "neurons": neurons,
         "first": int((pairs["place"] == 1).sum()),
-        "replicates": float(pairs["replicates"].mean()) if carried else None,
+        "replicates": float(pairs["replicates"].mean()) if neurons else None,
         "layers": [
-            {"layer": int(one), "neurons": int((pairs["layer"] == one).sum()), "of": int((layer == one).sum())}
-            for one in np.unique(layer)
+            {"layer": int(n), "neurons": int((pairs["layer"] == n).sum()), "of": int((layer == n).sum())}
+            for n in np.unique(layer)
         ],
         "best": columns.list_records(best),
         **{key: columns.find_further_row(folder, key, descriptor=name) for key in ("depth", "transfer", "ablation")},
     }
 
 
-def _carrying(pairs: Columns, name: str) -> Columns:
+def _select(pairs: Columns, name: str) -> Columns:
     return columns.take_rows(pairs, pairs["descriptor"] == name)
 
 
-def _split(folder: Folder, split: str, name: str, most: int) -> dict[str, Any]:
-    """How common the descriptor is in a split, and the sentences that bear it most clearly."""
+def _describe_split(folder: Folder, split: str, name: str, most: int) -> dict[str, Any]:
+    """How common the descriptor is in a split, and the sentences that have it most clearly."""
     labels, names = folder.labels(split)
-    own, score = labels[:, names.index(name)], folder.label_scores(split)[:, names.index(name)]
-    rows = np.argsort(np.where(own == 1, -score, np.inf), kind="stable")[: min(most, int((own == 1).sum()))]
+    label, score = labels[:, names.index(name)], folder.label_scores(split)[:, names.index(name)]
+    rows = np.argsort(np.where(label == 1, -score, np.inf), kind="stable")[: min(most, int((label == 1).sum()))]
     texts = columns.take_rows(folder.sentences(split), rows)
     return {
-        "prevalence": float((own == 1).sum() / max((own >= 0).sum(), 1)),
+        "prevalence": float((label == 1).sum() / max((label >= 0).sum(), 1)),
         "examples": columns.list_records({key: texts[key] for key in ("sentence_id", "review_id", "product", "text")}),
     }
 
 
-def _further(answer: dict[str, Any]) -> Iterator[str]:
-    """What is known of the descriptor beyond the reviews' sentences."""
-    depth, there, off = (answer[name] for name in ("depth", "transfer", "ablation"))
-    if there is not None and there["replication"] is not None:
-        again, other = 100 * there["replication"], 100 * there["unassigned"]
-        yield f"{again:.0f} % of them in the other corpus ({other:.0f} % of the other neurons)"
+def _describe_further(answer: dict[str, Any]) -> Iterator[str]:
+    """A line each for the other corpus, depth and ablation, as far as those stages ran."""
+    depth, transfer, ablation = (answer[name] for name in ("depth", "transfer", "ablation"))
+    if transfer is not None and transfer["replication"] is not None:
+        again, other = 100 * transfer["replication"], 100 * transfer["unassigned"]
+        yield f"{again:.0f} % of them are found again in the other corpus ({other:.0f} % of all other neurons)"
     if depth is not None:
-        yield f"their depth is {depth['depth']:.2f} of 1 ({depth['low']:.2f} to {depth['high']:.2f} by chance)"
-    if off is not None and off["separation_own"] is not None:
-        own, random = 100 * off["separation_own"], 100 * off["separation_random_own"]
+        yield f"their mean depth is {depth['depth']:.2f} of 1 ({depth['low']:.2f} to {depth['high']:.2f} by chance)"
+    if ablation is not None and ablation["separation_own"] is not None:
+        loss, random = 100 * ablation["separation_own"], 100 * ablation["separation_random_own"]
         yield (
-            f"without {off['neurons']:,} of them the model tells it apart {own:.0f} % less ({random:.0f} % without as "
-            "many random ones)"
+            f"with {ablation['neurons']:,} of them switched off the model tells it apart {loss:.0f} % less "
+            f"({random:.0f} % with as many random ones off)"
         )
 
 
@@ -103,17 +110,17 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     """Print an answer."""
     shares = [answer["splits"][split]["prevalence"] for split in SPLITS]
     console.print(
-        _common.plain(answer["descriptor"], "bold")
-        + _common.plain(f"  {', '.join(answer['members'])}  ", _common.WEAK)
-        + Text(f"{100 * shares[0]:.1f} % of calibration's sentences, {100 * shares[1]:.1f} % of validation's")
+        _common.quote(answer["descriptor"], "bold")
+        + _common.quote(f"  {', '.join(answer['members'])}  ", _common.WEAK)
+        + Text(f"in {100 * shares[0]:.1f} % of calibration sentences, {100 * shares[1]:.1f} % of validation sentences")
     )
     if not answer["neurons"]:
-        console.print("no neuron carries it")
+        console.print("no neuron has this descriptor")
     else:
         again, by_chance = 100 * answer["replicates"], 100 * REPLICATES
-        console.print(f"{answer['neurons']:,} neurons carry it, {answer['first']:,} of them first")
+        console.print(f"{answer['neurons']:,} neurons have this descriptor, {answer['first']:,} as their first")
         console.print(f"{again:.0f} % of them are found again on validation ({by_chance:.0f} % by chance)")
-        for line in _further(answer):
+        for line in _describe_further(answer):
             console.print(line)
         console.print()
         longest = max(row["neurons"] / row["of"] for row in answer["layers"])
@@ -123,15 +130,15 @@ def show(console: Console, answer: dict[str, Any]) -> None:
         )
         _common.show_table(console, ("layer", "neurons", ""), bars, words=(2,))
         console.print()
-        named = (
+        rows = (
             [Text(f"{row['layer']}:{row['index']}", style=_common.STRONG), *_common.pair_cells(row)[1:]]
             for row in answer["best"]
         )
-        _common.show_table(console, ("neuron", *_common.PAIR[1:]), named)
+        _common.show_table(console, ("neuron", *_common.PAIR[1:]), rows)
         console.print(Text(_common.LEGEND, style=_common.WEAK))
     for split in SPLITS:
         cells = [
-            (_common.plain(row["text"]), _common.plain(row["product"], _common.WEAK))
+            (_common.quote(row["text"]), _common.quote(row["product"], _common.WEAK))
             for row in answer["splits"][split]["examples"]
         ]
         console.print()

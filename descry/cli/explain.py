@@ -1,4 +1,4 @@
-"""`descry explain TEXT`: what a sentence's neurons say of it, and on which of its words."""
+"""`descry explain TEXT`: the descriptors of a sentence by the vote of its neurons, and the words that drive them."""
 
 from __future__ import annotations
 
@@ -23,41 +23,56 @@ if TYPE_CHECKING:
     from descry.evaluation.voting import Electorate
     from descry.models.target import Target
 
+LEGEND = (
+    "by chance: share of calibration sentences that score as high; common: share that have the descriptor; [ ]: words "
+    "that drive it"
+)
 DRIVING = 0.5
-"""A token is marked where it casts at least so much of what the strongest one casts."""
+"""A token is marked if its vote is at least this share of the strongest token's."""
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = _common.parser(commands, "explain", "what the neurons say of a sentence, and on which words", run)
-    parser.add_argument("text", metavar="TEXT", help="one sentence or several")
-    parser.add_argument("--descriptors", type=_common.positive, default=3, help="shown (%(default)s)")
-    parser.add_argument("--neurons", type=_common.positive, default=4, help="shown of each (%(default)s)")
-    parser.add_argument("--device", help="to run the target on (where the run did)")
+    parser = _common.add_command(commands, "explain", "the descriptors of a sentence by the vote of its neurons", run)
+    parser.add_argument("text", metavar="TEXT", help="one or more sentences, in quotes")
+    parser.add_argument(
+        "--descriptors",
+        type=_common.parse_positive,
+        default=3,
+        help="descriptors to explain by their neurons (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--neurons", type=_common.parse_positive, default=4, help="neurons to show of each (default: %(default)s)"
+    )
+    parser.add_argument("--device", help="device to run the target on (default: the run's)")
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
     folder = Folder.of(chosen.folder)
-    texts = sentences(chosen.text, folder.parameters("split")["split"]["language"])
-    listener = Listener.of(folder, chosen.device)
-    found = [listener.explain(text, chosen.descriptors, chosen.neurons) for text in texts]
-    return _common.tell(chosen, {"sentences": found}, show)
+    texts = read_sentences(chosen.text, folder.parameters("split")["split"]["language"])
+    explainer = Explainer.of(folder, chosen.device)
+    explained = [explainer.explain(text, chosen.descriptors, chosen.neurons) for text in texts]
+    return _common.print_answer(chosen, {"sentences": explained}, show)
 
 
-def sentences(text: str, language: str) -> list[str]:
-    """The sentences of a text, cut as reviews are. Errors: InputError where there is none."""
+def read_sentences(text: str, language: str) -> list[str]:
+    """Cut a text into sentences as reviews are. Errors: InputError if there is none."""
     from descry.corpus.segmentation import normalise, segment
 
-    found = segment(normalise(text), language)
-    if not found:
+    sentences = segment(normalise(text), language)
+    if not sentences:
         raise InputError("explain: the text is empty; give a sentence, in quotes")
-    return found
+    return sentences
 
 
 @dataclass(frozen=True)
-class Listener:
-    """What hears the neurons of any sentence: the target, and how calibration taught its neurons to vote."""
+class Explainer:
+    """Explains any sentence: the target that reads it, and how its neurons vote, as learned on calibration.
+
+    active: the calibration activations; known: scores of their probe, float32 [probe, descriptors]; names: of the
+    descriptors.
+    """
 
     target: Target
     active: Activations
@@ -66,41 +81,41 @@ class Listener:
     names: list[str]
 
     @classmethod
-    def of(cls, folder: Folder, device: str | None = None) -> Listener:
-        """device: None: where the run was made. Errors: InputError where the target does not load."""
+    def of(cls, folder: Folder, device: str | None = None) -> Explainer:
+        """Open the explainer of a run. device: None for the run's. Errors: InputError if the target does not load."""
         from descry.activations.record import read_activations
         from descry.assignment import assign, gather_evidence
         from descry.evaluation.voting import Electorate, measure_firing
 
         active = read_activations(folder.activations("calibration"))
         labels, names = folder.labels("calibration")
-        found = assign(gather_evidence(active.exemplars(folder.rule.exemplars), labels), folder.rule)
-        fired = measure_firing(active, active)
-        electorate = Electorate.of(fired, found)
-        return cls(_target(folder, device), active, electorate, electorate.scores(fired), names)
+        findings = assign(gather_evidence(active.exemplars(folder.rule.exemplars), labels), folder.rule)
+        firing = measure_firing(active, active)
+        electorate = Electorate.of(firing, findings)
+        return cls(_load_target(folder, device), active, electorate, electorate.scores(firing), names)
 
     def explain(self, text: str, descriptors: int, neurons: int) -> dict[str, Any]:
-        """One sentence explained. Errors: InputError where the target's tokenizer knows no token of it."""
+        """Explain one sentence. Errors: InputError if the target's tokenizer knows no token of it."""
         from descry.activations.tokens import locate_tokens, pool_tokens, read_tokens
         from descry.evaluation.explanation import explain
         from descry.evaluation.voting import standardise
 
         tokens = read_tokens(self.target, text)
-        whole = pool_tokens(tokens, self.active.pooling).astype(np.float16)  # as the probe keeps it
-        z = [standardise(part, self.active) for part in (whole, tokens)]
-        found = explain(self.electorate, self.known, *z, descriptors=descriptors, neurons=neurons)
+        pooled = pool_tokens(tokens, self.active.pooling).astype(np.float16)  # as the probe keeps it
+        z = [standardise(values, self.active) for values in (pooled, tokens)]
+        explanation = explain(self.electorate, self.known, *z, descriptors=descriptors, neurons=neurons)
         places = locate_tokens(self.target, [text])
         speakers = [
             [
                 {
                     "layer": int(self.active.layer[neuron]),
                     "index": int(self.active.index[neuron]),
-                    "z": float(height),
-                    "contribution": float(part),
+                    "z": float(z_score),
+                    "contribution": float(contribution),
                 }
-                for neuron, height, part in zip(own.neuron, own.z, own.contribution, strict=True)
+                for neuron, z_score, contribution in zip(of.neuron, of.z, of.contribution, strict=True)
             ]
-            for own in found.speakers
+            for of in explanation.speakers
         ]
         return {
             "text": text,
@@ -112,55 +127,55 @@ class Listener:
             "descriptors": [
                 {
                     "descriptor": self.names[d],
-                    "score": float(found.score[d]),
-                    "chance": float(found.chance[d]),
-                    "prevalence": float(found.prevalence[d]),
+                    "score": float(explanation.score[d]),
+                    "chance": float(explanation.chance[d]),
+                    "prevalence": float(explanation.prevalence[d]),
                     "neurons": speakers[place] if place < len(speakers) else [],
-                    "tokens": found.tokens[:, d].tolist(),
+                    "tokens": explanation.tokens[:, d].tolist(),
                 }
-                for place, d in enumerate(found.order.tolist())
+                for place, d in enumerate(explanation.order.tolist())
                 if d in self.electorate.spoken
             ],
         }
 
 
-def _target(folder: Folder, device: str | None) -> Target:
-    """The target as the run read it."""
+def _load_target(folder: Folder, device: str | None) -> Target:
+    """Load the target as the run did."""
     from descry.models.target import TargetLoader
 
     recorded = folder.parameters("extract@calibration")
     neurons = {name: recorded["extract"][name] for name in ("site", "stack", "layers", "modules")}
     neurons["layers"] = neurons["layers"] and tuple(neurons["layers"])
     path = (folder.root / layout.MODELS / "target").absolute()
-    source = TargetLoader(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
-    with redirect_stdout(sys.stderr):  # where it says that it will be slow
-        return source.load()
+    loader = TargetLoader(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
+    with redirect_stdout(sys.stderr):  # it may warn that it will be slow
+        return loader.load()
 
 
-def driving(sentence: dict[str, Any], votes: list[float]) -> Iterator[tuple[int, int]]:
-    """Where the words lie whose tokens cast most for a descriptor: from the first character up to the second; tokens
-    that touch lie together."""
+def find_driving(sentence: dict[str, Any], votes: list[float]) -> Iterator[tuple[int, int]]:
+    """The spans (start, stop), in characters, of the tokens with the strongest votes for a descriptor, joined if they
+    touch."""
     least = DRIVING * max(votes)
-    chosen = [
+    spans = [
         (token["start"], token["stop"])
         for token, vote in zip(sentence["tokens"], votes, strict=True)
         if vote >= least > 0 and token["stop"] > token["start"]
     ]
-    while chosen:
-        start, stop = chosen.pop(0)
-        while chosen and chosen[0][0] <= stop:
-            stop = chosen.pop(0)[1]
+    while spans:
+        start, stop = spans.pop(0)
+        while spans and spans[0][0] <= stop:
+            stop = spans.pop(0)[1]
         yield start, stop
 
 
-def marked(sentence: dict[str, Any], votes: list[float]) -> Text:
-    """A sentence with its driving words in brackets, which stay where colours do not."""
+def mark(sentence: dict[str, Any], votes: list[float]) -> Text:
+    """Mark the driving words of a sentence by brackets, which show without colours too."""
     text, done = Text(), 0
-    for start, stop in driving(sentence, votes):
-        text += _common.plain(sentence["text"][done:start])
-        text += _common.plain(f"[{sentence['text'][start:stop]}]", _common.STRONG)
+    for start, stop in find_driving(sentence, votes):
+        text += _common.quote(sentence["text"][done:start])
+        text += _common.quote(f"[{sentence['text'][start:stop]}]", _common.STRONG)
         done = stop
-    return text + _common.plain(sentence["text"][done:])
+    return text + _common.quote(sentence["text"][done:])
 
 
 def show(console: Console, answer: dict[str, Any]) -> None:
@@ -169,28 +184,27 @@ def show(console: Console, answer: dict[str, Any]) -> None:
         if place:
             console.print()
         _show_sentence(console, sentence)
-    chance = "by chance: the share of calibration's sentences that score as high; common: that bear the descriptor"
-    console.print(Text(f"{chance}. [ ]: the words that drive it", style=_common.WEAK))
+    console.print(Text(LEGEND, style=_common.WEAK))
 
 
 def _show_sentence(console: Console, sentence: dict[str, Any]) -> None:
-    console.print(_common.plain(sentence["text"], "bold"))
+    console.print(_common.quote(sentence["text"], "bold"))
     if sentence["unread"]:
         console.print(
-            Text(f"the last {sentence['unread']} characters are beyond what the target reads", style="yellow")
+            Text(f"the target does not read the last {sentence['unread']} characters: too long for it", style="yellow")
         )
     rows = []
-    for said in sentence["descriptors"]:
-        if said["neurons"]:
-            neurons = [f"{one['layer']}:{one['index']} ({one['z']:+.1f})" for one in said["neurons"]]
+    for row in sentence["descriptors"]:
+        if row["neurons"]:
+            neurons = [f"{neuron['layer']}:{neuron['index']} ({neuron['z']:+.1f})" for neuron in row["neurons"]]
             rows.append(
                 [
-                    _common.plain(said["descriptor"], _common.STRONG),
-                    _common.number(said["score"], 2),
-                    _common.chance(said["chance"]),
-                    _common.chance(said["prevalence"]),
+                    _common.quote(row["descriptor"], _common.STRONG),
+                    _common.format_number(row["score"], 2),
+                    _common.format_chance(row["chance"]),
+                    _common.format_chance(row["prevalence"]),
                     Text(" ".join(neurons)),
-                    marked(sentence, said["tokens"]),
+                    mark(sentence, row["tokens"]),
                 ]
             )
     columns = ("descriptor", "score", _common.BY_CHANCE, "common", "neurons (z)", "words")

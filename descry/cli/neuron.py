@@ -18,29 +18,31 @@ from descry.splits import SPLITS
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = _common.parser(commands, "neuron", "a neuron's descriptors and its strongest sentences", run)
-    parser.add_argument("neuron", metavar="LAYER:INDEX", help="layers count from 1, indices from 0")
-    parser.add_argument("--count", type=_common.positive, default=5, help="sentences of each split (%(default)s)")
+    parser = _common.add_command(commands, "neuron", "a neuron's descriptors and its strongest sentences", run)
+    parser.add_argument("neuron", metavar="LAYER:INDEX", help="layer, from 1, and index, from 0")
+    parser.add_argument(
+        "--count", type=_common.parse_positive, default=5, help="sentences of each split to show (default: %(default)s)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
-    found = re.fullmatch(r"(\d{1,6}):(\d{1,9})", chosen.neuron)
-    if not found:
+    match = re.fullmatch(r"(\d{1,6}):(\d{1,9})", chosen.neuron)
+    if not match:
         raise InputError(f"neuron '{chosen.neuron}': not LAYER:INDEX; write it as 4:812")
-    layer, index = map(int, found.groups())
-    return _common.tell(chosen, answer(Folder.of(chosen.folder), layer, index, chosen.count), show)
+    layer, index = map(int, match.groups())
+    return _common.print_answer(chosen, answer(Folder.of(chosen.folder), layer, index, chosen.count), show)
 
 
 def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]:
-    """What is known of a neuron. Errors: InputError where there is no such neuron."""
-    place = columns.find_neuron(folder, layer, index)
-    pairs = columns.read_pairs(folder, lambda found: (found["layer"] == layer) & (found["index"] == index))
+    """Gather what the run says of a neuron. Errors: InputError if there is no such neuron."""
+    row = columns.find_neuron(folder, layer, index)
+    pairs = columns.read_pairs(folder, lambda table: (table["layer"] == layer) & (table["index"] == index))
     sentences = columns.list_records(columns.read_exemplars(folder, layer, index, count))
     return {
         "layer": layer,
         "index": index,
-        **{name: float(folder.part("calibration", name, place)) for name in ("mean", "std", "maximum")},
+        **{name: float(folder.part("calibration", name, row)) for name in ("mean", "std", "maximum")},
         "descriptors": columns.list_records(pairs),
         "driven": columns.find_further_row(folder, "triggers", layer=layer, index=index),
         "exemplars": {split: [row for row in sentences if row["split"] == split] for split in SPLITS},
@@ -49,33 +51,41 @@ def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]
 
 def show(console: Console, answer: dict[str, Any]) -> None:
     """Print an answer."""
-    said = len(answer["descriptors"])
+    count = len(answer["descriptors"])
     title = f"neuron {answer['layer']}:{answer['index']}"
-    told = f"{said} descriptor{'' if said == 1 else 's'}" if said else "no descriptor"
-    console.print(Text.assemble((title, "bold"), f"  {told}; mean {answer['mean']:.3f}, std {answer['std']:.3f}"))
-    if said:
+    descriptors = f"{count} descriptor{'' if count == 1 else 's'}" if count else "no descriptor"
+    console.print(
+        Text.assemble((title, "bold"), f"  {descriptors}; mean {answer['mean']:.3f}, std {answer['std']:.3f}")
+    )
+    if count:
         console.print()
         _common.show_table(console, _common.PAIR, map(_common.pair_cells, answer["descriptors"]))
         console.print(Text(_common.LEGEND, style=_common.WEAK))
     if answer["driven"] is not None:
         console.print()
-        console.print(_driven(answer["driven"]))
+        console.print(_describe_words(answer["driven"]))
     for split, rows in answer["exemplars"].items():
         cells = [
-            (_common.number(row["activation"]), _common.plain(row["text"]), _common.plain(row["product"], _common.WEAK))
+            (
+                _common.format_number(row["activation"]),
+                _common.quote(row["text"]),
+                _common.quote(row["product"], _common.WEAK),
+            )
             for row in rows
         ]
         console.print()
-        _common.show_table(console, ("fires", f"strongest sentences of {split}", "product"), cells, words=(1, 2))
+        _common.show_table(console, ("activation", f"strongest sentences of {split}", "product"), cells, words=(1, 2))
 
 
-def _driven(found: dict[str, Any]) -> Text:
-    """Which words drive a neuron."""
-    named = [f"{word} ({share:.0%})" for word, share in zip(found["words"], found["shares"], strict=True)]
-    bound = found["class"] != "contextual"
-    told = f"driven by {', '.join(named)}" if bound else f"driven by no word; most is carried by {', '.join(named)}"
-    if found["pattern"]:
-        told += f"; by words as {found['pattern']} ({found['pattern_share']:.0%})"
-    same = "too" if found["class"] == found["validation_class"] else f": {found['validation_class']}"
-    beside = f"  {found['class']}, on validation {same}; there the words tell with correlation {found['pearson']:.2f}"
-    return _common.plain(told) + _common.plain(beside, _common.WEAK)
+def _describe_words(row: dict[str, Any]) -> Text:
+    """Which words drive a neuron, from its row of the table of triggers."""
+    words = ", ".join(f"{word} ({share:.0%})" for word, share in zip(row["words"], row["shares"], strict=True))
+    text = (
+        f"driven by {words}" if row["class"] != "contextual" else f"driven by no word; those that carry most: {words}"
+    )
+    if row["pattern"]:
+        text += f"; by words like {row['pattern']} ({row['pattern_share']:.0%})"
+    validation = "too" if row["class"] == row["validation_class"] else f": {row['validation_class']}"
+    correlation = f"there the words correlate with the activation at {row['pearson']:.2f}"
+    classes = f"  {row['class']}, on validation {validation}; {correlation}"
+    return _common.quote(text) + _common.quote(classes, _common.WEAK)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from descry.cli import _common
-from descry.cli.descriptor import known
+from descry.cli.descriptor import find_descriptor
 from descry.errors import InputError
 from descry.results import columns
 from descry.results.columns import Columns, Folder
@@ -21,40 +21,41 @@ SMALLEST_FIRST = ("p", "q")
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = _common.parser(commands, "top", "the strongest pairs of a neuron and a descriptor", run)
-    parser.add_argument("--layer", type=int, help="of this layer alone")
-    parser.add_argument("--descriptor", metavar="NAME", help="with this descriptor alone")
-    parser.add_argument("--by", choices=KEYS, default="p", help="what is strong (%(default)s)")
-    parser.add_argument("--count", type=_common.positive, default=20, help="pairs shown (%(default)s)")
+    parser = _common.add_command(commands, "top", "the strongest pairs of a neuron and a descriptor", run)
+    parser.add_argument("--layer", type=int, help="only pairs of this layer")
+    parser.add_argument("--descriptor", metavar="NAME", help="only pairs with this descriptor")
+    parser.add_argument("--by", choices=KEYS, default="p", help="what to rank pairs by (default: %(default)s)")
+    parser.add_argument("--count", type=_common.parse_positive, default=20, help="pairs to show (default: %(default)s)")
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
     folder = Folder.of(chosen.folder)
-    return _common.tell(chosen, answer(folder, chosen.layer, chosen.descriptor, chosen.by, chosen.count), show)
+    return _common.print_answer(chosen, answer(folder, chosen.layer, chosen.descriptor, chosen.by, chosen.count), show)
 
 
 def answer(folder: Folder, layer: int | None, descriptor: str | None, by: str, count: int) -> dict[str, Any]:
-    """The strongest pairs. Errors: InputError where there is no such layer or descriptor."""
-    found = columns.read_assigned(folder, "calibration")
-    chosen = np.ones(len(found["layer"]), dtype=bool)
+    """Gather the strongest pairs. Errors: InputError if there is no such layer or descriptor."""
+    pairs = columns.read_assigned(folder, "calibration")
+    chosen = np.ones(len(pairs["layer"]), dtype=bool)
     if layer is not None:
         layers = np.unique(columns.read_neurons(folder)["layer"]).tolist()
         if layer not in layers:
             raise InputError(f"layer {layer}: there is none in {folder.root}; there are {', '.join(map(str, layers))}")
-        chosen &= found["layer"] == layer
+        chosen &= pairs["layer"] == layer
     if descriptor is not None:
-        chosen &= found["descriptor"] == known(folder, descriptor)["name"]
-    found = columns.take_rows(found, chosen)
+        chosen &= pairs["descriptor"] == find_descriptor(folder, descriptor)["name"]
+    pairs = columns.take_rows(pairs, chosen)
     if by == "correlation":
-        found = columns.join_validation(folder, found)
-    best = columns.take_rows(found, _strongest(found, KEYS[by])[:count])
+        pairs = columns.join_validation(folder, pairs)
+    best = columns.take_rows(pairs, _rank(pairs, KEYS[by])[:count])
     shown = best if by == "correlation" else columns.join_validation(folder, best)
-    return {"by": by, "of": len(found["layer"]), "pairs": columns.list_records(shown)}
+    return {"by": by, "of": len(pairs["layer"]), "pairs": columns.list_records(shown)}
 
 
-def _strongest(found: Columns, key: str) -> np.ndarray:
-    return np.argsort(found[key] if key in SMALLEST_FIRST else -found[key], kind="stable")
+def _rank(pairs: Columns, key: str) -> np.ndarray:
+    """Rows, the strongest first."""
+    return np.argsort(pairs[key] if key in SMALLEST_FIRST else -pairs[key], kind="stable")
 
 
 def show(console: Console, answer: dict[str, Any]) -> None:

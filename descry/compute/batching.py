@@ -1,4 +1,4 @@
-"""Texts of unequal length in batches of about equal cost."""
+"""Batch texts of unequal length into batches of about equal cost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 
 
 def batch_by_tokens(lengths: Sequence[int], tokens: int) -> list[np.ndarray]:
-    """Positions in batches of similar length: each padded batch holds at most `tokens` tokens (at least one
-    sentence). Shortest first; equal lengths stay in order."""
+    """Batch sentences of similar length, as positions: at most `tokens` tokens a padded batch, or one sentence.
+
+    Shortest first; equal lengths stay in order.
+    """
     order = np.argsort(np.asarray(lengths), kind="stable")
     batches: list[np.ndarray] = []
     start = 0

@@ -1,4 +1,4 @@
-"""Long computations in shards: what is done is kept on disk until all is, so that a run that was broken off goes on."""
+"""Resumable computations: finished shards are kept on disk until all are done, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from typing import Any
 from descry.storage.files import sha256, writing
 
 LIBRARIES = ("numpy", "torch", "tokenizers", "transformers", "sentence-transformers")
-"""What a model's numbers depend on besides our own code."""
+"""The libraries on which a model's numbers depend."""
 
-_SHARE = 0.05
+_SHARE = 0.05  # of the time, for saving
 
 
 def compute_fingerprint(ingredients: Mapping[str, Any]) -> str:
-    """A key, 32 hexadecimal digits, of all that goes into a computation: what is given (JSON can hold it), the code of
-    this library, and the versions of others."""
+    """A key, 32 hexadecimal digits, of all that goes into a computation: the ingredients (anything that JSON can hold),
+    the code of this library, and the versions of LIBRARIES."""
     root = Path(__file__).parents[1]
     code = {str(path.relative_to(root)): sha256(path) for path in root.rglob("*.py")}
-    whole = {"given": ingredients, "code": code, "libraries": {name: version(name) for name in LIBRARIES}}
-    return hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
+    everything = {"given": ingredients, "code": code, "libraries": {name: version(name) for name in LIBRARIES}}
+    return hashlib.blake2b(json.dumps(everything, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @contextmanager
 def open_workspace(folder: Path, key: str) -> Iterator[Path]:
-    """A folder under `folder` for the shards of the computation that `key` stands for. It outlives whatever breaks
-    the computation off, and is removed when the block ends well; those of other keys are removed at once."""
-    own = folder / key
+    """A folder under `folder` for the shards of the computation with this key. It survives an interruption, and is
+    removed when the block succeeds; folders of other keys are removed at once."""
+    workspace = folder / key
     for other in folder.glob("*"):
-        if other != own:
+        if other != workspace:
             shutil.rmtree(other, ignore_errors=True)
-    with writing(own):
-        own.mkdir(parents=True, exist_ok=True)
-    yield own
+    with writing(workspace):
+        workspace.mkdir(parents=True, exist_ok=True)
+    yield workspace
     shutil.rmtree(folder, ignore_errors=True)
 
 
 class Saver:
-    """Saves after every shard, as far as that takes no more than a twentieth of the time."""
+    """Calls `save` after every shard, unless saving would take more than a twentieth of the time."""
 
     def __init__(self, save: Callable[[], object]) -> None:
         self._save = save
         self._cost, self._since = 0.0, time.perf_counter()
 
     def shard_done(self) -> None:
+        """Save, if the time since the last save allows it."""
         now = time.perf_counter()
         if self._cost <= _SHARE * (now - self._since):
             self._save()

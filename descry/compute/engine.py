@@ -1,4 +1,4 @@
-"""Who works on shards: what every engine does, and the one that needs nothing, this process."""
+"""Engines, which run the work on shards: the protocol, and the engine that uses this process alone."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MakeWorker = Callable[[], Callable[[Item], Result]]
-"""Builds what works on an item, a loaded model for example: called once in every process that works."""
+"""Makes the function that works on an item, with a loaded model for example; called once in every worker process."""
 
 
 class Engine(Protocol):
-    """A way to work on many items."""
+    """Runs a function on many items."""
 
     def map(self, make: MakeWorker[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Each item and what came of it, as they are done, in any order; each once, whatever breaks meanwhile."""
+        """Each item and its result, in order of completion; each exactly once, whatever fails meanwhile."""
 
 
 class LocalEngine:
-    """In this process, one after the other."""
+    """Runs items in this process, one after the other."""
 
     def map(self, make: MakeWorker[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Each item and what came of it, in order."""
+        """Each item and its result, in order."""
         work = make()
         for item in items:
             yield item, work(item)

@@ -1,4 +1,4 @@
-"""Shards on the workers of a Ray cluster. Needs the optional dependency: pip install .[ray]"""
+"""Run the work on shards on a Ray cluster. Needs the optional dependency: pip install .[ray]"""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from descry.compute.engine import Item, MakeWorker, Result
 from descry.errors import InputError
 
 RETRIES = 5
-"""Deaths of each worker, without any item done in between, that are borne."""
+"""Deaths per worker, with no item done in between, that are tolerated."""
 PATIENCE = 60.0
-"""Seconds without a free worker after which a line says what is waited for."""
+"""Seconds without a free worker after which a message says what the run is waiting for."""
 
 
 class _Worker:
-    """An actor: it loads its model once, then works on one item after the other."""
+    """An actor that loads its model once, then works on one item after the other."""
 
     def make(self, make: MakeWorker[Any, Any], threads: int) -> None:
         os.environ["RAYON_NUM_THREADS"] = str(threads)  # of the tokenizer; Ray itself sees to torch's
@@ -38,11 +38,11 @@ class _Worker:
 
 
 class RayEngine:
-    """The workers of a Ray cluster.
+    """Runs items on the workers of a Ray cluster.
 
-    address: of a running cluster, or empty for one on this machine that ends with this process. workers: how many,
-    at most. cpus, gpus: of each, above 0 and at least 0; a worker runs as many threads as it has cores. Errors:
-    InputError where the cluster cannot be reached.
+    address: of a running cluster, or empty to start one on this machine that ends with this process. workers: at most
+    so many. cpus, gpus: per worker, above 0 and at least 0; a worker runs as many threads as it has cores. Errors:
+    InputError if the cluster cannot be reached.
     """
 
     def __init__(self, address: str, workers: int, cpus: float, gpus: float) -> None:
@@ -65,21 +65,21 @@ class RayEngine:
             ) from None
 
     def map(self, make: MakeWorker[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """`Crew.map` by workers that are there for it alone."""
+        """`RayCrew.map` with a crew of its own."""
         with RayCrew(self, make) as crew:
             yield from crew.map(items)
 
 
 class RayCrew(Generic[Item, Result]):
-    """Workers that have made the same thing, a loaded model for example; whichever is free takes the next item. One
-    that dies, alone or with its machine, is replaced, and another takes what it was at."""
+    """Workers with the same MakeWorker; whichever is free takes the next item. A worker that dies, alone or with its
+    machine, is replaced, and its item goes to another worker."""
 
     def __init__(self, cluster: RayEngine, make: MakeWorker[Item, Result]) -> None:
         self._cluster, self._make = cluster, ray.put(make)
         self._threads = ThreadPoolExecutor(cluster.workers)
         self._workers: list[Any] = []
         self._free: Queue[Any] = Queue()
-        self._deaths, self._over = 0, False
+        self._deaths, self._closed = 0, False
         for _ in range(cluster.workers):
             self._hire()
 
@@ -90,45 +90,45 @@ class RayCrew(Generic[Item, Result]):
         self.close()
 
     def close(self) -> None:
-        """Let the workers go."""
-        self._over = True
-        self._free.put(InputError("the work was broken off"))  # for threads that still wait for a worker
+        """Stop the workers."""
+        self._closed = True
+        self._free.put(InputError("the work was interrupted"))  # for threads that still wait for a worker
         for worker in self._workers:
             ray.kill(worker)
         self._threads.shutdown(cancel_futures=True)
 
     def map(self, items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Each item and what came of it, as they are done; of the items no more are taken than are worked on.
+        """Each item and its result, in order of completion; items are taken only as workers become free.
 
-        Errors: InputError as `work`.
+        Errors: InputError, see `work`.
         """
-        under_way: dict[Future[Result], Item] = {}
+        pending: dict[Future[Result], Item] = {}
 
-        def done() -> Iterator[tuple[Item, Result]]:
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                yield under_way.pop(future), future.result()
+        def wait_for_some() -> Iterator[tuple[Item, Result]]:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(future), future.result()
 
         for item in items:
-            if len(under_way) == self._cluster.workers:
-                yield from done()
-            under_way[self._threads.submit(self.work, item)] = item
-        while under_way:
-            yield from done()
+            if len(pending) == self._cluster.workers:
+                yield from wait_for_some()
+            pending[self._threads.submit(self.work, item)] = item
+        while pending:
+            yield from wait_for_some()
 
     def work(self, item: Item) -> Result:
-        """What comes of an item; may be called by as many threads as there are workers.
+        """The result of an item; may be called from as many threads as there are workers.
 
-        Errors: InputError as raised by the work, or where workers die again and again.
+        Errors: InputError as raised by the work, or if workers die again and again.
         """
         while True:
-            worker = self._next()
+            worker = self._wait_for_worker()
             try:
                 result: Result = ray.get(worker.work.remote(item))
             except RayActorError as error:
-                self._died(error)
+                self._replace_dead(error)
             except RayTaskError as error:
                 self._free.put(worker)
-                raise _cause(error) from None
+                raise _find_cause(error) from None
             else:
                 self._deaths = 0
                 self._free.put(worker)
@@ -143,29 +143,33 @@ class RayCrew(Generic[Item, Result]):
                 ray.get(worker.make.remote(self._make, math.ceil(self._cluster.needs["CPU"])))
                 self._free.put(worker)
             except RayActorError as error:
-                self._died(error)
+                self._replace_dead(error)
             except RayTaskError as error:
-                self._free.put(_cause(error))
+                self._free.put(_find_cause(error))
 
         Thread(target=load, daemon=True).start()
 
-    def _died(self, error: RayActorError) -> None:
-        if self._over:
+    def _replace_dead(self, error: RayActorError) -> None:
+        if self._closed:
             return
         self._deaths += 1
         if self._deaths > RETRIES * self._cluster.workers:
-            self._free.put(InputError(f"workers of the Ray cluster die again and again: {str(error).splitlines()[0]}"))
+            self._free.put(
+                InputError(
+                    f"workers of the Ray cluster die again and again: {str(error).splitlines()[0]}; see docs/scaling.md"
+                )
+            )
         else:
             self._hire()
 
-    def _next(self) -> Any:
+    def _wait_for_worker(self) -> Any:
         while True:
             try:
                 worker = self._free.get(timeout=PATIENCE)
             except Empty:
-                there = ray.available_resources()  # type: ignore[no-untyped-call]
+                free = ray.available_resources()  # type: ignore[no-untyped-call]
                 print(
-                    f"descry: waiting for the Ray cluster: a worker needs {self._cluster.needs}, free is {there}",
+                    f"descry: waiting for the Ray cluster: a worker needs {self._cluster.needs}, free are {free}",
                     file=sys.stderr,
                 )
                 continue
@@ -175,6 +179,6 @@ class RayCrew(Generic[Item, Result]):
             return worker
 
 
-def _cause(error: RayTaskError) -> Exception:
-    """What was raised on the worker: an InputError as it was, anything else with its traceback there."""
+def _find_cause(error: RayTaskError) -> Exception:
+    """The error raised on the worker: an InputError as it was, any other with the worker's traceback."""
     return InputError(str(error.cause)) if isinstance(error.cause, InputError) else error

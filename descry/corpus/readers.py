@@ -1,4 +1,4 @@
-"""Readers: reviews, one at a time, out of every format that they come in."""
+"""Reads reviews one by one from every supported format."""
 
 import codecs
 import csv
@@ -18,7 +18,7 @@ from descry.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text and its gold aspects: None where nobody annotated it, () where it is known to have none."""
+    """A text and its gold aspects: None if it is not annotated, () if it is known to have none."""
 
     text: str
     aspects: tuple[str, ...] | None = None
@@ -26,10 +26,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One review as the corpus has it.
+    """One review of a corpus.
 
-    review_id: the corpus's own, or a hash of the text where it has none. product: "" where unknown.
-    passages: the review's sentences if `segmented`, else exactly one text, still to be segmented.
+    review_id: the corpus's own, or a hash of the text. product: "" if unknown. passages: the review's sentences if
+    `segmented`, else exactly one text, still to be segmented.
     """
 
     review_id: str
@@ -39,14 +39,15 @@ class Review:
 
 
 class Fields(NamedTuple):
-    """What the corpus calls its columns."""
+    """The corpus's names of its fields."""
 
     text: str
     id: str
     product: str
 
 
-Record = tuple[str, dict[str, Any]]  # where it stands ("reviews.jsonl, line 3"), and its fields
+Record = tuple[str, dict[str, Any]]
+"""Where a record is ("reviews.jsonl, line 3"), and its fields."""
 
 
 def read_reviews(
@@ -59,22 +60,21 @@ def read_reviews(
 ) -> Iterator[Review]:
     """Read reviews one by one; the file is never in memory as a whole.
 
-    source: .jsonl, .csv, .tsv, .parquet, .txt (one review a line), all UTF-8, or
-    hf://owner/name[@revision][/split] ("train" where no split is named; needs the library datasets).
-    Fields: text, or "sentences" (a list of {"text", "aspects"}; jsonl, parquet and hf only) in its place;
-    id and product may be absent; "aspects" (jsonl, parquet, hf) are gold. limit: only so many reviews (>= 2).
-    InputError, in one line with the file and its line, row or column, at whatever cannot be used: what
-    concerns the file as a whole at the call, the rest when the reading gets there.
+    source: .jsonl, .csv, .tsv, .parquet, .txt (one review a line), all UTF-8, or hf://owner/name[@revision][/split]
+    ("train" if no split is named; needs the library datasets). Fields: text, or "sentences" (a list of {"text",
+    "aspects"}; jsonl, parquet and hf only) instead; id and product may be absent; "aspects" (jsonl, parquet, hf) are
+    gold. limit: most reviews to read (>= 2). Errors: InputError, one line with the file and its line, row or column:
+    at the call for the file as a whole, during iteration for the rest.
     """
     if limit is not None and limit < 2:
         raise InputError(f"a limit of {limit} reviews is too small; use at least 2, or none")
     fields = Fields(text_field, id_field, product_field)
-    return islice(_reviews(_open(str(source), fields), fields), limit)
+    return islice(_parse_records(_open(str(source), fields), fields), limit)
 
 
 def _open(source: str, fields: Fields) -> Iterator[Record]:
     if source.startswith("hf://"):
-        return _hub(source)
+        return _read_hub(source)
     path = Path(source)
     try:
         if not path.exists():
@@ -96,11 +96,11 @@ def _open(source: str, fields: Fields) -> Iterator[Record]:
     return FORMATS[path.suffix.lower()](source, fields)
 
 
-def _reviews(records: Iterable[Record], fields: Fields) -> Iterator[Review]:
+def _parse_records(records: Iterable[Record], fields: Fields) -> Iterator[Review]:
     seen: dict[str, str] = {}
     for where, record in records:
-        passages, segmented = _passages(where, record, fields)
-        name = _name(where, fields.id, record.get(fields.id))
+        passages, segmented = _read_passages(where, record, fields)
+        name = _read_name(where, fields.id, record.get(fields.id))
         if name in seen:
             raise InputError(
                 f"{where}: the {fields.id} {name!r} was used before, in {seen[name].rpartition(', ')[2]}; "
@@ -108,14 +108,14 @@ def _reviews(records: Iterable[Record], fields: Fields) -> Iterator[Review]:
             )
         if name:
             seen[name] = where
-        product = " ".join(_name(where, fields.product, record.get(fields.product)).split())
-        yield Review(name or _digest(passages), product, passages, segmented)
+        product = " ".join(_read_name(where, fields.product, record.get(fields.product)).split())
+        yield Review(name or _hash_texts(passages), product, passages, segmented)
 
 
 # ---------------------------------------------------------------------------------------------- formats
 
 
-def _lines(source: str) -> Iterator[tuple[int, str]]:
+def _read_lines(source: str) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line with its end), without a byte order mark."""
     with open(source, "rb") as file:
         for number, raw in enumerate(file, 1):
@@ -129,8 +129,8 @@ def _lines(source: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _jsonl(source: str, fields: Fields) -> Iterator[Record]:
-    for number, line in _lines(source):
+def _read_jsonl(source: str, fields: Fields) -> Iterator[Record]:
+    for number, line in _read_lines(source):
         if not line.strip():
             continue
         where = f"{source}, line {number}"
@@ -141,14 +141,14 @@ def _jsonl(source: str, fields: Fields) -> Iterator[Record]:
                 f"{where}: broken JSON at column {error.colno} ({error.msg}); write one JSON object a line"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: JSON that cannot be read ({_first_line(error)}); mend it") from None
+            raise InputError(f"{where}: JSON that cannot be read ({_take_first_line(error)}); correct it") from None
         if not isinstance(record, dict):
-            raise InputError(f"{where}: is {_kind(record)}; write one JSON object a line")
+            raise InputError(f"{where}: is {_describe_type(record)}; write one JSON object a line")
         yield where, record
 
 
-def _csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
-    rows = csv.reader((line for _, line in _lines(source)), delimiter=delimiter, strict=True)
+def _read_csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
+    rows = csv.reader((line for _, line in _read_lines(source)), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
         where = f"{source}, line {rows.line_num + 1}"
@@ -166,9 +166,9 @@ def _csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
         if not header:
             header = [name.strip() for name in row]
             if fields.text not in header:
-                raise _no_text(where, fields, header)
+                raise _make_no_text_error(where, fields, header)
             if repeated := [name for name in fields if header.count(name) > 1]:
-                raise InputError(f"{where}: the column {repeated[0]!r} is there twice; rename one")
+                raise InputError(f"{where}: the column {repeated[0]!r} appears twice; rename one")
             continue
         if len(row) != len(header):
             raise InputError(
@@ -178,7 +178,7 @@ def _csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
         yield where, {name: value for name, value in zip(header, row, strict=True) if name in fields}
 
 
-def _parquet(source: str, fields: Fields) -> Iterator[Record]:
+def _read_parquet(source: str, fields: Fields) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -186,7 +186,7 @@ def _parquet(source: str, fields: Fields) -> Iterator[Record]:
         with pq.ParquetFile(source) as file:
             present = file.schema_arrow.names
             if fields.text not in present and "sentences" not in present:
-                raise _no_text(source, fields, present)
+                raise _make_no_text_error(source, fields, present)
             wanted = [name for name in present if name in {*fields, "sentences", "aspects"}]
             number = 0
             for batch in file.iter_batches(batch_size=1024, columns=wanted):
@@ -194,16 +194,16 @@ def _parquet(source: str, fields: Fields) -> Iterator[Record]:
                     number += 1
                     yield f"{source}, row {number}", record
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{source}: not a readable parquet file ({_first_line(error)}); write it anew") from None
+        raise InputError(f"{source}: not a readable parquet file ({_take_first_line(error)}); write it again") from None
 
 
-def _txt(source: str, fields: Fields) -> Iterator[Record]:
-    for number, line in _lines(source):
+def _read_txt(source: str, fields: Fields) -> Iterator[Record]:
+    for number, line in _read_lines(source):
         if line.strip():
             yield f"{source}, line {number}", {fields.text: line.rstrip("\r\n")}
 
 
-def _hub(source: str) -> Iterator[Record]:
+def _read_hub(source: str) -> Iterator[Record]:
     match = re.fullmatch(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@([\w.-]+))?(?:/([\w.-]+))?", source)
     if match is None or ".." in source:
         raise InputError(f"{source}: not a data set's address; write hf://owner/name[@revision][/split]")
@@ -222,79 +222,79 @@ def _hub(source: str) -> Iterator[Record]:
     if Path(name).exists():
         raise InputError(f"{source}: the folder {name} of this machine would be read; rename it, or name a file in it")
     load = partial(library.load_dataset, name, split=split or "train", revision=revision, streaming=True)
-    return _hub_rows(source, load)
+    return _iterate_hub(source, load)
 
 
-def _hub_rows(source: str, load: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Record]:
+def _iterate_hub(source: str, load: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Record]:
     try:
         for number, record in enumerate(load(), 1):
             yield f"{source}, row {number}", record
     except Exception as error:  # whatever a third party's loader, the network or the disk may raise
         raise InputError(
-            f"{source}: cannot be read ({type(error).__name__}: {_first_line(error)}); "
+            f"{source}: cannot be read ({type(error).__name__}: {_take_first_line(error)}); "
             "check the name, the revision, the split and the network, or give a downloaded file"
         ) from error
 
 
 FORMATS: dict[str, Callable[[str, Fields], Iterator[Record]]] = {
-    ".jsonl": _jsonl,
-    ".csv": partial(_csv, delimiter=","),
-    ".tsv": partial(_csv, delimiter="\t"),
-    ".parquet": _parquet,
-    ".txt": _txt,
+    ".jsonl": _read_jsonl,
+    ".csv": partial(_read_csv, delimiter=","),
+    ".tsv": partial(_read_csv, delimiter="\t"),
+    ".parquet": _read_parquet,
+    ".txt": _read_txt,
 }
 
 # ----------------------------------------------------------------------------------------------- fields
 
 
-def _passages(where: str, record: dict[str, Any], fields: Fields) -> tuple[tuple[Passage, ...], bool]:
+def _read_passages(where: str, record: dict[str, Any], fields: Fields) -> tuple[tuple[Passage, ...], bool]:
     entries = record.get("sentences")
     if isinstance(entries, list):
-        return tuple(_sentence(where, number, entry) for number, entry in enumerate(entries, 1)), True
+        return tuple(_read_sentence(where, number, entry) for number, entry in enumerate(entries, 1)), True
     if fields.text in record:
-        return (Passage(_text(where, fields.text, record[fields.text]), _aspects(where, record)),), False
+        return (Passage(_read_text(where, fields.text, record[fields.text]), _read_aspects(where, record)),), False
     if "sentences" in record:
-        raise InputError(f"{where}: 'sentences' is {_kind(entries)}; make it a list of objects with a 'text'")
-    raise _no_text(where, fields, record)
+        raise InputError(f"{where}: 'sentences' is {_describe_type(entries)}; make it a list of objects with a 'text'")
+    raise _make_no_text_error(where, fields, record)
 
 
-def _sentence(where: str, number: int, entry: object) -> Passage:
+def _read_sentence(where: str, number: int, entry: object) -> Passage:
     where = f"{where}, sentence {number}"
     if not isinstance(entry, dict) or "text" not in entry:
-        found = "an object without 'text'" if isinstance(entry, dict) else _kind(entry)
-        raise InputError(f"{where}: is {found}; make it an object with a 'text'")
-    return Passage(_text(where, "text", entry["text"]), _aspects(where, entry))
+        kind = "an object without 'text'" if isinstance(entry, dict) else _describe_type(entry)
+        raise InputError(f"{where}: is {kind}; make it an object with a 'text'")
+    return Passage(_read_text(where, "text", entry["text"]), _read_aspects(where, entry))
 
 
-def _text(where: str, field: str, value: object) -> str:
+def _read_text(where: str, field: str, value: object) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{where}: {field!r} is {_kind(value)}; make it a string, or leave the review out")
+        raise InputError(f"{where}: {field!r} is {_describe_type(value)}; make it a string, or leave the review out")
     return value
 
 
-def _aspects(where: str, record: dict[str, Any]) -> tuple[str, ...] | None:
+def _read_aspects(where: str, record: dict[str, Any]) -> tuple[str, ...] | None:
     names = record.get("aspects")
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) and _is_unicode(name) for name in names):
-        raise InputError(f"{where}: 'aspects' must be a list of strings; mend it, or leave it out")
+        raise InputError(f"{where}: 'aspects' must be a list of strings; correct it, or leave it out")
     return tuple(names)
 
 
-def _name(where: str, field: str, value: object) -> str:
-    """Return an id or a product as a string, "" for none."""
+def _read_name(where: str, field: str, value: object) -> str:
+    """An id or a product as a string, "" for none."""
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise InputError(f"{where}: {field!r} is {_kind(value)}; make it a string or a whole number")
+        raise InputError(f"{where}: {field!r} is {_describe_type(value)}; make it a string or a whole number")
     if not _is_unicode(value):
         raise InputError(f"{where}: {field!r} holds half a surrogate pair; write it as valid Unicode")
     return value.strip()
 
 
-def _digest(passages: Iterable[Passage]) -> str:
+def _hash_texts(passages: Iterable[Passage]) -> str:
     text = "\n".join(passage.text for passage in passages)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -303,7 +303,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _no_text(where: str, fields: Fields, present: Iterable[str]) -> InputError:
+def _make_no_text_error(where: str, fields: Fields, present: Iterable[str]) -> InputError:
     names = ", ".join(map(repr, present))
     shown = names if len(names) <= 300 else f"{names[:300]} ..."
     return InputError(
@@ -311,10 +311,10 @@ def _no_text(where: str, fields: Fields, present: Iterable[str]) -> InputError:
     )
 
 
-def _kind(value: object) -> str:
+def _describe_type(value: object) -> str:
     kinds = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
     return {**kinds, list: "a list", dict: "an object"}.get(type(value), f"a {type(value).__name__}")
 
 
-def _first_line(error: BaseException) -> str:
+def _take_first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no details"])[0]

@@ -1,4 +1,4 @@
-"""Fixed samples of sentences: who is drawn depends on the sentences and a key, never on their order."""
+"""Fixed samples of sentences, drawn by hash: they depend on the sentences and a key, never on their order."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import pandas as pd
 
 
 def sample_probe(ids: Iterable[str], size: int, key: str) -> np.ndarray:
-    """Rows of a sample of at most `size`, ascending int32: those whose keyed hash is lowest, so that the
-    sample depends on the sentences and not on their order. Memory is O(size)."""
+    """Draw at most `size` sentences by id: rows, ascending int32, of the lowest keyed hashes. Memory is O(size)."""
     keyed = hashlib.blake2b(key=key.encode(), digest_size=8)
 
     def digest(text: str) -> bytes:
-        own = keyed.copy()
-        own.update(text.encode())
-        return own.digest()
+        hashed = keyed.copy()
+        hashed.update(text.encode())
+        return hashed.digest()
 
     lowest = nsmallest(size, ((digest(text), row) for row, text in enumerate(ids)))
     return np.array(sorted(row for _, row in lowest), dtype=np.int32)
 
 
 def sample_sentences(sentences: pd.DataFrame, sample: int, seed: int = 0) -> np.ndarray:
-    """Rows of at most `sample` sentences, ascending: all, or those whose (review, text) hash lowest.
+    """Draw at most `sample` sentences: rows, ascending, of the lowest hashes of (review, text) under `seed`.
 
-    Another seed, another sample. Sentences that join change few of the sample.
+    sentences: columns review_id and text. New sentences change few of the sample.
     """
     if len(sentences) <= sample:
         return np.arange(len(sentences))

@@ -1,4 +1,4 @@
-"""Plain readable sentences out of raw review texts."""
+"""Cleans raw review texts and cuts them into sentences."""
 
 import html
 import re
@@ -11,15 +11,15 @@ from descry.corpus.readers import Passage, Review
 _ENTITY = re.compile(r"&(#?\w{1,31}) ?;")
 _BREAKS = "blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|table|tbody|td|th|tr|ul"
 _INLINE = "a|abbr|b|big|center|code|em|font|i|img|input|s|small|span|strong|sub|sup|tt|u|video"
-# Only known names, and with attributes only: "a < b and c > d" and "<3" are text.
+# Only known tags, with nothing but attributes inside: "a < b and c > d" and "<3" are text.
 _TAG = re.compile(rf"<\s*/?\s*(?:({_BREAKS})|{_INLINE})(?:\s[^<>]*=[^<>]*)?\s*/?\s*>", re.IGNORECASE)
 # Control and format characters that are not white space, and halves of surrogate pairs.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
-# Marks piled on a letter beyond what any script needs; to put them in order takes the square of their number.
+# Marks piled on a letter beyond what any script needs; ordering them takes time quadratic in their number.
 _PILED = re.compile("([\u0300-\u036f]{30})[\u0300-\u036f]+")
-# The blanks that a tokeniser put in. Each rule takes out blanks and nothing else.
+# Blanks that a tokeniser inserted. Each rule removes blanks and nothing else.
 _BLANKS = [
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in [
@@ -36,42 +36,40 @@ _BLANKS = [
 
 
 def normalise(text: str) -> str:
-    """Return a text that reads well: one line for each line or block of the original, none of them empty.
+    """Clean a text: one line for each line or block of the original, none of them empty; Unicode NFC.
 
-    Markup goes (entities are resolved, known HTML tags are taken out, <br>, <p> and the like end a line);
-    characters that nobody sees go, and of the marks on a letter all but the first 30; white space is single
-    blanks; the blanks that a tokeniser put before punctuation, in contractions, brackets and quotes are closed:
-    `( it does n't fit , sadly )` becomes `(it doesn't fit, sadly)`. A text without any of that comes back
-    unchanged. NFC.
+    HTML entities are resolved, known tags removed (<br>, <p> and the like end a line); invisible characters are
+    removed, and all but the first 30 marks on a letter; white space becomes single blanks; blanks that a tokeniser put
+    before punctuation, in contractions, brackets and quotes are closed: `( it does n't fit , sadly )` becomes
+    `(it doesn't fit, sadly)`. A text without any of that is unchanged.
     """
-    text = _ENTITY.sub(lambda found: html.unescape(f"&{found[1]};"), text)
-    text = _TAG.sub(lambda found: "\n" if found[1] else " ", text)
+    text = _ENTITY.sub(lambda match: html.unescape(f"&{match[1]};"), text)
+    text = _TAG.sub(lambda match: "\n" if match[1] else " ", text)
     text = unicodedata.normalize("NFC", _PILED.sub(r"\1", _INVISIBLE.sub("", text)))
     lines = (_close_blanks(" ".join(line.split())) for line in text.splitlines())
     return "\n".join(line for line in lines if line)
 
 
 def segment(text: str, language: str = "en") -> list[str]:
-    """Cut a normalised text into sentences; the end of a line always ends a sentence.
+    """Cut a normalised text into sentences, none of them empty; the end of a line always ends a sentence.
 
-    language: an ISO 639 code that sentencex knows (about 300; it takes one that it does not know as English).
-    Only blanks and line ends between sentences are lost; none is empty.
+    language: an ISO 639 code; sentencex knows about 300 and treats others as English. Only blanks and line ends between
+    sentences are lost.
     """
     pieces = (piece.strip() for line in text.splitlines() for piece in sentencex.segment(language, line))
     return [piece for piece in pieces if piece]
 
 
 def has_letter(text: str) -> bool:
-    """Say whether there is a letter, of any script, in a text."""
+    """Whether a text has a letter, of any script."""
     return any(character.isalpha() for character in text)
 
 
 def cut_sentences(review: Review, language: str = "en") -> list[Passage]:
-    """Return a review's sentences, normalised, each with its gold aspects; those without a letter are in.
+    """Cut a review into normalised sentences with their gold aspects; sentences without a letter are included.
 
-    Sentences that the corpus gives are taken as they are. Gold aspects of a whole text pass to its sentence
-    if it has but one with letters, and to all if there are none of them (()); else they are None, for nobody
-    knows which sentence they belong to.
+    Sentences that the corpus gives are not cut again. Gold aspects of a whole text pass to its sentence if only one has
+    letters, and to all sentences if they are empty (()); else they are None: their sentence is unknown.
     """
     if review.segmented:
         return [Passage(" ".join(normalise(p.text).split()), p.aspects) for p in review.passages]

@@ -1,4 +1,4 @@
-"""The corpus: reviews read, cut into sentences, and divided into calibration and validation."""
+"""The table of sentences: reviews cut into sentences and divided into calibration and validation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from descry.splits import SPLITS, SplitName
 
 @dataclass(frozen=True, slots=True)
 class SentenceTable:
-    """The sentences of a corpus, and what its annotators know of them, kept apart; a frame for each side.
+    """The sentences of a corpus and, kept apart, their gold aspects; a frame for each split, rows in file order.
 
-    sentences[side]: sentence_id ("<review_id>:<position>", unique), review_id, position (int32, from 0,
-    counted before anything is dropped), product ("" where unknown), text (one line, at least one letter,
-    unique over both sides). Rows in file order.
-    gold[side]: the same rows: sentence_id, aspects (list of str; [] = known to have none; None = no gold).
-    counts: reviews, empty_reviews (nothing of them is left), sentences (kept), duplicates and
-    without_letters (dropped), and under each side: reviews (with a sentence kept there) and sentences.
+    sentences[split]: sentence_id ("<review_id>:<position>", unique), review_id, position (int32, from 0, counted before
+    anything is dropped), product ("" if unknown), text (one line, at least one letter, unique over both splits).
+    gold[split]: the same rows: sentence_id, aspects (list of str; [] = known to have none; None = no gold).
+    counts: reviews, empty_reviews (no sentence is left), sentences (kept), duplicates and without_letters (dropped),
+    and under each split: reviews (with a sentence kept there) and sentences.
     """
 
     sentences: dict[SplitName, pd.DataFrame]
@@ -34,11 +33,11 @@ class SentenceTable:
 
 
 def choose_split(review_id: str, *, key: str, validation: float) -> SplitName:
-    """Return the side of a review: "validation" with probability `validation`, by a hash of its id alone.
+    """Choose the split of a review: "validation" with probability `validation`, by a keyed hash of its id.
 
-    key: at most 64 bytes of UTF-8; another key draws another split. validation: 0 to 1. As nothing but the
-    id and the key counts, reviews may be added, removed or put in another order and none changes sides; as
-    the hash is compared with a threshold, a larger share only moves reviews from calibration to validation.
+    key: at most 64 bytes of UTF-8; another key draws another split. validation: 0 to 1. Only the id and the key count,
+    so that reviews keep their split when others are added, removed or reordered; a larger share only moves reviews from
+    calibration to validation.
     """
     digest = hashlib.blake2b(review_id.encode(), key=key.encode(), digest_size=8).digest()
     return "validation" if int.from_bytes(digest, "big") < validation * 2**64 else "calibration"
@@ -54,19 +53,18 @@ def build_sentence_table(
 ) -> SentenceTable:
     """Cut reviews into sentences, drop repeated and letterless ones, divide the rest by review.
 
-    key, validation (between 0 and 1, both excluded): see `side`. language: see `segment`. source: what
-    errors call the corpus. Of sentences with the same text the first in file order stays, over both sides,
-    so that no text of calibration is met again in validation; the gold aspects of its repeats join its own.
-    Memory: the kept sentences, nothing else.
-    InputError: key or share out of bounds, fewer than two reviews, no sentence at all or none on one side.
+    key, validation (between 0 and 1, both excluded): see `choose_split`. language: see `segment`. source: the corpus's
+    name in errors. Of sentences with the same text only the first in file order stays, over both splits, so that no
+    text of calibration is in validation; the gold aspects of its repeats join its own. Memory: the kept sentences.
+    Errors: InputError if key or share are out of bounds, there are fewer than two reviews, or a split has no sentence.
     """
     _check(key, validation)
     columns = {name: _Columns() for name in SPLITS}
     counts = _fill(reviews, language, lambda name: columns[choose_split(name, key=key, validation=validation)])
-    _check_sides(source, counts["reviews"], validation, {name: len(columns[name].texts) for name in SPLITS})
+    _check_splits(source, counts["reviews"], validation, {name: len(columns[name].texts) for name in SPLITS})
     return SentenceTable(
-        sentences={name: columns[name].sentences() for name in SPLITS},
-        gold={name: columns[name].gold() for name in SPLITS},
+        sentences={name: columns[name].build_sentences() for name in SPLITS},
+        gold={name: columns[name].build_gold() for name in SPLITS},
         counts=counts | {n: {"reviews": c.reviews, "sentences": len(c.texts)} for n, c in columns.items()},
     )
 
@@ -74,9 +72,9 @@ def build_sentence_table(
 def build_undivided_table(
     reviews: Iterable[Review], *, language: str = "en", known: Collection[str] = (), source: str = "the corpus"
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """The sentences, the gold and the counts of a corpus that is not divided, as `SentenceTable` has them of a side.
+    """Sentences, gold and counts of a corpus that is not divided, as `SentenceTable` has them of a split.
 
-    known: texts that are left out as repeats. Errors: InputError where no sentence is left.
+    known: texts to leave out as repeats. Errors: InputError if no sentence is left.
     """
     columns = _Columns()
     counts = _fill(reviews, language, lambda _: columns, known)
@@ -85,20 +83,20 @@ def build_undivided_table(
             f"{source}: none of its {counts['reviews']} reviews has a sentence with a letter in it that is not in the "
             "first corpus too; check that the text field is the right one and the corpus another"
         )
-    return columns.sentences(), columns.gold(), counts
+    return columns.build_sentences(), columns.build_gold(), counts
 
 
 def _fill(
-    reviews: Iterable[Review], language: str, of: Callable[[str], _Columns], known: Collection[str] = ()
+    reviews: Iterable[Review], language: str, choose: Callable[[str], _Columns], known: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Put every sentence that is to stay into the columns of its review (by id); returns the counts. known: texts that
-    are repeats from the start."""
+    """Add every sentence that stays to the columns that `choose` gives for its review's id; returns the counts. known:
+    texts to leave out as repeats."""
     elsewhere = _Columns()
     kept: dict[str, tuple[_Columns, int]] = dict.fromkeys(known, (elsewhere, -1))
     read = empty = duplicates = without_letters = added = 0
     for review in reviews:
         read += 1
-        target = of(review.review_id)
+        target = choose(review.review_id)
         before = len(target.texts)
         for position, sentence in enumerate(cut_sentences(review, language)):
             if not has_letter(sentence.text):
@@ -107,7 +105,7 @@ def _fill(
                 duplicates += 1
                 first, row = kept[sentence.text]
                 if first is not elsewhere:
-                    first.aspects[row] = _union(first.aspects[row], sentence.aspects)
+                    first.aspects[row] = _unite(first.aspects[row], sentence.aspects)
             else:
                 kept[sentence.text] = target, len(target.texts)
                 target.add(review, position, sentence)
@@ -126,7 +124,7 @@ def _fill(
 
 
 class _Columns:
-    """The growing columns of one side."""
+    """The growing columns of one split."""
 
     def __init__(self) -> None:
         self.reviews = 0
@@ -143,13 +141,13 @@ class _Columns:
         self.texts.append(sentence.text)
         self.aspects.append(sentence.aspects)
 
-    def sentence_ids(self) -> list[str]:
+    def list_ids(self) -> list[str]:
         return [f"{name}:{position}" for name, position in zip(self.review_ids, self.positions, strict=True)]
 
-    def sentences(self) -> pd.DataFrame:
+    def build_sentences(self) -> pd.DataFrame:
         return pd.DataFrame(
             {
-                "sentence_id": self.sentence_ids(),
+                "sentence_id": self.list_ids(),
                 "review_id": self.review_ids,
                 "position": np.array(self.positions, dtype=np.int32),
                 "product": self.products,
@@ -157,12 +155,12 @@ class _Columns:
             }
         )
 
-    def gold(self) -> pd.DataFrame:
+    def build_gold(self) -> pd.DataFrame:
         aspects = [None if names is None else list(names) for names in self.aspects]
-        return pd.DataFrame({"sentence_id": self.sentence_ids(), "aspects": pd.Series(aspects, dtype=object)})
+        return pd.DataFrame({"sentence_id": self.list_ids(), "aspects": pd.Series(aspects, dtype=object)})
 
 
-def _union(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _unite(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if first is None or second is None:
         return second if first is None else first
     return tuple(dict.fromkeys(first + second))
@@ -175,11 +173,11 @@ def _check(key: str, validation: float) -> None:
         raise InputError(f"the key of the split takes {len(key.encode())} bytes; use at most 64")
 
 
-def _check_sides(source: str, reviews: int, validation: float, kept: dict[SplitName, int]) -> None:
+def _check_splits(source: str, reviews: int, validation: float, kept: dict[SplitName, int]) -> None:
     if reviews == 0:
-        raise InputError(f"{source}: holds no review; at least two are needed, one for each side")
+        raise InputError(f"{source}: holds no review; at least two are needed, one for each split")
     if reviews == 1:
-        raise InputError(f"{source}: holds one review; at least two are needed, one for each side")
+        raise InputError(f"{source}: holds one review; at least two are needed, one for each split")
     if not any(kept.values()):
         raise InputError(
             f"{source}: not one of its {reviews} reviews has a sentence with a letter in it; "
@@ -188,7 +186,7 @@ def _check_sides(source: str, reviews: int, validation: float, kept: dict[SplitN
     for name, count in kept.items():
         if count == 0:
             raise InputError(
-                f"{source}: no sentence falls on the {name} side ({reviews} reviews, {sum(kept.values())} different "
+                f"{source}: no sentence falls into the {name} split ({reviews} reviews, {sum(kept.values())} different "
                 f"sentences, share for validation {validation}); choose a share nearer to 0.5 or another key, or add "
                 "reviews"
             )

@@ -1,4 +1,4 @@
-"""The sentence encoder: texts into unit vectors, and the words that it knows."""
+"""The sentence encoder: unit vectors of texts, and the words of its vocabulary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from descry.errors import InputError
 from descry.models.loading import explain_loading, find_device
 
 CHARACTERS_A_TOKEN = 4
-"""Of English text, about."""
+"""About the mean in English text."""
 _WORD_STARTS = ("▁", "Ġ")
 _CONTINUES = "##"
 _WORD_END = "</w>"
@@ -22,10 +22,10 @@ _SHORTEST_WORD = 3
 
 
 def select_whole_words(vocabulary: dict[str, int]) -> list[str]:
-    """Lower-case alphabetic words of at least 3 letters among a tokenizer's pieces, in order of their ids.
+    """Select whole words among a tokenizer's pieces: alphabetic, at least 3 letters, in lower case, in order of ids.
 
-    Pieces are told apart by their markers: `##` (WordPiece) continues a word, `▁` or `Ġ` starts one, `</w>`
-    ends one. Without any marker every alphabetic piece is a word.
+    Markers tell words from parts of words: `##` (WordPiece) continues a word, `▁` or `Ġ` starts one, `</w>` ends one.
+    Without any marker, every alphabetic piece is a word.
     """
     pieces = sorted(vocabulary, key=lambda piece: (vocabulary[piece], piece))
     whole: Iterable[str]
@@ -42,7 +42,7 @@ def select_whole_words(vocabulary: dict[str, int]) -> list[str]:
 
 
 def batch_by_characters(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
-    """Positions, longest first, cut so that (count x longest) is at most `budget`, or one text alone."""
+    """Batch texts, as positions, longest first: count x longest is at most `budget`, or the batch is one text."""
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
@@ -52,24 +52,24 @@ def batch_by_characters(lengths: Sequence[int], budget: int) -> Iterator[np.ndar
 
 
 class SentenceEncoder:
-    """A local sentence encoder: unit vectors of texts, and its own word list.
+    """A local sentence encoder: unit vectors of texts, and the words of its vocabulary.
 
-    A folder without modules.json is read as a plain transformer with mean pooling. Weights come from
-    safetensors alone, nothing is fetched and no code of the folder is run. Errors: InputError.
+    A folder without modules.json is read as a plain transformer with mean pooling. Only safetensors weights are
+    loaded; nothing is downloaded and no code of the folder is run.
     """
 
     def __init__(self, folder: Path, device: str = "cpu", batch_tokens: int = 1024) -> None:
-        """batch_tokens: tokens of a batch, padding included, about."""
+        """batch_tokens: about so many tokens a batch, padding included. Errors: InputError if it cannot be loaded."""
         self._characters = CHARACTERS_A_TOKEN * batch_tokens
         if not (folder / "config.json").is_file():
-            raise InputError(f"{folder}: no model there (no config.json); check `models.embedder`")
+            raise InputError(f"{folder}: not a model folder (no config.json); check models.embedder in params.yaml")
         if not any(folder.rglob("*.safetensors")):
-            raise InputError(f"{folder}: no .safetensors file, and no other format is read; convert the model")
-        where = str(find_device(device))
+            raise InputError(f"{folder}: no .safetensors file, the only format that is loaded; convert the model first")
+        device = str(find_device(device))
         with explain_loading(f"{folder}: not a sentence encoder"):
             self._model = SentenceTransformer(
                 str(folder),
-                device=where,
+                device=device,
                 local_files_only=True,
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
@@ -77,7 +77,7 @@ class SentenceEncoder:
         self._model.eval()
 
     def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
-        """Unit vectors of the texts, float32 [texts, width], in their order; behind a progress bar if it has a name."""
+        """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar, "" for none."""
         width = self._model.get_embedding_dimension() or 0
         vectors = np.zeros((len(texts), width), dtype=np.float32)
         with tqdm(total=len(texts), desc=description, unit="text", disable=not description) as bar:
@@ -87,7 +87,7 @@ class SentenceEncoder:
                 )
                 bar.update(len(rows))
         if not np.isfinite(vectors).all():
-            raise InputError("the sentence encoder (models.embedder) gives vectors that are not finite; choose another")
+            raise InputError("params.yaml: models.embedder gives vectors that are not finite; choose another encoder")
         return scale_to_unit(vectors).astype(np.float32)
 
     def words(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sentence encoder at work on a corpus: in shards, on any engine, and going on where it was broken off."""
+"""Encode a corpus in shards, on any engine; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from descry.storage.arrays import read_arrays, write_arrays
 
 @dataclass(frozen=True)
 class EncoderLoader:
-    """Gives what encodes a shard, on any machine that sees the encoder's folder.
+    """Loads the encoder and returns its `encode`, on any machine that sees its folder.
 
-    folder: absolute; device and batch_tokens: as `embedder.Embedder` takes them.
+    folder: absolute; device, batch_tokens: see `SentenceEncoder`.
     """
 
     folder: Path
@@ -31,53 +31,53 @@ class EncoderLoader:
     batch_tokens: int
 
     def load(self) -> Encoder:
-        """The encoder, loaded once in a process."""
-        return _loaded(self)
+        """The encoder, loaded once per process."""
+        return _load_once(self)
 
     def __call__(self) -> Callable[[Sequence[str]], np.ndarray]:
         return self.load().encode
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: EncoderLoader) -> Encoder:
+def _load_once(loader: EncoderLoader) -> Encoder:
     from descry.embedding.encoder import SentenceEncoder
 
-    return SentenceEncoder(source.folder, source.device, source.batch_tokens)
+    return SentenceEncoder(loader.folder, loader.device, loader.batch_tokens)
 
 
 class ShardedEncoder:
-    """An encoder that works in shards of so many texts, on any engine; those done are kept in a folder, by content."""
+    """An encoder that works in shards, on any engine; vectors of finished shards are kept in a folder, by content."""
 
     def __init__(self, source: EncoderLoader, engine: Engine, shard: int, folder: Path) -> None:
-        """folder: its name must stand for the encoder's weights and settings."""
+        """shard: texts per shard; folder: its name must identify the encoder's weights and settings."""
         self._source, self._engine, self._shard, self._folder = source, engine, shard, folder
 
     def encode(self, texts: Sequence[str], description: str = "embedding") -> np.ndarray:
-        """Unit vectors of the texts, float32 [texts, width], in their order, behind a progress bar."""
+        """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar."""
         shards = [tuple(texts[start : start + self._shard]) for start in range(0, len(texts), self._shard)]
-        files = {shard: self._folder / f"{_content(shard)}.safetensors" for shard in shards}
-        found = {shard: kept for shard, file in files.items() if (kept := _kept(file)) is not None}
-        missing = [shard for shard in files if shard not in found]
+        files = {shard: self._folder / f"{_hash(shard)}.safetensors" for shard in shards}
+        vectors_of = {shard: kept for shard, file in files.items() if (kept := _read_kept(file)) is not None}
+        missing = [shard for shard in files if shard not in vectors_of]
         with tqdm(
-            total=len(texts), initial=sum(map(len, found)), desc=description, unit="text", disable=not texts
+            total=len(texts), initial=sum(map(len, vectors_of)), desc=description, unit="text", disable=not texts
         ) as bar:
             for shard, vectors in self._engine.map(self._source, missing):
                 write_arrays(files[shard], {"vectors": vectors}, VECTOR_ARRAYS, {})
-                found[shard] = vectors
+                vectors_of[shard] = vectors
                 bar.update(len(shard))
-        return np.concatenate([found[shard] for shard in shards])
+        return np.concatenate([vectors_of[shard] for shard in shards])
 
     def words(self) -> list[str]:
-        """Whole words that the encoder knows, most frequent first."""
+        """Whole words of the encoder's vocabulary, in order of their ids."""
         return self._source.load().words()
 
 
-def _kept(file: Path) -> np.ndarray | None:
+def _read_kept(file: Path) -> np.ndarray | None:
     try:
         return read_arrays(file, VECTOR_ARRAYS)[0]["vectors"] if file.exists() else None
     except InputError:  # damaged
         return None
 
 
-def _content(texts: Sequence[str]) -> str:
+def _hash(texts: Sequence[str]) -> str:
     return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Texts as unit vectors: what is asked of an encoder, and what is done with its vectors."""
+"""The encoder protocol, and operations on vectors of texts."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 
 
 class Encoder(Protocol):
-    """What the embedding-based steps need of a sentence encoder."""
+    """A sentence encoder, as the embedding-based steps use it."""
 
     def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
         """Unit vectors, float32 [texts, width], in the order of `texts`."""
 
     def words(self) -> list[str]:
-        """Whole words that the encoder knows, most frequent first; empty where its pieces are not words."""
+        """Whole words of the encoder's vocabulary, most frequent first; empty if its pieces are not words."""
 
 
 def scale_to_unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; a row of zeros stays. Any float [n, width]."""
+    """Scale rows to length 1; a row of zeros stays. vectors: any float [n, width]."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: np.ndarray = vectors / np.maximum(lengths, 1e-12)
     return scaled
 
 
 def subtract_review_means(vectors: np.ndarray, review_ids: Sequence[str], share: float) -> np.ndarray:
-    """Vectors less `share` of their own review's mean vector: float32 [n, width], not rescaled.
+    """Subtract `share` of the mean vector of its review from each vector: float32 [n, width], not rescaled.
 
-    share in [0, 1]: 0 leaves the vectors as they are, 1 only what sets a sentence apart from its review.
+    share: in [0, 1]; 0 changes nothing, 1 leaves only what distinguishes a sentence from its review.
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share is {share}, not in [0, 1]")

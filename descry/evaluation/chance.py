@@ -1,4 +1,4 @@
-"""How a measure stands beside chance: its values over random draws, and the table of it with every null beside it."""
+"""Chance levels: a measure's values over random draws, and the table of measures with their nulls."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from threadpoolctl import threadpool_limits
 from descry.storage.nesting import flatten
 
 THREADS = 4
+"""Repeats that run at the same time, at most."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """How often chance is drawn, and from which seed."""
+    """The number of random draws behind each chance level, and their seed."""
 
     repeats: int
     seed: int
 
 
 Draw = Callable[[np.random.Generator], Mapping[str, Any]]
-"""Measures of one random draw."""
+"""Makes one random draw and measures it."""
 
 
 def repeat(measure: Draw, draws: Draws) -> dict[str, np.ndarray]:
-    """Every value that `measure` gives over independent generators: dotted name -> float64 [repeats].
+    """Measure independent random draws: dotted name -> float64 [repeats].
 
-    Repeats run side by side, in as many threads as there are cores but at most THREADS, for memory's sake; each
-    multiplies matrices alone, since threads within threads wait for one another.
+    Repeats run in as many threads as there are cores, but at most THREADS, to save memory. Each multiplies matrices in
+    one thread, since nested threads slow each other down.
     """
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(draws.seed).spawn(draws.repeats)]
     with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as threads:
@@ -42,16 +43,16 @@ def repeat(measure: Draw, draws: Draws) -> dict[str, np.ndarray]:
 
 
 def adjust(value: float, null: float) -> float:
-    """How far a value lies from chance towards perfection: (value - null) / (1 - null); 0.0 where null is 1."""
+    """Rescale a score so that chance is 0 and perfection 1: (value - null) / (1 - null); 0.0 if the null is 1."""
     return (value - null) / (1 - null) if null < 1 else 0.0
 
 
 def tabulate_measures(measures: Mapping[str, Any], chance: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
-    """Every measure beside every null that has it, one a row: measure, null, value, chance (the null's mean), low
-    and high (its 95 % interval over the repeats), repeats, adjusted (missing for counts and coverage, which are no
-    scores). A measure that no null has stands alone, its null empty, its chance missing.
+    """Tabulate measures with their nulls, one row per measure and null.
 
-    measures: nested; chance: null -> what `repeated` gave.
+    measures: nested, by name; chance: null -> the values that `repeat` returns. Columns: measure, null, value, chance
+    (the null's mean), low and high (its 95 % interval over the repeats), repeats, adjusted (see `adjust`; missing for
+    counts and coverage, which are no scores). A measure without a null has one row, with null empty and chance missing.
     """
     rows: list[tuple[Any, ...]] = []
     for measure, value in flatten(measures).items():

@@ -1,4 +1,4 @@
-"""Does validation say of each neuron what calibration said, beside chance: the tables of the `consistency` stage."""
+"""Agreement between calibration and validation, with its chance levels: the tables of the `consistency` stage."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def tabulate_consistency(
     rule: Rule,
     draws: Draws,
 ) -> dict[str, pd.DataFrame]:
-    """`measures`, every one beside each null that it has, and histograms of `p_values`; parameters as
-    `nulls.measure_beside_chance` takes them, activations without a probe."""
+    """Tabulate `measures`, each with every null that it has, and `p_values`, the histograms of both splits.
+
+    Parameters as for `nulls.measure_beside_chance`; the activations need no probe.
+    """
     found, measured, chance = nulls.measure_beside_chance(
         active,
         controls,
@@ -42,11 +44,11 @@ def tabulate_consistency(
     unassigned = replication(~found.calibration.assigned, found.validation.log_p)
     chance["unassigned_pairs"] = {"replication": np.array([unassigned])}
     generators = np.random.default_rng(draws.seed).spawn(draws.repeats)
-    shuffled = (nulls.draw_shuffled_labels(sets, labels, reviews, rule, one).calibration for one in generators)
+    shuffled = (nulls.draw_shuffled_labels(sets, labels, reviews, rule, rng).calibration for rng in generators)
     chance["shuffled_labels"]["pairs"], alpha = nulls.measure_attained_error(found.calibration, shuffled, rule)
     histograms = [
-        nulls.tabulate_p_values(own, given, ids, draws).assign(split=split)
-        for split, own, given, ids in zip(SPLITS, sets, labels, reviews, strict=True)
+        nulls.tabulate_p_values(rows, given, ids, draws).assign(split=split)
+        for split, rows, given, ids in zip(SPLITS, sets, labels, reviews, strict=True)
     ]
     return {
         "measures": tabulate_measures({**measured, "calibrated_alpha": alpha}, chance),

@@ -1,4 +1,4 @@
-"""What the descriptors, the labels and the neurons are worth beside chance: the tables of the `evaluate` stage."""
+"""Quality of descriptors, labels and neurons, with their chance levels: the tables of the `evaluate` stage."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from descry.splits import Pair
 from descry.storage.nesting import flatten
 
 Chance = dict[str, dict[str, np.ndarray]]
+"""Null -> dotted measure -> its values, float64 [repeats]."""
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one labeller says.
+    """The labels of one labeller.
 
-    labels: int8 [sentences, descriptors]; scores: float32 alike, NaN where missing; taught: its agreement with the
-    teacher that it learnt from, without rows where none taught it.
+    labels: int8 [sentences, descriptors]; scores: float32, same shape, NaN where missing; taught: its agreement with
+    the teacher that it was distilled from (see `distil.measure_teacher_agreement`), without rows if it was not.
     """
 
     labels: Pair[np.ndarray]
@@ -45,8 +46,12 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated: the target's activations and what reads each control's, two opinions on the sentences, gold
-    aspects (names, and int8 [sentences, aspects]; none where the corpus has no gold), and the reviews."""
+    """What is evaluated.
+
+    active: the target's activations; controls: by name, a function that reads the control's; names: the descriptors';
+    opinions: of the first and the second labeller; aspects, gold: the gold aspects' names and labels, int8 [sentences,
+    aspects], none if the corpus has no gold; reviews: of each sentence.
+    """
 
     active: Pair[Activations]
     controls: Mapping[str, Callable[[], Pair[Activations]]]
@@ -57,51 +62,53 @@ class Evaluation:
     reviews: Pair[Sequence[str]]
 
     def tables(self, rule: Rule, ks: Sequence[int], draws: Draws) -> dict[str, pd.DataFrame]:
-        """`measures`, every one beside each null that it has; `aspects` and `confusion` of gold."""
+        """Tabulate `measures`, each with every null that it has, and `aspects` and `confusion` against gold."""
         first, second = self.opinions
         sets = self.active.calibration.exemplars(rule.exemplars)
-        one, other = (assign(gather_evidence(sets, by.labels.calibration), rule) for by in self.opinions)
+        by_first, by_second = (assign(gather_evidence(sets, by.labels.calibration), rule) for by in self.opinions)
 
-        def confirm(by: Findings) -> dict[str, Any]:
-            return {"second_opinion": measure_confirmation(one, by)}
+        def confirm(other: Findings) -> dict[str, Any]:
+            return {"second_opinion": measure_confirmation(by_first, other)}
 
         measures: dict[str, Any] = {
             "labels": measure_label_shares(np.concatenate([*first.labels])),
             "descriptors": {"count": len(self.names)},
-            **confirm(other),
+            **confirm(by_second),
         }
         chance: Chance = {
-            "permuted_neurons": repeat(lambda drawn: confirm(other.take(drawn.permutation(len(sets)))), draws)
+            "permuted_neurons": repeat(lambda drawn: confirm(by_second.take(drawn.permutation(len(sets)))), draws)
         }
         if self.aspects:
-            for name, block in self._quality(lambda rows: rows).items():
+            for name, block in self._measure_quality(lambda rows: rows).items():
                 measures[name] |= block
-            chance["shuffled_labels"] = repeat(lambda drawn: self._quality(nulls.draw_move(self.reviews, drawn)), draws)
+            chance["shuffled_labels"] = repeat(
+                lambda drawn: self._measure_quality(nulls.draw_move(self.reviews, drawn)), draws
+            )
         for name, by in (("labels", first), ("second_opinion", second)):
-            given = by.taught[by.taught["positives"] > 0]
-            if len(given):
-                measures[name]["agreement"] = given["f1"].mean()
-                chance.setdefault("shuffled_labels", {})[f"{name}.agreement"] = given[["chance"]].mean().to_numpy()
-        for assessment in self._assessments():
-            own, runs = self._assess(assessment, rule, ks, draws)
-            measures |= own
+            taught = by.taught[by.taught["positives"] > 0]
+            if len(taught):
+                measures[name]["agreement"] = taught["f1"].mean()
+                chance.setdefault("shuffled_labels", {})[f"{name}.agreement"] = taught[["chance"]].mean().to_numpy()
+        for assessment in self._list_assessments():
+            assessed, runs = self._assess(assessment, rule, ks, draws)
+            measures |= assessed
             for null, values in runs.items():
                 chance.setdefault(null, {}).update(values)
-        called = (self.aspects, self.names)
+        names = (self.aspects, self.names)
         return {
             "measures": tabulate_measures(measures, chance),
-            "aspects": tabulate_aspects(called, first.scores, first.labels, self.gold),
-            "confusion": tabulate_confusion(called, first.labels.validation, self.gold.validation),
+            "aspects": tabulate_aspects(names, first.scores, first.labels, self.gold),
+            "confusion": tabulate_confusion(names, first.labels.validation, self.gold.validation),
         }
 
-    def _quality(self, move: nulls.Move) -> dict[str, Any]:
-        """What the labels and the vocabulary are worth against gold, with rows moved as a null asks."""
+    def _measure_quality(self, move: nulls.Move) -> dict[str, Any]:
+        """Measure labels and vocabulary against gold, with the rows reordered by `move`."""
         first, second = self.opinions
-        own = measure_quality(move(first.scores), move(first.labels), self.gold)
-        return own | {"second_opinion": measure_label_quality(move(second.scores), move(second.labels), self.gold)}
+        measures = measure_quality(move(first.scores), move(first.labels), self.gold)
+        return measures | {"second_opinion": measure_label_quality(move(second.scores), move(second.labels), self.gold)}
 
-    def _assessments(self) -> list[Assessment]:
-        """The first opinion's labels against themselves and gold; gold in place of the labels (`oracle`)."""
+    def _list_assessments(self) -> list[Assessment]:
+        """List what to assess: the first opinion's labels, against themselves and gold; gold as labels (`oracle`)."""
         first, probe = self.opinions[0], self.active.validation.probe_rows
         references = {"labels": Reference(first.labels.validation[probe])}
         if not self.aspects:
@@ -113,19 +120,21 @@ class Evaluation:
     def _assess(
         self, assessment: Assessment, rule: Rule, ks: Sequence[int], draws: Draws
     ) -> tuple[Mapping[str, Any], Chance]:
+        """Measure the findings under the assessment's labels, and those under each null."""
+
         def measuring(by: Pair[Activations]) -> nulls.Scorer:
             return partial(assessment.measures, fired=measure_firing_pair(by), ks=ks)
 
-        found, own, runs = nulls.measure_beside_chance(
+        found, measures, runs = nulls.measure_beside_chance(
             self.active, self.controls, assessment.labels, self.reviews, measuring, rule=rule, draws=draws
         )
         common = assessment.named(nulls.measure_most_common(found, assessment.references, ks))
         runs["most_common"] = {name: np.array([value]) for name, value in flatten(common).items()}
-        if assessment.oracle:  # of the labels' own pairs, `consistency` has it
+        if assessment.oracle:  # for the labels themselves, the `consistency` stage does it
 
             def permuted(generator: np.random.Generator) -> Mapping[str, Any]:
                 drawn = nulls.permute_neurons(found, generator)
                 return {"oracle": {"replication": replication(drawn.calibration.assigned, drawn.validation.log_p)}}
 
             runs["permuted_neurons"] = repeat(permuted, draws)
-        return own, runs
+        return measures, runs

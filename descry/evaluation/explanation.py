@@ -1,4 +1,4 @@
-"""What the neurons say of one sentence: its descriptors, who speaks for them, and on which tokens."""
+"""Explanation of one sentence: its predicted descriptors, the neurons that vote for them, and on which tokens."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from descry.evaluation.voting import Electorate, count_votes, limit_loudness
 
 @dataclass(frozen=True)
 class Speakers:
-    """The neurons that speak loudest for a descriptor in a sentence, loudest first.
+    """The neurons that contribute most to a descriptor's score in a sentence, largest contribution first.
 
-    neuron: int64 [speakers], where each stands in the electorate; z: float32 [speakers], how far it is above its mean
-    on calibration, in standard deviations; contribution: float32 [speakers], above 0, its part of the votes as cast.
+    neuron: int64 [speakers], rows of the `Electorate`; z: float32 [speakers], the activation in standard deviations
+    from its mean on calibration; contribution: float32 [speakers], > 0, the neuron's part of `voting.count_votes`.
     """
 
     neuron: np.ndarray
@@ -25,12 +25,12 @@ class Speakers:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the neurons say of one sentence.
+    """The descriptors predicted for one sentence, and what the prediction rests on.
 
-    order: int64 [descriptors], best first; score: float64 [descriptors], of `Electorate.scores`; chance: float64
-    [descriptors], the share of calibration's probe that scores at least as high; prevalence: float64 [descriptors], the
-    share of calibration that bears the descriptor; speakers: of the first descriptors, in their order; tokens: float32
-    [tokens, descriptors], see `token_votes`.
+    order: int64 [descriptors], best first; score: float64 [descriptors], by `Electorate.scores`; chance: float64
+    [descriptors], share of calibration's probe sentences that score at least as high; prevalence: float64
+    [descriptors], share of calibration that bears the descriptor; speakers: those of the first descriptors, in their
+    order; tokens: float32 [tokens, descriptors], see `count_token_votes`.
     """
 
     order: np.ndarray
@@ -50,10 +50,10 @@ def explain(
     descriptors: int = 3,
     neurons: int = 5,
 ) -> Explanation:
-    """The explanation of one sentence, with the speakers of its first `descriptors`, at most `neurons` of each.
+    """Explain one sentence, with at most `neurons` speakers for each of its first `descriptors` descriptors.
 
     known: float64 [sentences, descriptors], `electorate.scores` of calibration's probe; pooled: float32 [neurons] and
-    tokens: float32 [tokens, neurons], the sentence's activations, both `standardised` by calibration, not cut.
+    tokens: float32 [tokens, neurons], the sentence's activations, both by `voting.standardise`, not clipped.
     """
     fired = limit_loudness(pooled)
     score = electorate.scores(fired[None])[0]
@@ -63,21 +63,21 @@ def explain(
         score=score,
         chance=np.asarray((known >= score).mean(axis=0)),
         prevalence=electorate.prevalence,
-        speakers=tuple(_speakers(electorate.voice[:, d] * fired, pooled, neurons) for d in order[:descriptors]),
+        speakers=tuple(_select_speakers(electorate.voice[:, d] * fired, pooled, neurons) for d in order[:descriptors]),
         tokens=count_token_votes(electorate, tokens),
     )
 
 
-def _speakers(contribution: np.ndarray, z: np.ndarray, most: int) -> Speakers:
+def _select_speakers(contribution: np.ndarray, z: np.ndarray, most: int) -> Speakers:
     loudest = rank(contribution[None])[0, :most]
-    heard = loudest[contribution[loudest] > 0]
-    return Speakers(heard, z[heard], contribution[heard])
+    in_favour = loudest[contribution[loudest] > 0]
+    return Speakers(in_favour, z[in_favour], contribution[in_favour])
 
 
 def count_token_votes(electorate: Electorate, tokens: np.ndarray) -> np.ndarray:
-    """What each token casts for each descriptor: float32 [tokens, descriptors]; tokens as `explain` takes them.
+    """Sum the votes that each token adds to each descriptor: float32 [tokens, descriptors]; tokens as for `explain`.
 
-    sum_n voice[n, d] * z[t, n], not cut; where the pooling is the mean, their mean is what the sentence as a whole
-    casts, not cut either.
+    sum_n voice[n, d] * z[t, n], not clipped. With mean pooling, their mean over tokens is the vote of the whole
+    sentence, likewise not clipped.
     """
     return count_votes(tokens, electorate.voice)

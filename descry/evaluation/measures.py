@@ -1,4 +1,4 @@
-"""The measures. Each is a few lines; definitions in docs/method.md, section 2."""
+"""The measures of neurons, of sentences and of agreement between splits. Definitions: docs/method.md, section 2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from descry.splits import Pair
 
 
 def select_first(findings: Findings, k: int) -> np.ndarray:
-    """bool [neurons, descriptors]: each neuron's k strongest assigned descriptors, or all if fewer."""
+    """Select each neuron's k strongest assigned descriptors, or all if there are fewer: bool [neurons, descriptors]."""
     order = rank(np.where(findings.assigned, findings.strength, -1.0))[:, :k]
     chosen = np.zeros(findings.assigned.shape, dtype=bool)
     np.put_along_axis(chosen, order, True, axis=1)
@@ -23,12 +23,14 @@ def select_first(findings: Findings, k: int) -> np.ndarray:
 
 
 def measure_neurons(found: Pair[Findings], ks: Sequence[int]) -> dict[str, float]:
-    """precision@k and recall@k of each neuron's k best descriptors on calibration, against those assigned to
-    it on validation, over the neurons described on both; `described` on calibration; `coverage`: the share of
-    all neurons that are described on both."""
+    """Precision@k and recall@k of each neuron's k best descriptors on calibration, against those of validation.
+
+    Means over the neurons described on both splits. `described`: number of neurons described on calibration;
+    `coverage`: share of all neurons that are described on both.
+    """
     both = found.calibration.described & found.validation.described
-    own = np.where(found.calibration.assigned, 1e9, 0.0) + found.calibration.strength
-    order = rank(own[both])
+    strength = np.where(found.calibration.assigned, 1e9, 0.0) + found.calibration.strength
+    order = rank(strength[both])
     measures = at_k(order, found.validation.assigned[both], ks)
     return measures | {
         "described": int(found.calibration.described.sum()),
@@ -37,9 +39,11 @@ def measure_neurons(found: Pair[Findings], ks: Sequence[int]) -> dict[str, float
 
 
 def measure_consistency(found: Pair[Findings]) -> dict[str, float]:
-    """Agreement of the two splits' findings: `jaccard` (per neuron), `pooled_jaccard`, `top2_jaccard`,
-    `replication`, `coverage` (the share of neurons described on either split), and `pairs`, the number
-    assigned on calibration."""
+    """Measure how far the two splits' findings agree.
+
+    `jaccard` (mean over neurons), `pooled_jaccard`, `top2_jaccard` (of each neuron's two strongest) and `replication`,
+    all in [0, 1]; `coverage`: share of neurons described on either split; `pairs`: number assigned on calibration.
+    """
     calibration, validation = found.calibration, found.validation
     return {
         "jaccard": jaccard(calibration.assigned, validation.assigned),
@@ -52,9 +56,11 @@ def measure_consistency(found: Pair[Findings]) -> dict[str, float]:
 
 
 def measure_confirmation(one: Findings, other: Findings) -> dict[str, float]:
-    """What of the pairs that one labeller's findings assign another's confirm, on the same sentences and neurons:
-    `survival`, the share that it assigns too; `support`, the share whose p under it is at most 0.05; and the
-    `pooled_jaccard` of the two."""
+    """Measure how far a second labeller confirms the pairs that a first one assigns, on the same sentences and neurons.
+
+    `survival`: share of the pairs that `other` assigns too; `support`: share whose p under `other` is at most
+    `REPLICATES`; `pooled_jaccard`: of the two sets of pairs. All in [0, 1].
+    """
     return {
         "survival": float(other.assigned[one.assigned].mean()) if one.assigned.any() else 0.0,
         "support": replication(one.assigned, other.log_p),
@@ -63,13 +69,16 @@ def measure_confirmation(one: Findings, other: Findings) -> dict[str, float]:
 
 
 def find_known_rows(labels: np.ndarray) -> np.ndarray:
-    """bool [sentences]: those without a missing label."""
+    """Find the sentences without a missing label: bool [sentences]."""
     return np.asarray((labels >= 0).all(axis=1))
 
 
 def rank_aspects(order: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.ndarray:
-    """Gold aspects of every sentence, best first, through each aspect's best-placed descriptor; aspects that
-    no descriptor speaks for come last. int64 [sentences, aspects]."""
+    """Rank the gold aspects of every sentence, best first, by each aspect's best-ranked descriptor.
+
+    order: int64 [sentences, descriptors], best first; aspect_of: int [descriptors], the aspect that each descriptor
+    stands for. Returns int64 [sentences, aspects]; aspects that no descriptor stands for come last.
+    """
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.arange(order.shape[1])[None, :], axis=1)
     best = np.full((len(order), aspects), order.shape[1])
@@ -79,7 +88,10 @@ def rank_aspects(order: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.n
 
 
 def measure_label_shares(labels: np.ndarray) -> dict[str, float]:
-    """Share of missing labels, labels a sentence, share of sentences with none; int8 [sentences, columns]."""
+    """Share of missing labels, mean number of labels per sentence, and share of sentences with none.
+
+    labels: int8 [sentences, columns].
+    """
     return {
         "missing_share": float((labels < 0).mean()),
         "per_sentence": float((labels == 1).sum(axis=1).mean()),
@@ -88,9 +100,9 @@ def measure_label_shares(labels: np.ndarray) -> dict[str, float]:
 
 
 def measure_sentences(order: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
-    """precision@k, recall@k and the ceiling of precision@k, over the sentences without a missing label.
+    """Precision@k, recall@k and the ceiling of precision@k, over the sentences without a missing label.
 
-    order: best column first [sentences, columns]; labels: int8, same shape.
+    order: int [sentences or 1, columns], best column first; labels: int8 [sentences, columns].
     """
     rows = find_known_rows(labels)
     relevant = labels[rows] == 1
@@ -100,17 +112,17 @@ def measure_sentences(order: np.ndarray, labels: np.ndarray, ks: Sequence[int]) 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the sentences of validation's probe really bear.
+    """The labels against which predictions are measured, on the probe sentences of validation.
 
-    labels: int8 [probe, columns]. aspect_of: the aspect that each descriptor speaks for (see `match`), where
-    the columns are gold aspects; None where they are the descriptors themselves.
+    labels: int8 [probe, columns]. aspect_of: int64 [descriptors], the aspect that each descriptor stands for (see
+    `gold.match_aspects`), if the columns are gold aspects; None if they are the descriptors themselves.
     """
 
     labels: np.ndarray
     aspect_of: np.ndarray | None = None
 
     def measure(self, order: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
-        """sentence_measures of descriptors in order [probe or 1, descriptors]."""
+        """Measure a ranking of descriptors by `measure_sentences`; order: int [probe or 1, descriptors], best first."""
         if self.aspect_of is not None:
             order = rank_aspects(order, self.aspect_of, self.labels.shape[1])
         return measure_sentences(order, self.labels, ks)
@@ -123,7 +135,7 @@ def measure_predictions(
     ks: Sequence[int],
     columns: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """`neuron` and `sentence.<reference>` measures of findings; columns: see `sentence_order`."""
+    """Measures of findings, under `neuron` and `sentence.<reference>`; fired, columns: see `Electorate.of`."""
     order = rank_descriptors(fired, found.calibration, columns)
     return {
         "neuron": measure_neurons(found, ks),
@@ -133,7 +145,7 @@ def measure_predictions(
 
 @dataclass(frozen=True)
 class Assessment:
-    """Findings under some labels, and what they are measured against.
+    """The labels that findings come from, and the references that they are measured against.
 
     labels: int8 [sentences, columns] of both splits; references: by name; oracle: whether the labels are gold.
     """
@@ -145,14 +157,15 @@ class Assessment:
     def measures(
         self, found: Pair[Findings], columns: np.ndarray | None, fired: Pair[np.ndarray], ks: Sequence[int]
     ) -> dict[str, Any]:
-        """prediction_measures, with `replication` where the labels are gold (else `consistency` has it), `named`."""
-        own = measure_predictions(found, fired, self.references, ks, columns)
+        """Measure findings by `measure_predictions`, under the names of `named`; with `replication` if the labels are
+        gold (otherwise the `consistency` stage measures it)."""
+        measures = measure_predictions(found, fired, self.references, ks, columns)
         if self.oracle:
-            own["replication"] = replication(found.calibration.assigned, found.validation.log_p)
-        return self.named(own)
+            measures["replication"] = replication(found.calibration.assigned, found.validation.log_p)
+        return self.named(measures)
 
     def named(self, measures: Mapping[str, Any]) -> dict[str, Any]:
-        """Measures as they are; those of gold labels under `oracle`, where `sentence.gold` is plain `sentence`."""
+        """Put measures under gold labels into `oracle`, `sentence.gold` as `sentence`; leave others as they are."""
         if not self.oracle:
             return dict(measures)
         return {"oracle": {**measures, "sentence": measures["sentence"]["gold"]}}

@@ -1,4 +1,4 @@
-"""Metrics: plain functions of rankings, sets, scores and labels. Definitions: docs/method.md, section 2."""
+"""Metrics: functions of rankings, sets, scores and labels. Definitions: docs/method.md, section 2."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from descry.splits import REPLICATES
 
 
 def count_hits(order: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """How many of each row's first k columns in `order` are relevant; int64 [rows]."""
-    found: np.ndarray = np.take_along_axis(relevant, order[:, :k], axis=1).sum(axis=1)
-    return found
+    """Count the relevant columns among each row's first k in `order`: int64 [rows]; arrays as for `precision_at_k`."""
+    hits: np.ndarray = np.take_along_axis(relevant, order[:, :k], axis=1).sum(axis=1)
+    return hits
 
 
 def precision_at_k(order: np.ndarray, relevant: np.ndarray, k: int) -> float:
-    """Mean over the rows with anything relevant of (relevant among the first k) / k, in [0, 1].
+    """Precision@k, (relevant among the first k) / k, mean over the rows with anything relevant; in [0, 1].
 
-    order: int [rows, columns], best column first; relevant: bool [rows, columns]. 0.0 where no row counts.
+    order: int [rows, columns], best column first; relevant: bool [rows, columns]. 0.0 if no row has
+    anything relevant.
     """
     rows = relevant.any(axis=1)
     return float(count_hits(order[rows], relevant[rows], k).mean() / k) if rows.any() else 0.0
 
 
 def recall_at_k(order: np.ndarray, relevant: np.ndarray, k: int) -> float:
-    """Mean over the rows with anything relevant of the share of it among the first k; as precision_at_k."""
+    """Recall@k, the share of what is relevant that is among the first k, mean over the rows with anything relevant.
+
+    In [0, 1]; arguments and the empty case as for `precision_at_k`.
+    """
     rows = relevant.any(axis=1)
     if not rows.any():
         return 0.0
@@ -33,40 +37,46 @@ def recall_at_k(order: np.ndarray, relevant: np.ndarray, k: int) -> float:
 
 
 def ceiling_precision_at_k(relevant: np.ndarray, k: int) -> float:
-    """The best precision@k that any order can reach: mean(min(k, relevant)) / k over rows with any."""
+    """The best precision@k of any order: min(k, relevant) / k, mean over the rows with anything relevant; in [0, 1]."""
     sizes = relevant.sum(axis=1)
     return float(np.minimum(sizes[sizes > 0], k).mean() / k) if (sizes > 0).any() else 0.0
 
 
 def at_k(order: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
-    """precision_at_k and recall_at_k for each k, under those names."""
+    """`precision_at_<k>` and `recall_at_<k>` for each k."""
     measures = {f"precision_at_{k}": precision_at_k(order, relevant, k) for k in ks}
     return measures | {f"recall_at_{k}": recall_at_k(order, relevant, k) for k in ks}
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over rows where either set is non-empty of |a and b| / |a or b|; bool [rows, columns]."""
+    """|a and b| / |a or b|, mean over the rows where either is non-empty, in [0, 1]; 0.0 if there are none.
+
+    a, b: bool [rows, columns].
+    """
     union = (a | b).sum(axis=1)
     rows = union > 0
     return float(((a & b).sum(axis=1)[rows] / union[rows]).mean()) if rows.any() else 0.0
 
 
 def pooled_jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """|a and b| / |a or b| over all entries, in [0, 1]; 0.0 where both are empty."""
+    """|a and b| / |a or b| over all entries, in [0, 1]; 0.0 if both are empty. a, b: bool, of one shape."""
     union = int((a | b).sum())
     return float((a & b).sum() / union) if union else 0.0
 
 
 def replication(assigned: np.ndarray, log_p: np.ndarray, level: float = REPLICATES) -> float:
-    """Share of the pairs assigned on one split whose p on the other is at most `level`; chance: `level`."""
+    """Share of the pairs assigned on one split whose p on the other is at most `level`, in [0, 1]; 0.0 if none is.
+
+    assigned: bool, log_p: float, both [neurons, descriptors]. At random, at most `level` of the pairs replicate.
+    """
     return float((log_p[assigned] <= np.log(level)).mean()) if assigned.any() else 0.0
 
 
 def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Average precision of every score for every reference: float64 [descriptors, aspects].
+    """Average precision of every descriptor's scores for every aspect: float64 [descriptors, aspects], in [0, 1].
 
-    scores: float [sentences, descriptors], NaN where missing: left out of that descriptor's ranking; relevant:
-    bool [sentences, aspects]. Equal scores stand at one place. 0.0 for an aspect that no sentence has.
+    scores: float [sentences, descriptors], NaN where missing (left out of that descriptor's ranking); relevant: bool
+    [sentences, aspects]. Tied sentences share the last of their ranks. 0.0 for an aspect that no sentence has.
     """
     out = np.zeros((scores.shape[1], relevant.shape[1]))
     counts = (~np.isnan(scores)).sum(axis=0)
@@ -81,9 +91,10 @@ def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 
 def f1(labels: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """F1 of every descriptor's labels for every reference: float64 [descriptors, aspects]; 0.0 where both empty.
+    """F1 of every descriptor's labels for every aspect: float64 [descriptors, aspects], in [0, 1].
 
-    labels: int8 [sentences, descriptors], a missing one left out; relevant: bool [sentences, aspects].
+    labels: int8 [sentences, descriptors], missing ones (-1) left out; relevant: bool [sentences, aspects]. 0.0 if no
+    sentence has either.
     """
     given, known, wanted = ((labels == 1).astype(float), (labels >= 0).astype(float), relevant.astype(float))
     sizes = given.sum(axis=0)[:, None] + known.T @ wanted

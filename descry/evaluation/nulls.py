@@ -1,6 +1,6 @@
-"""Controls: what neurons that know nothing would score, and how a score stands beside that.
+"""Null models: the same measures for findings in which one relation is destroyed and all else is kept.
 
-Each null draws findings in which one thing is lost and all else stays. Definitions: docs/method.md, section 2.
+Definitions: docs/method.md, section 2.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from descry.splits import Pair
 
 
 def draw_subsets(generator: np.random.Generator, sets: int, population: int, k: int) -> np.ndarray:
-    """Uniform k-subsets of range(population): int32 [sets, k].
+    """Draw uniform k-subsets of range(population): int32 [sets, k].
 
-    Each shuffle of the population is cut into as many disjoint subsets as it holds: every one of them is uniform,
-    those of one shuffle are not independent. Cost: sets x k, whatever the population.
+    Each shuffle of the population is cut into as many disjoint subsets as it holds: every subset is uniform, but those
+    of one shuffle are not independent. Cost: sets x k, whatever the population.
     """
     each = population // k
     shuffles = np.tile(np.arange(population, dtype=np.int32), (-(-sets // each), 1))
@@ -34,16 +34,20 @@ def draw_subsets(generator: np.random.Generator, sets: int, population: int, k: 
 def draw_random_exemplars(
     exemplars: Pair[np.ndarray], labels: Pair[np.ndarray], rule: Rule, generator: np.random.Generator
 ) -> Pair[Findings]:
-    """Findings of as many neurons whose exemplars are random subsets of each split, of the same size."""
+    """Assign descriptors to as many neurons with random exemplars: subsets of each split, of the same size k.
+
+    exemplars: int [neurons, k], of which only the shape is used; labels: int8 [sentences, descriptors].
+    """
     (neurons, k), sizes = exemplars.calibration.shape, (len(labels.calibration), len(labels.validation))
     drawn = Pair(*(draw_subsets(generator, neurons, size, k) for size in sizes))
     return assign_splits(drawn, labels, rule)
 
 
 def shuffle_reviews(reviews: Sequence[str], generator: np.random.Generator) -> np.ndarray:
-    """An order of the sentences in which whole reviews change places: int64 [sentences].
+    """Draw an order of the sentences in which whole reviews are shuffled: int64 [sentences].
 
-    What holds within a review, and among a sentence's labels, stays; what ties them to a text is lost.
+    reviews: of each sentence. Relations within a review and among a sentence's labels are kept; the relation between
+    labels and text is lost.
     """
     codes, _ = pd.factorize(np.asarray(reviews))
     place = generator.permutation(codes.max() + 1)
@@ -51,11 +55,11 @@ def shuffle_reviews(reviews: Sequence[str], generator: np.random.Generator) -> n
 
 
 Move = Callable[[Pair[np.ndarray]], Pair[np.ndarray]]
-"""Gives the rows of both splits, one a sentence, another order."""
+"""Reorders the rows of both splits, one row per sentence."""
 
 
 def draw_move(reviews: Pair[Sequence[str]], generator: np.random.Generator) -> Move:
-    """One change of places `between_reviews` for each split, for any rows of its sentences."""
+    """Draw one order by `shuffle_reviews` for each split, to be applied to any arrays with a row per sentence."""
     orders = [shuffle_reviews(ids, generator) for ids in (reviews.calibration, reviews.validation)]
     return lambda rows: Pair(rows.calibration[orders[0]], rows.validation[orders[1]])
 
@@ -67,20 +71,22 @@ def draw_shuffled_labels(
     rule: Rule,
     generator: np.random.Generator,
 ) -> Pair[Findings]:
-    """Findings under labels whose rows have changed places `between_reviews`, on each split."""
+    """Assign descriptors by labels whose rows are reordered by `shuffle_reviews`, on each split."""
     return assign_splits(exemplars, draw_move(reviews, generator)(labels), rule)
 
 
 def permute_neurons(found: Pair[Findings], generator: np.random.Generator) -> Pair[Findings]:
-    """Findings whose neurons are paired at random across the splits: how often each descriptor is assigned and
-    how many a neuron carries stay as they are, only which neuron is which is lost."""
+    """Pair the neurons of calibration with those of validation at random.
+
+    How often each descriptor is assigned and how many descriptors neurons have are kept; which neuron is which is lost.
+    """
     return Pair(found.calibration, found.validation.take(generator.permutation(len(found.validation.assigned))))
 
 
 def resample_neurons(layer: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """As many neurons of every layer, drawn with replacement: int64 [neurons]. layer: int [neurons], ascending.
+    """Draw as many neurons of every layer, with replacement: int64 [neurons]. layer: int [neurons], ascending.
 
-    The bootstrap of a control whose neurons are random draws themselves.
+    This is the bootstrap of a control, whose neurons are random draws themselves.
     """
     starts, sizes = np.unique(layer, return_index=True, return_counts=True)[1:]
     return np.asarray(np.repeat(starts, sizes) + generator.integers(np.repeat(sizes, sizes)))
@@ -89,7 +95,7 @@ def resample_neurons(layer: np.ndarray, generator: np.random.Generator) -> np.nd
 def measure_most_common(
     found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]
 ) -> dict[str, Any]:
-    """`neuron` and `sentence.<reference>` measures of always naming the most prevalent descriptors."""
+    """Measure the baseline that always names the most prevalent descriptors: `neuron`, `sentence.<reference>`."""
     order = np.argsort(-found.calibration.evidence.prevalence, kind="stable")[None, :]
     relevant = found.validation.assigned[found.calibration.described]
     return {
@@ -98,27 +104,27 @@ def measure_most_common(
     }
 
 
-def _passing(found: Findings, rule: Rule) -> np.ndarray:
-    """log p, ascending, of the pairs with enough lift and count for `enrichment`."""
+def _sort_candidates(found: Findings, rule: Rule) -> np.ndarray:
+    """Sort the log p of the pairs with enough lift and count for `enrichment`: float64 [pairs], ascending."""
     enough = (found.evidence.lift >= rule.min_lift) & (found.evidence.counts >= rule.min_count)
     return np.sort(found.log_p[enough])
 
 
 def measure_attained_error(found: Findings, shuffled: Iterable[Findings], rule: Rule) -> tuple[np.ndarray, float]:
-    """How many pairs pass by chance, and the alpha for which it would be as many as alpha says.
+    """Estimate how many of the assigned pairs are false, and the alpha at which the false discovery rate is as stated.
 
-    shuffled: findings under shuffled labels, one after the other. Returns, for each of
-    them, its pairs beyond the threshold that the findings came to, float64: so many of the findings are false, at most
-    (Tusher, Tibshirani and Chu 2001); Benjamini-Hochberg over shuffled labels would move the threshold, here it
-    stays. And the largest q up to which the mean of that is at most the share alpha of the pairs found, as a new
-    alpha for `enrichment`; 0.0 where there is none, and for `composition`, which has no alpha.
+    shuffled: findings under shuffled labels, one per repeat. Returns first, for each of them, the number of its pairs
+    below the p threshold of `found`, float64 [repeats]: an upper estimate of the false discoveries (Tusher, Tibshirani
+    and Chu 2001). The threshold is kept, whereas Benjamini-Hochberg over the shuffled labels would move it. Second, the
+    largest q up to which the mean of that number is at most the share alpha of the pairs found, to be used as alpha for
+    `enrichment`; 0.0 if there is none, and for `composition`, which has no alpha.
     """
     if rule.name == "composition":
-        return np.array([one.assigned.sum() for one in shuffled], dtype=np.float64), 0.0
-    null = [_passing(one, rule) for one in shuffled]
+        return np.array([findings.assigned.sum() for findings in shuffled], dtype=np.float64), 0.0
+    null = [_sort_candidates(findings, rule) for findings in shuffled]
     threshold = found.log_p[found.assigned].max(initial=-np.inf)
-    false = np.array([np.searchsorted(one, threshold, side="right") for one in null], dtype=np.float64)
-    log_p = _passing(found, rule)
+    false = np.array([np.searchsorted(drawn, threshold, side="right") for drawn in null], dtype=np.float64)
+    log_p = _sort_candidates(found, rule)
     by_chance = np.searchsorted(np.sort(np.concatenate(null)), log_p, side="right") / len(null)
     right = np.flatnonzero(by_chance <= rule.alpha * np.arange(1, len(log_p) + 1))
     if not len(right):
@@ -127,7 +133,7 @@ def measure_attained_error(found: Findings, shuffled: Iterable[Findings], rule: 
 
 
 Scorer = Callable[[Pair[Findings], np.ndarray | None], Mapping[str, Any]]
-"""Measures of findings, given which neuron of the activations each of theirs is (None: as they stand)."""
+"""Measures findings; the array gives, for each of their neurons, its place in the activations (None: the same)."""
 
 
 def measure_beside_chance(
@@ -140,37 +146,37 @@ def measure_beside_chance(
     rule: Rule,
     draws: Draws,
 ) -> tuple[Pair[Findings], Mapping[str, Any], dict[str, dict[str, np.ndarray]]]:
-    """Findings under some labels, their measures, and the same measures under each null, as `repeat` gives them.
+    """Assign descriptors, and measure the findings and those under each null.
 
-    controls: what reads the activations of each model that should know less, by name; its neurons are resampled.
-    labels: int8 [sentences, descriptors]; reviews: of every sentence; measuring: activations -> what measures
-    findings on them.
+    controls: by name, a function that reads the control's activations; its neurons are resampled. labels: int8
+    [sentences, descriptors]; reviews: of every sentence; measuring: makes the `Scorer` for given activations.
+    Returns the findings, their measures, and null -> the same measures as `repeat` returns them.
     """
 
-    def said(by: Pair[Activations]) -> tuple[Pair[np.ndarray], Pair[Findings]]:
-        sets = by.map(lambda split: split.exemplars(rule.exemplars))
+    def assign_all(to: Pair[Activations]) -> tuple[Pair[np.ndarray], Pair[Findings]]:
+        sets = to.map(lambda split: split.exemplars(rule.exemplars))
         return sets, assign_splits(sets, labels, rule)
 
-    def drawn(draw: Draw) -> dict[str, np.ndarray]:
-        return repeat(draw, draws)
-
-    sets, found = said(active)
+    sets, found = assign_all(active)
     measure = measuring(active)
     chance = {
-        "random_exemplars": drawn(
-            lambda generator: measure(draw_random_exemplars(sets, labels, rule, generator), None)
+        "random_exemplars": repeat(
+            lambda generator: measure(draw_random_exemplars(sets, labels, rule, generator), None), draws
         ),
-        "shuffled_labels": drawn(
-            lambda generator: measure(draw_shuffled_labels(sets, labels, reviews, rule, generator), None)
+        "shuffled_labels": repeat(
+            lambda generator: measure(draw_shuffled_labels(sets, labels, reviews, rule, generator), None), draws
         ),
     }
     for name, read in controls.items():
         control = read()
-        chance[name] = drawn(_resampling(said(control)[1], control.calibration.layer, measuring(control)))
+        resampled = _resample_and_measure(assign_all(control)[1], control.calibration.layer, measuring(control))
+        chance[name] = repeat(resampled, draws)
     return found, measure(found, None), chance
 
 
-def _resampling(found: Pair[Findings], layer: np.ndarray, measure: Scorer) -> Draw:
+def _resample_and_measure(found: Pair[Findings], layer: np.ndarray, measure: Scorer) -> Draw:
+    """Make the draw that measures a control's findings for neurons resampled within layers."""
+
     def draw(generator: np.random.Generator) -> Mapping[str, Any]:
         neurons = resample_neurons(layer, generator)
         return measure(found.map(lambda split: split.take(neurons)), neurons)
@@ -181,9 +187,12 @@ def _resampling(found: Pair[Findings], layer: np.ndarray, measure: Scorer) -> Dr
 def tabulate_p_values(
     exemplars: np.ndarray, labels: np.ndarray, reviews: Sequence[str], draws: Draws, bins: int = 20
 ) -> pd.DataFrame:
-    """Histogram of the p values of one split, made exactly uniform under chance (`randomised_p`): labels (observed,
-    or shuffled_labels: the mean of `repeats`), p (a bin's lower edge), share of the pairs in it; 1 / bins each
-    where labels and neurons have nothing to do with each other."""
+    """Tabulate the histogram of one split's `randomised_p`, under the observed labels and under shuffled ones.
+
+    exemplars: int [neurons, k]; labels: int8 [sentences, descriptors]; reviews: of each sentence. Columns: labels
+    (`observed`, or `shuffled_labels`: the mean over the repeats), p (a bin's lower edge), share (of the pairs in it;
+    1 / bins if labels and neurons are independent).
+    """
 
     def histogram(shown: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         values = randomised_p(gather_evidence(exemplars, shown), generator)
@@ -193,4 +202,4 @@ def tabulate_p_values(
     shuffled = [histogram(labels[shuffle_reviews(reviews, generator)], generator) for _ in range(draws.repeats)]
     shares = {"observed": histogram(labels, generator), "shuffled_labels": np.mean(shuffled, axis=0)}
     lower = np.arange(bins) / bins
-    return pd.concat([pd.DataFrame({"labels": name, "p": lower, "share": s}) for name, s in shares.items()])
+    return pd.concat([pd.DataFrame({"labels": name, "p": lower, "share": share}) for name, share in shares.items()])

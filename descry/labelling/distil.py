@@ -1,6 +1,6 @@
-"""Labels distilled from a language model: it labels a sample, a linear model on embeddings learns from it.
+"""The labeller `distil`: a language model labels a sample, and linear models on embeddings learn from it.
 
-The cost in calls is that of the sample, whatever the size of the corpus.
+Only the sample costs calls, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from descry.labelling.prompted import Teacher
 from descry.vocabulary.descriptors import Descriptor
 
 FOLDS = 5
-"""Sentences of the sample are scored by models that learnt from other reviews, one of so many folds."""
+"""Folds of reviews, for scoring the sample's sentences by models that learnt from other reviews."""
 C = 3.0
 """Inverse strength of the linear models' L2 penalty (docs/llms.md)."""
 
 
 def find_rate_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The score that as many sentences reach as are true, ties apart; inf where none is, or where only sentences
-    that nothing is known of (LOWEST) would reach it."""
+    """Find the score that is reached by as many sentences as are true (more if there are ties).
+
+    scores: float [sentences]; truth: bool [sentences]. inf if none is true, or if the threshold would be LOWEST.
+    """
     positives = int(truth.sum())
     threshold = float(np.sort(scores)[-positives]) if positives else np.inf
     return threshold if threshold > LOWEST else np.inf
 
 
 def measure_teacher_agreement(names: Sequence[str], teacher: np.ndarray, student: np.ndarray) -> pd.DataFrame:
-    """How well labels agree with the teacher's, by descriptor: columns descriptor, f1, chance, positives, sentences.
+    """Measure how well a student's labels agree with its teacher's, one row per descriptor.
 
-    teacher, student: int8 [sentences, descriptors]; where the teacher's is missing, a sentence does not count.
-    chance: F1 of the student's labels dealt out at random, 2pq / (p + q) for shares p and q of positives; both 0
-    where neither gives the descriptor to any sentence.
+    teacher, student: int8 [sentences, descriptors]; sentences whose label the teacher left missing are left out.
+    Columns: descriptor, f1, chance (F1 of the student's labels dealt at random, 2pq / (p + q) for the shares p and q of
+    positives), positives (of the teacher), sentences. f1 and chance are 0 if neither labels any sentence.
     """
     known = teacher >= 0
     positive, taken = (teacher == 1) & known, (student == 1) & known
@@ -61,9 +63,10 @@ def measure_teacher_agreement(names: Sequence[str], teacher: np.ndarray, student
 class Distiller:
     """The labeller `distil`.
 
-    Thresholds let the student give each descriptor as often as the teacher on half of the sample's reviews; the
-    agreement with the teacher is taken on the other half; in both, a sentence is scored by models that saw none of
-    its fold of reviews. sample: sentences of calibration that the teacher labels, at most; seed: which.
+    Thresholds are set so that the student assigns each descriptor as often as the teacher on one half of the sample's
+    reviews; agreement with the teacher is measured on the other half. In both, a sentence is scored by models that
+    were fitted without its fold of reviews. sample: number of calibration's sentences that the teacher labels, at most;
+    seed: decides which.
     """
 
     teacher: Teacher
@@ -78,10 +81,10 @@ class Distiller:
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
     ) -> Labelled:
-        """Labels of calibration, then of each of `others`, and the agreement with the teacher; no candidate is read.
+        """Label calibration, then each of `others`, and measure the agreement with the teacher; candidates go unused.
 
-        The sample keeps the teacher's labels; what the teacher left missing, and all else, is the student's. A
-        descriptor that the teacher gave to no sentence gets none.
+        The sample keeps the teacher's labels; those that the teacher left missing, and all others, are the student's. A
+        descriptor that the teacher gave to no sentence of the sample labels no sentence. Errors: those of the teacher.
         """
         names = [descriptor.name for descriptor in descriptors]
         rows = sample_sentences(calibration, self.sample, self.seed)
@@ -92,7 +95,7 @@ class Distiller:
         vectors = [scale_to_unit(table - centre) for table in vectors]
         fold, calibrating = assign_folds(reviews, FOLDS), assign_folds(reviews, 2) == 0
 
-        own = vectors[0][rows]
+        sample = vectors[0][rows]
         scores = [np.empty((len(table), len(names)), dtype=np.float32) for table in vectors]
         held_out = np.empty(taught.shape, dtype=np.float32)
         thresholds = np.empty(len(names), dtype=np.float32)
@@ -100,23 +103,25 @@ class Distiller:
             known = truth >= 0
             for number in range(FOLDS):
                 here = fold == number
-                (held_out[here, column],) = _learnt(own, truth, known & ~here, [own[here]])
+                (held_out[here, column],) = _predict_log_odds(sample, truth, known & ~here, [sample[here]])
             half = known & calibrating
             thresholds[column] = find_rate_threshold(held_out[half, column], truth[half] == 1)
-            learnt = _learnt(own, truth, known, vectors)
-            for table, odds in zip(scores, learnt, strict=True):
+            predicted = _predict_log_odds(sample, truth, known, vectors)
+            for table, odds in zip(scores, predicted, strict=True):
                 table[:, column] = odds
-        found = [Labels((table >= thresholds).astype(np.int8), table) for table in scores]
-        found[0].labels[rows] = np.where(taught >= 0, taught, found[0].labels[rows])
+        tables = [Labels((table >= thresholds).astype(np.int8), table) for table in scores]
+        tables[0].labels[rows] = np.where(taught >= 0, taught, tables[0].labels[rows])
         student = (held_out >= thresholds).astype(np.int8)
-        return Labelled(found, measure_teacher_agreement(names, taught[~calibrating], student[~calibrating]))
+        return Labelled(tables, measure_teacher_agreement(names, taught[~calibrating], student[~calibrating]))
 
 
-def _learnt(
+def _predict_log_odds(
     vectors: np.ndarray, truth: np.ndarray, training: np.ndarray, tables: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Log odds of each table's vectors by a model that learnt `truth` on the `training` rows; LOWEST everywhere
-    where those have no positive, -LOWEST where they have nothing else."""
+    """Fit `truth` on the `training` rows and predict the log odds of each table's vectors: float32 [rows] each.
+
+    LOWEST everywhere if no training row is positive, -LOWEST if all are.
+    """
     positive = truth[training] == 1
     if not positive.any() or positive.all():
         return [np.full(len(table), -LOWEST if positive.any() else LOWEST, dtype=np.float32) for table in tables]

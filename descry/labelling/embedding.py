@@ -1,4 +1,4 @@
-"""Labels from the embedding space: a prototype per descriptor, in competition with the others."""
+"""The labeller `embedding`: one prototype per descriptor in the embedding space, in competition with the others."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CHUNK = 512
 def smooth_vectors(
     vectors: np.ndarray, reference: np.ndarray, neighbours: int, itself: np.ndarray | None = None
 ) -> np.ndarray:
-    """Each vector joined, in equal parts, by the mean of its nearest reference vectors: unit rows [n, width].
+    """Average each vector, in equal parts, with the mean of its nearest reference vectors: unit rows [n, width].
 
-    What a sentence shares with others like it is more about what it says, less about how. vectors [n, width]
-    and reference [m, width] have unit rows; the mean is weighted by the squared cosine. itself: int [n], where
-    each vector stands in the reference, or -1; it is not its own neighbour. Never n x m products at once.
+    What a sentence shares with similar sentences depends more on its topic and less on its wording. vectors [n, width]
+    and reference [m, width] have unit rows; the mean is weighted by the squared cosine. itself: int [n], the row of
+    each vector in the reference, or -1; no vector is its own neighbour. At most CHUNK x m cosines are held at once.
     """
     count = min(neighbours, len(reference) - 1)
     if count < 1:
@@ -34,8 +34,8 @@ def smooth_vectors(
         here = vectors[start : start + CHUNK]
         cosines = here @ reference.T
         if itself is not None:
-            own = itself[start : start + CHUNK]
-            cosines[np.flatnonzero(own >= 0), own[own >= 0]] = -1.0
+            rows = itself[start : start + CHUNK]
+            cosines[np.flatnonzero(rows >= 0), rows[rows >= 0]] = -1.0
         nearest = np.sort(np.argpartition(-cosines, count - 1, axis=1)[:, :count], axis=1)
         weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 0.0) ** 2
         out[start : start + CHUNK] = scale_to_unit(
@@ -45,8 +45,10 @@ def smooth_vectors(
 
 
 def average_links(vectors: np.ndarray, candidates: pd.DataFrame, descriptors: Sequence[Descriptor]) -> np.ndarray:
-    """Each descriptor's mean direction over the sentences that proposed one of its members, a proposal of rank r
-    weighing 1 / (1 + r): [descriptors, width], unit rows, or zeros where no sentence did."""
+    """Average the vectors of the sentences that proposed each descriptor, with a weight of 1 / (1 + rank).
+
+    Returns [descriptors, width], unit rows; zeros for a descriptor that no sentence proposed.
+    """
     rows, columns, strength = find_links(candidates, descriptors)
     sums = np.zeros((len(descriptors), vectors.shape[1]))
     np.add.at(sums, columns, strength[:, None] * vectors[rows])
@@ -54,28 +56,34 @@ def average_links(vectors: np.ndarray, candidates: pd.DataFrame, descriptors: Se
 
 
 def refine_prototypes(vectors: np.ndarray, anchors: np.ndarray, *, rounds: int, pull: float) -> np.ndarray:
-    """Spherical k-means on a leash: in each round a prototype becomes its anchor plus `pull` times the mean
-    direction of the vectors nearest to it. anchors and result: [descriptors, width], unit rows."""
-    found = anchors
+    """Refine prototypes by spherical k-means that stays near the anchors: [descriptors, width], unit rows.
+
+    In each round, a prototype becomes its anchor plus `pull` times the mean direction of the vectors nearest to it.
+    anchors: [descriptors, width], unit rows.
+    """
+    prototypes = anchors
     for _ in range(rounds):
         sums = np.zeros_like(anchors)
-        np.add.at(sums, (vectors @ found.T).argmax(axis=1), vectors)
-        found = scale_to_unit(anchors + pull * scale_to_unit(sums))
-    return found
+        np.add.at(sums, (vectors @ prototypes.T).argmax(axis=1), vectors)
+        prototypes = scale_to_unit(anchors + pull * scale_to_unit(sums))
+    return prototypes
 
 
 def log_posteriors(vectors: np.ndarray, found: np.ndarray, sharpness: float) -> np.ndarray:
-    """Scores in competition: log softmax of `sharpness` times the cosines; float32 [n, descriptors], at most 0."""
+    """Log softmax over prototypes of `sharpness` times the cosines: float32 [n, descriptors], <= 0.
+
+    vectors: [n, width], found: the prototypes, [descriptors, width]; both with unit rows.
+    """
     return log_shares(sharpness * (vectors @ found.T))
 
 
 @dataclass(frozen=True)
 class EmbeddingLabeller:
-    """The labeller `embedding`; it learns from calibration and the candidates' links, never from gold.
+    """The labeller `embedding`; it learns from calibration and its candidates, never from gold.
 
-    share: as in the retrieval generator. neighbours: see `smoothed`. rounds, pull: see `prototypes`.
-    sharpness: see `log_posteriors`. breadth: see `labelling.cuts`. reference: sentences of calibration, at most, among
-    which neighbours are sought and prototypes drawn.
+    share: of the review's mean that is subtracted, as in `retrieval.Retrieval`. neighbours: see `smooth_vectors`.
+    rounds, pull: see `refine_prototypes`. sharpness: see `log_posteriors`. breadth: see `labels.find_cuts`. reference:
+    number of calibration's sentences, at most, that serve as neighbours and refine the prototypes.
     """
 
     embedder: Encoder
@@ -94,8 +102,8 @@ class EmbeddingLabeller:
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
     ) -> Labelled:
-        """Labels of calibration, then of each of `others`; none is missing."""
-        raw = [self._residuals(table) for table in (calibration, *others)]
+        """Label calibration, then each of `others`; no label is missing."""
+        raw = [self._embed(table) for table in (calibration, *others)]
         vectors = [scale_to_unit(table - raw[0].mean(axis=0)) for table in raw]
         rows = sample_sentences(calibration, self.reference)
         itself = np.full(len(calibration), -1)
@@ -106,11 +114,12 @@ class EmbeddingLabeller:
             smooth_vectors(v, reference, self.neighbours, place) for v, place in zip(vectors, places, strict=True)
         ]
         anchors = average_links(smooth[0], candidates, descriptors)
-        found = refine_prototypes(smooth[0][rows], anchors, rounds=self.rounds, pull=self.pull)
-        scores = [log_posteriors(table, found, self.sharpness) for table in smooth]
+        prototypes = refine_prototypes(smooth[0][rows], anchors, rounds=self.rounds, pull=self.pull)
+        scores = [log_posteriors(table, prototypes, self.sharpness) for table in smooth]
         thresholds = find_cuts(scores[0], self.breadth)
         return Labelled([Labels((score >= thresholds).astype(np.int8), score) for score in scores])
 
-    def _residuals(self, sentences: pd.DataFrame) -> np.ndarray:
+    def _embed(self, sentences: pd.DataFrame) -> np.ndarray:
+        """Embed sentences and subtract `share` of their reviews' means."""
         vectors = self.embedder.encode(sentences["text"].tolist(), "embedding sentences")
         return subtract_review_means(vectors, sentences["review_id"].tolist(), self.share)

@@ -1,4 +1,4 @@
-"""Which descriptors apply to which sentence: one module a way, one protocol, one result."""
+"""Labels: which descriptors apply to which sentence. One module per labeller, all behind the protocol `Labeller`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import pandas as pd
 from descry.vocabulary.descriptors import Descriptor
 
 LOWEST = -1e4
-"""Score of a descriptor that nothing speaks for; no log share and no log odds come near it."""
+"""Score of a descriptor for which there is no evidence; far below any log share and any log odds."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """labels int8 [sentences, descriptors]: 1 applies, 0 does not, -1 missing; scores float32 of the same shape,
-    higher where a descriptor applies more surely, finite everywhere (0 where missing)."""
+    """Labels and scores of one table of sentences.
+
+    labels: int8 [sentences, descriptors], 1 applies, 0 does not, -1 missing; scores: float32, same shape, higher where
+    a descriptor applies with more certainty, finite everywhere (0 where missing).
+    """
 
     labels: np.ndarray
     scores: np.ndarray
@@ -27,15 +30,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a labeller gives: Labels of every table, and its agreement with the teacher that it learnt from, a row a
-    descriptor; None where none taught it."""
+    """The result of a labeller: `Labels` of every table, and the agreement with the teacher that it was distilled from,
+    one row per descriptor (see `distil.measure_teacher_agreement`); None without a teacher."""
 
     tables: list[Labels]
     taught: pd.DataFrame | None = None
 
 
 class Labeller(Protocol):
-    """A way to label: it learns from calibration alone and scores every table given."""
+    """A labeller: it learns from calibration only, and labels every table given."""
 
     def label(
         self,
@@ -44,15 +47,20 @@ class Labeller(Protocol):
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
     ) -> Labelled:
-        """Labels of calibration, then of each of `others`, in the order of their rows and `descriptors`."""
+        """Label calibration, then each of `others`, in the order of their rows and of `descriptors`.
+
+        calibration, others: columns text and review_id; candidates: as `candidates.COLUMNS`, of calibration.
+        """
 
 
 def find_links(
     candidates: pd.DataFrame, descriptors: Sequence[Descriptor]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which sentence proposed which descriptor, through one of its members: rows int64 [links], columns int64
-    [links] and strengths float64 [links], 1 / (1 + rank), in the order of the candidates."""
-    column = {member: index for index, found in enumerate(descriptors) for member in found.members}
+    """Find which sentences proposed which descriptors, through any of the descriptors' members.
+
+    Returns rows and columns, int64 [links], and strengths, float64 [links], 1 / (1 + rank), in the candidates' order.
+    """
+    column = {member: index for index, descriptor in enumerate(descriptors) for member in descriptor.members}
     columns = candidates["candidate"].str.strip().str.lower().map(column)
     kept = columns.notna().to_numpy()
     return (
@@ -63,15 +71,16 @@ def find_links(
 
 
 def log_shares(products: np.ndarray) -> np.ndarray:
-    """Log softmax over descriptors: float32 [n, descriptors], at most 0. `products`, the same shape, is spent."""
+    """Log softmax over descriptors: float32 [n, descriptors], <= 0. `products`, same shape, is overwritten."""
     products -= products.max(axis=1, keepdims=True)
     return np.asarray(products - np.log(np.exp(products).sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
 def find_cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
-    """A threshold for each descriptor: so many sentences pass as it wins, times `breadth`; float32 [descriptors].
+    """Find a threshold for each descriptor, reached by `breadth` times as many sentences as it scores highest in.
 
-    A sentence may pass several thresholds or none; one that is passed by nothing is +inf.
+    scores: float [sentences, descriptors]. Returns float32 [descriptors], +inf where no sentence should pass. A
+    sentence may pass several thresholds, or none.
     """
     wins = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
     passing = np.minimum(np.rint(wins * breadth).astype(np.int64), len(scores))
@@ -81,8 +90,10 @@ def find_cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
 
 
 def assign_folds(review_ids: Sequence[str] | np.ndarray, count: int) -> np.ndarray:
-    """The fold of each sentence, int64 [sentences], 0 to count - 1: by the rank of its review's hash, so that
-    folds hold equally many reviews and the order of rows does not matter."""
+    """Assign each sentence to a fold by the rank of its review's hash: int64 [sentences], 0 to count - 1.
+
+    Folds hold equally many reviews (to within one), and the order of the rows does not matter.
+    """
     names, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
     digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
     fold = np.empty(len(names), dtype=np.int64)

@@ -1,6 +1,6 @@
-"""Labels from a sentence's words alone: a check on labels that an encoder gives.
+"""The labeller `lexical`: naive Bayes on a sentence's words, an independent check of labels from an encoder.
 
-What is learnt from, the candidates' links, may come from an encoder; no encoder reads what is labelled.
+It learns from the candidates, which may come from an encoder; but no encoder reads the sentences that it labels.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from descry.labelling.labels import LOWEST, Labelled, Labels, assign_folds, find
 from descry.vocabulary.descriptors import Descriptor
 
 FOLDS = 5
-"""Calibration is scored in so many folds of reviews."""
+"""Folds of reviews in which calibration is scored."""
 FEATURES = 50_000
-"""Words that are told apart, at most: the most frequent."""
+"""Words in the TF-IDF features, at most: the most frequent."""
 MEMBERS = 0.25
-"""Weight of a descriptor's own members against the sentences that proposed it, 1 - MEMBERS."""
+"""Weight of a descriptor's members in its profile; the sentences that proposed it weigh 1 - MEMBERS."""
 ROUNDS = 2
-"""Steps from words to sentences and back; see `word_weights`."""
+"""Steps from words to sentences and back; see `weigh_words`."""
 CHUNK = 8192
 """Sentences scored at once."""
 
 
 def weigh_words(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix, spread: float) -> np.ndarray:
-    """How much each word speaks for each descriptor: float32 [words, descriptors], a smoothed log odds ratio.
+    """Weigh each word as evidence for each descriptor: float32 [words, descriptors], a smoothed log odds ratio.
 
-    A descriptor's profile is the mean of the sentences that proposed it and of its members; `spread` of it,
-    in [0, 1], is taken from the words that stand beside the profile's own in any sentence, proposed or not.
-    A weight is the log of a word's share in the profile over its mean share in all, both smoothed by a
-    uniform profile. sentences: TF-IDF [n, words]; linked: strengths [n, descriptors]; members: TF-IDF of the
-    members [descriptors, words].
+    A descriptor's profile is the mean of the sentences that proposed it and of its members. A part of it, `spread` in
+    [0, 1], comes from words that occur together with the profile's words in any sentence. A weight is the log of a
+    word's share in the profile, divided by its mean share in all profiles, both smoothed by a uniform profile.
+    sentences: TF-IDF [n, words]; linked: strengths [n, descriptors]; members: TF-IDF of the members [descriptors,
+    words].
     """
     profiles = (1 - MEMBERS) * scale_to_unit((linked.T @ sentences).toarray()) + MEMBERS * scale_to_unit(
         members.toarray()
@@ -47,10 +47,10 @@ def weigh_words(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix, 
     words = sentences.T.tocsr()
     lengths = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)))
     words = words.multiply(1 / np.maximum(lengths, 1e-12)).tocsr()
-    beside = profiles
+    cooccurring = profiles
     for _ in range(ROUNDS):
-        beside = scale_to_unit((words @ (words.T @ beside)).T).T
-    shares = (1 - spread) * profiles + spread * beside
+        cooccurring = scale_to_unit((words @ (words.T @ cooccurring)).T).T
+    shares = (1 - spread) * profiles + spread * cooccurring
     shares /= np.maximum(shares.sum(axis=0), 1e-12)
     uniform = 1 / len(shares)
     odds = (shares + uniform) / (shares.mean(axis=1, keepdims=True) + uniform)
@@ -59,31 +59,34 @@ def weigh_words(sentences: csr_matrix, linked: csr_matrix, members: csr_matrix, 
 
 @dataclass(frozen=True)
 class _Model:
+    """A fitted vectorizer, and the weights of its words: float32 [words, descriptors]."""
+
     vectorizer: TfidfVectorizer
     weights: np.ndarray
 
     def score(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log shares of the descriptors, float32 [texts, descriptors], and whether any word is known, bool [texts]."""
+        """Score texts: log shares of the descriptors, float32 [texts, descriptors], and whether any word is known, bool
+        [texts]."""
         scores = np.empty((len(texts), self.weights.shape[1]), dtype=np.float32)
         known = np.zeros(len(texts), dtype=bool)
         for start in range(0, len(texts), CHUNK):
-            here = self.vectorizer.transform(texts[start : start + CHUNK])
-            scores[start : start + CHUNK] = log_shares(here @ self.weights)
-            known[start : start + CHUNK] = np.diff(here.indptr) > 0
+            features = self.vectorizer.transform(texts[start : start + CHUNK])
+            scores[start : start + CHUNK] = log_shares(features @ self.weights)
+            known[start : start + CHUNK] = np.diff(features.indptr) > 0
         return scores, known
 
 
 @dataclass(frozen=True)
 class LexicalLabeller:
-    """The labeller `lexical`: naive Bayes over TF-IDF, learnt from the candidates' links, never from gold.
+    """The labeller `lexical`: naive Bayes on TF-IDF, fitted to the candidates, never to gold.
 
-    A sentence of calibration is scored by a model that has read no sentence of its fold of reviews (one of
-    FOLDS), sentences of other tables by one that has read all. Without a known word a sentence gets no label.
+    A sentence of calibration is scored by a model fitted without its fold of reviews (one of FOLDS); sentences of other
+    tables by one fitted to all of them. A sentence without a known word gets no label.
 
-    letters: of a word, its first so many count (`deliv` for delivery and delivered), at least 2; large =
-    whole words. min_sentences: a word that fewer training sentences use is unknown, at least 1. spread: see
-    `word_weights`. breadth: see `labelling.cuts`. reference: sentences of calibration, at most, that models
-    learn from.
+    letters: number of a word's first letters that are kept (`deliv` for delivery and delivered), at least 2; a large
+    number keeps whole words. min_sentences: words in fewer training sentences are unknown, at least 1. spread: see
+    `weigh_words`. breadth: see `labels.find_cuts`. reference: number of calibration's sentences, at most, that models
+    are fitted to.
     """
 
     letters: int
@@ -99,8 +102,8 @@ class LexicalLabeller:
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
     ) -> Labelled:
-        """Labels of calibration, then of each of `others`; none is missing. Errors: InputError where there is
-        nothing to learn from."""
+        """Label calibration, then each of `others`; no label is missing. Errors: InputError if there is nothing to
+        learn from."""
         texts = calibration["text"].to_numpy(dtype=object)
         reviews = calibration["review_id"].to_numpy(dtype=object)
         rows, columns, strengths = find_links(candidates, descriptors)
@@ -110,19 +113,19 @@ class LexicalLabeller:
         proposed = np.flatnonzero(linked[reference].getnnz(axis=0))
         members = [" ".join(descriptors[column].members) for column in proposed.tolist()]
 
-        def fitted(training: np.ndarray) -> _Model:
-            return self._fitted(texts[training], linked[training][:, proposed], members)
+        def fit(training: np.ndarray) -> _Model:
+            return self._fit(texts[training], linked[training][:, proposed], members)
 
         scores = np.empty((len(texts), len(proposed)), dtype=np.float32)
         known = np.zeros(len(texts), dtype=bool)
         fold = assign_folds(reviews, FOLDS)
         for number in np.unique(fold):
             held_out = fold == number
-            scores[held_out], known[held_out] = fitted(reference[fold[reference] != number]).score(texts[held_out])
-        model = fitted(reference)
+            scores[held_out], known[held_out] = fit(reference[fold[reference] != number]).score(texts[held_out])
+        model = fit(reference)
         scored = [(scores, known), *(model.score(table["text"].to_numpy(dtype=object)) for table in others)]
         thresholds = find_cuts(scores[known], self.breadth) if known.any() else np.inf
-        found = []
+        tables = []
         for score, has_words in scored:
             whole = Labels(
                 np.zeros((len(score), len(descriptors)), dtype=np.int8),
@@ -130,10 +133,10 @@ class LexicalLabeller:
             )
             whole.labels[:, proposed] = (score >= thresholds) & has_words[:, None]
             whole.scores[:, proposed] = score
-            found.append(whole)
-        return Labelled(found)
+            tables.append(whole)
+        return Labelled(tables)
 
-    def _fitted(self, texts: np.ndarray, linked: csr_matrix, members: Sequence[str]) -> _Model:
+    def _fit(self, texts: np.ndarray, linked: csr_matrix, members: Sequence[str]) -> _Model:
         vectorizer = TfidfVectorizer(
             token_pattern=rf"\b\w{{2,{self.letters}}}",
             min_df=self.min_sentences,

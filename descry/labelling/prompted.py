@@ -1,4 +1,5 @@
-"""Labels that a language model gives: one prompt a sentence, or one a sentence and descriptor."""
+"""The labellers `list` and `each`: a language model labels, with one prompt per sentence, or one per sentence and
+descriptor."""
 
 from __future__ import annotations
 
@@ -22,14 +23,14 @@ from descry.vocabulary.descriptors import Descriptor
 LIST_FIELDS = ("descriptors", "sentence")
 EACH_FIELDS = ("descriptor", "sentence")
 AGAIN_FIELDS = ("prompt",)
-"""Fields of the prompts."""
+"""Fields of the prompts: prompts/label_list.txt, label_each.txt and label_again.txt."""
 CHOICES = ("yes", "no")
 ONE_WORD = 4
-"""Tokens of an answer that is one word, at most."""
+"""Maximum tokens of a one-word answer."""
 LEAST_MASS = 0.1
-"""Probability of yes and no together, below which an answer is neither."""
+"""Least joint probability of yes and no; below it, an answer counts as neither."""
 SHOWN = 3
-"""Answers shown where too many could not be read."""
+"""Number of answers shown in the error if too many could not be read."""
 
 T = TypeVar("T")
 
@@ -41,30 +42,33 @@ _EDGES = " \t.:!?\"'`“”‘’«»*_[](){}<>"
 _NONE = re.compile(r"(?:none|n/?a|no(?:ne)?(?: of the)? descriptors?)\b.*")
 
 
-def _plain(text: str) -> str:
-    """Lower case, one line, without bullet, number, quotes and marks around it."""
+def _normalise(text: str) -> str:
+    """Lower a text's case, join its lines, and strip bullet, number, quotes and marks around it."""
     shown = " ".join(unicodedata.normalize("NFKC", text).lower().split())
     return _BEFORE.sub("", shown).strip(_EDGES)
 
 
 def read_names(answer: str, names: Sequence[str]) -> np.ndarray | None:
-    """Which of `names` an answer lists: bool [names]; None where it can't be read.
+    """Read which of `names` an answer lists: bool [names]; None if the answer can't be read.
 
-    Parts between commas, semicolons and line ends are matched whole, whatever their case and marks; others are
-    passed over. An answer that lists no known name is read only if it says that none applies.
+    Parts between commas, semicolons and line ends are matched whole, ignoring case and surrounding marks; unknown parts
+    are ignored. An answer that lists no known name counts as read only if it says that none applies.
     """
-    column = {_plain(name): index for index, name in enumerate(names)}
+    column = {_normalise(name): index for index, name in enumerate(names)}
     text = strip_thoughts(answer)
-    parts = [plain for part in [*_PARTS.split(text), text] if (plain := _plain(part))]
-    found = np.zeros(len(names), dtype=bool)
+    parts = [plain for part in [*_PARTS.split(text), text] if (plain := _normalise(part))]
+    listed = np.zeros(len(names), dtype=bool)
     for part in parts:
         if part in column:
-            found[column[part]] = True
-    return found if found.any() or (parts and _NONE.fullmatch(parts[0])) else None
+            listed[column[part]] = True
+    return listed if listed.any() or (parts and _NONE.fullmatch(parts[0])) else None
 
 
 def read_probability(answer: Answer) -> float | None:
-    """Of yes, against no: in [0, 1]; None where the answer is neither. Without probabilities the text decides."""
+    """Read the probability of yes against no, in [0, 1]; None if the answer is neither.
+
+    Without token probabilities the text decides: 1.0 for yes, 0.0 for no.
+    """
     if answer.probabilities is not None:
         yes, no = answer.probabilities
         return yes / (yes + no) if yes + no >= LEAST_MASS else None
@@ -74,10 +78,10 @@ def read_probability(answer: Answer) -> float | None:
 
 @dataclass(frozen=True)
 class Asker:
-    """Asks, and once more what could not be read.
+    """Puts requests to a language model, and once more those whose answers could not be read.
 
-    again: a prompt with AGAIN_FIELDS, which takes the first one whole. max_missing: share of the sentences'
-    labels that may stay missing.
+    again: a prompt with AGAIN_FIELDS, which contains the whole first prompt. max_missing: share of the requests that
+    may stay without a readable answer.
     """
 
     client: Client
@@ -86,23 +90,23 @@ class Asker:
     max_missing: float
 
     def read(self, requests: Sequence[Request], reading: Callable[[Answer], T | None]) -> list[T | None]:
-        """What `reading` makes of every answer; None where there is none, or none that can be read twice over.
+        """Read every answer with `reading`; None without an answer, or if neither of two answers could be read.
 
-        Errors: InputError where more than max_missing is None, with the worst examples.
+        Errors: InputError with examples if the share of None is above `max_missing`.
         """
         answers = ask(self.client, requests, self.cache, "label")
-        found = [None if isinstance(answer, Failure) else reading(answer) for answer in answers]
-        unread = [i for i, answer in enumerate(answers) if found[i] is None and isinstance(answer, Answer)]
+        read = [None if isinstance(answer, Failure) else reading(answer) for answer in answers]
+        unread = [i for i, answer in enumerate(answers) if read[i] is None and isinstance(answer, Answer)]
         if unread:
             repeated = [
-                Request(self.again.filled(prompt=requests[i].prompt), requests[i].max_tokens, requests[i].choices)
+                Request(self.again.fill(prompt=requests[i].prompt), requests[i].max_tokens, requests[i].choices)
                 for i in unread
             ]
             for i, answer in zip(unread, ask(self.client, repeated, self.cache, "label, once more"), strict=True):
                 answers[i] = answer
-                found[i] = None if isinstance(answer, Failure) else reading(answer)
-        self._check([answer for answer, one in zip(answers, found, strict=True) if one is None], len(requests))
-        return found
+                read[i] = None if isinstance(answer, Failure) else reading(answer)
+        self._check([answer for answer, value in zip(answers, read, strict=True) if value is None], len(requests))
+        return read
 
     def _check(self, lost: Sequence[Answer | Failure], asked: int) -> None:
         if len(lost) > self.max_missing * asked:
@@ -118,14 +122,14 @@ class Teacher(Protocol):
     """A language model that labels sentences."""
 
     def label(self, sentences: Sequence[str], names: Sequence[str]) -> Labels:
-        """Labels of sentences with the descriptors of these names. Errors: as in `Asker.read`."""
+        """Label sentences with the descriptors of these names. Errors: those of `Asker.read`."""
 
 
 @dataclass(frozen=True)
 class ListTeacher:
-    """One prompt a sentence, the vocabulary first; the answer names the descriptors that apply.
+    """One prompt per sentence, with the whole vocabulary; the answer lists the descriptors that apply.
 
-    prompt: with LIST_FIELDS. max_tokens: longest answer.
+    prompt: with LIST_FIELDS. max_tokens: maximum length of an answer.
     """
 
     asker: Asker
@@ -133,27 +137,27 @@ class ListTeacher:
     max_tokens: int
 
     def requests(self, sentences: Sequence[str], names: Sequence[str]) -> list[Request]:
-        """What is asked: one request a sentence."""
-        # In an order that no count of sentences changes: reviews that join then change no prompt.
+        """Build the requests, one per sentence."""
+        # Sorted, so that no prompt changes when further reviews change the order of the descriptors.
         listed = "\n".join(sorted(names))
-        prompts = (self.prompt.filled(descriptors=listed, sentence=quote(sentence)) for sentence in sentences)
+        prompts = (self.prompt.fill(descriptors=listed, sentence=quote(sentence)) for sentence in sentences)
         return [Request(prompt, self.max_tokens) for prompt in prompts]
 
     def label(self, sentences: Sequence[str], names: Sequence[str]) -> Labels:
-        """Labels; a score is 1 where the descriptor is named, else 0."""
+        """Label sentences; the score is 1 where the descriptor is listed, else 0."""
         read = self.asker.read(self.requests(sentences, names), lambda answer: read_names(answer.text, names))
         labels = np.full((len(sentences), len(names)), -1, dtype=np.int8)
-        for row, found in zip(labels, read, strict=True):
-            if found is not None:
-                row[:] = found
+        for row, listed in zip(labels, read, strict=True):
+            if listed is not None:
+                row[:] = listed
         return Labels(labels, np.maximum(labels, 0).astype(np.float32))
 
 
 @dataclass(frozen=True)
 class EachTeacher:
-    """One prompt a sentence and descriptor, answered by yes or no.
+    """One prompt per sentence and descriptor, answered by yes or no.
 
-    prompt: with EACH_FIELDS. threshold: a descriptor applies from this probability of yes, in (0, 1).
+    prompt: with EACH_FIELDS. threshold: the least probability of yes, in (0, 1), at which a descriptor applies.
     """
 
     asker: Asker
@@ -161,24 +165,24 @@ class EachTeacher:
     threshold: float
 
     def requests(self, sentences: Sequence[str], names: Sequence[str]) -> list[Request]:
-        """What is asked: a request for every sentence and name, sentence by sentence."""
+        """Build the requests, one per sentence and name, sentence by sentence."""
         return [
-            Request(self.prompt.filled(descriptor=name, sentence=quote(sentence)), ONE_WORD, CHOICES)
+            Request(self.prompt.fill(descriptor=name, sentence=quote(sentence)), ONE_WORD, CHOICES)
             for sentence in sentences
             for name in names
         ]
 
     def label(self, sentences: Sequence[str], names: Sequence[str]) -> Labels:
-        """Labels; a score is the probability of yes."""
+        """Label sentences; the score is the probability of yes."""
         read = self.asker.read(self.requests(sentences, names), read_probability)
-        known = np.array([one is not None for one in read], dtype=bool).reshape(len(sentences), len(names))
-        scores = np.array([one or 0.0 for one in read], dtype=np.float32).reshape(known.shape)
+        known = np.array([yes is not None for yes in read], dtype=bool).reshape(len(sentences), len(names))
+        scores = np.array([yes or 0.0 for yes in read], dtype=np.float32).reshape(known.shape)
         return Labels(np.where(known, scores >= self.threshold, -1).astype(np.int8), scores)
 
 
 @dataclass(frozen=True)
 class PromptedLabeller:
-    """The labellers `list` and `each`: every sentence is put to a language model."""
+    """The labellers `list` and `each`: a language model labels every sentence."""
 
     teacher: Teacher
 
@@ -189,10 +193,10 @@ class PromptedLabeller:
         candidates: pd.DataFrame,
         descriptors: Sequence[Descriptor],
     ) -> Labelled:
-        """Labels of calibration, then of each of `others`; -1 where an answer could not be read."""
+        """Label calibration, then each of `others`; -1 where an answer could not be read. Errors: as `Asker.read`."""
         tables = [calibration, *others]
         texts = [text for table in tables for text in table["text"]]
-        found = self.teacher.label(texts, [descriptor.name for descriptor in descriptors])
+        labelled = self.teacher.label(texts, [descriptor.name for descriptor in descriptors])
         stops = np.cumsum([len(table) for table in tables])[:-1]
-        parts = zip(np.split(found.labels, stops), np.split(found.scores, stops), strict=True)
+        parts = zip(np.split(labelled.labels, stops), np.split(labelled.scores, stops), strict=True)
         return Labelled([Labels(labels, scores) for labels, scores in parts])

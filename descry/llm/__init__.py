@@ -1,1 +1,1 @@
-"""Language models that answer prompts: one protocol, two clients, and an answer cache before both."""
+"""Language models that answer prompts: one protocol, two clients, and an answer cache in front of both."""

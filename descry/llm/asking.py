@@ -1,4 +1,4 @@
-"""A list of requests put to a client: what is known already is not asked again, what is answered is kept at once."""
+"""Asks a client a list of requests: cached answers are not asked for again, new answers are cached at once."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from descry.llm.cache import AnswerCache, answer_key
 from descry.llm.client import Answer, Client, Failure, Request
 
 CHARACTERS_A_TOKEN = 4
-"""English text, about; for the estimate before a job."""
-LEAST_BROKEN = 3
-"""A job stops when so many batches in a row, and as many as are in flight, had no answer."""
+"""Of English text, about; for the estimate before a job."""
+FEWEST_FAILURES = 3
+"""A job stops after at least so many batches in a row, and at least as many as run at once, without an answer."""
 
 
 def ask(client: Client, requests: Sequence[Request], cache: AnswerCache, what: str) -> list[Answer | Failure]:
-    """The answers to `requests`, in their order; equal requests are asked once.
+    """Ask `requests`; answers come in their order, and equal requests are asked once.
 
-    Batches are formed of all requests, answered or not, and kept whole: broken off and asked again, a client
-    meets the very batches that it would have met. what: names the job in the line before it and on its bar.
-    Errors: InputError where the client gives up, or nothing but failures comes back; what was answered is kept.
+    Batches are formed of all requests, cached or not, so that an interrupted job sends the same batches when it goes
+    on. what: the job's name, in the line before it and on its progress bar. Errors: InputError if the client gives up
+    or only failures come back; answers so far are kept.
     """
     keys = [answer_key(client.identity, request) for request in requests]
     distinct = dict(zip(keys, requests, strict=True))
-    order, asked = list(distinct), list(distinct.values())
+    order, unique = list(distinct), list(distinct.values())
     known = cache.read(order)
     batches = [
         [position for position in batch if order[position] not in known]
-        for batch in (client.batches(asked) if len(known) < len(order) else [])
+        for batch in (client.batches(unique) if len(known) < len(order) else [])
     ]
     batches = [batch for batch in batches if batch]
-    missing = [asked[position] for batch in batches for position in batch]
-    plan = _plan(len(requests), len(requests) - len(distinct), len(known), missing)
+    missing = [unique[position] for batch in batches for position in batch]
+    plan = _describe_plan(len(requests), len(requests) - len(distinct), len(known), missing)
     print(f"{what}, {client.name}: {plan}", flush=True)
     failures: dict[bytes, Failure] = {}
     in_a_row = 0
 
-    def answered(batch: list[int]) -> tuple[list[int], list[Answer | Failure]]:
-        return batch, client.answer([asked[position] for position in batch])
+    def answer_batch(batch: list[int]) -> tuple[list[int], list[Answer | Failure]]:
+        return batch, client.answer([unique[position] for position in batch])
 
-    # The first batch goes alone: a refused key or an unknown model costs one request.
+    # The first batch goes alone, so that a refused key or an unknown model costs one request.
     with (
         ThreadPool(client.parallel) as pool,
         tqdm(total=len(missing), desc=what, unit="call", disable=not missing) as bar,
     ):
         for group in (batches[:1], batches[1:]):
-            for batch, answers in pool.imap_unordered(answered, group):
-                good = {}
+            for batch, answers in pool.imap_unordered(answer_batch, group):
+                answered = {}
                 for position, answer in zip(batch, answers, strict=True):
                     if isinstance(answer, Failure):
                         failures[order[position]] = answer
                     else:
-                        good[order[position]] = answer
-                cache.write(good)
-                in_a_row = 0 if good else in_a_row + 1
-                if in_a_row >= max(LEAST_BROKEN, client.parallel):
+                        answered[order[position]] = answer
+                cache.write(answered)
+                in_a_row = 0 if answered else in_a_row + 1
+                if in_a_row >= max(FEWEST_FAILURES, client.parallel):
                     reason = next(answer.reason for answer in answers if isinstance(answer, Failure))
                     raise InputError(
                         f"{what}: {client.name} gave no answer {in_a_row} times in a row ({reason}); "
-                        "what it answered before is kept: run the same command again to go on"
+                        "earlier answers are kept: run the same command again to go on"
                     )
                 bar.update(len(batch))
-    # Read back, so that two processes that asked the same give the same.
+    # Read back, so that two processes with the same requests return the same answers.
     known |= cache.read([key for key in order if key not in known])
     lost = Failure("its answer could not be kept")
     return [known.get(key) or failures.get(key, lost) for key in keys]
 
 
-def _plan(calls: int, repeated: int, known: int, missing: Sequence[Request]) -> str:
+def _describe_plan(calls: int, repeated: int, known: int, missing: Sequence[Request]) -> str:
     prompts = sum(len(request.prompt) for request in missing) // CHARACTERS_A_TOKEN
     most = sum(request.max_tokens for request in missing)
     twice = f" ({repeated:,} of them repeated)" if repeated else ""

@@ -1,4 +1,4 @@
-"""What is asked of a language model, what comes back, and the protocol that every client follows."""
+"""Requests to a language model, answers, and the protocol of the clients."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt, and at most how many tokens may answer it.
+    """A prompt, and the most tokens that its answer may have.
 
-    choices: single lower-case words, one of which is wanted; the client says how probable each is, if it can.
+    choices: single lower-case words, of which the answer is one; the client gives their probabilities if it can.
     """
 
     prompt: str
@@ -21,10 +21,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered.
+    """The answer of a model.
 
-    probabilities: of each of the request's choices, in [0, 1], with sum at most 1, or None where the client
-    cannot tell. tokens: of the prompt and of the answer, as the model counts them; 0 where it does not say.
+    probabilities: of each of the request's choices, in [0, 1], with sum at most 1; None if the client does not know
+    them. tokens: of the prompt and of the answer, as the model counts them; 0 if unknown.
     """
 
     text: str
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer, for a reason that concerns this request or may pass; never kept in the cache."""
+    """No answer, for a reason that concerns this request alone or may pass; never cached."""
 
     reason: str
 
@@ -44,18 +44,18 @@ class Client(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called here."""
+        """Its name in `llms`."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that an answer depends on besides the request: model, revision, parameters. JSON can hold it."""
+        """What an answer depends on besides the request (model, revision, parameters), as JSON can hold it."""
 
     @property
     def parallel(self) -> int:
-        """How many calls of `answer` may be under way at once, in threads."""
+        """How many calls of `answer` may run at once, in threads."""
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Positions of the requests that are best asked together; every position once."""
+        """Group requests to be asked together: positions, every one once."""
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Failure]:
-        """Answers in the order of the requests. Errors: InputError where asking on is useless (a refused key)."""
+        """Answer requests, in their order. Errors: InputError if further requests are useless (a refused key)."""

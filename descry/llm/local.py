@@ -17,24 +17,22 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
+from descry.llm.options import LocalOptions
 from descry.models.loading import SAFE, check_tokenizer, explain_loading, find_device, load_weights
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
-"""What of a folder's generation_config.json is followed: where an answer starts and ends."""
+"""The keys of a folder's generation_config.json that are used: where an answer starts and ends."""
 
 DECIMALS = 6
-"""Of a probability: its last bits differ from one run to the next."""
+"""Of a probability, whose last bits differ from run to run."""
 
 
 class LocalModel:
-    """A model of a local folder with safetensors weights; batched, one batch at a time, greedy unless
-    temperature > 0.
+    """A client for a model in a local folder with safetensors weights; one batch at a time.
 
-    name: what the model is called here. revision: says which weights these are; a part of every answer's key.
-    batch_tokens: tokens of a batch, padding and the longest answers included. wrap: what a prompt is put into
-    ({prompt} stands for it) where the tokenizer has no chat template. chat: what that template is given besides
-    the prompt. seed: of sampling; a batch of the same prompts then gives the same. Errors: InputError where the
-    folder does not load or the device is not there.
+    name: its name in `llms`. revision: identifies the weights; part of every answer's key. With a temperature above 0
+    a batch of the same prompts gives the same answers under the same seed. Errors: InputError if the folder does not
+    load or the device does not exist.
     """
 
     parallel = 1
@@ -42,35 +40,27 @@ class LocalModel:
     def __init__(
         self,
         folder: Path,
-        *,
         name: str,
         revision: str,
-        device: str,
-        dtype: str,
-        batch_tokens: int,
-        temperature: float = 0.0,
-        seed: int = 0,
-        wrap: str = "{prompt}",
-        chat: Mapping[str, Any] | None = None,
+        options: LocalOptions,
     ) -> None:
         self.name = name
-        self._device = find_device(device, f"llms.{name}.device")
-        self._budget, self._temperature, self._seed = batch_tokens, temperature, seed
-        self._wrap, self._chat = wrap, dict(chat or {})
+        self._options = options
+        self._device = find_device(options.device, f"llms.{name}.device")
         self.identity: Mapping[str, Any] = {
             "client": "transformers",
             "weights": revision,
-            "dtype": dtype,
-            "temperature": temperature,
-            "seed": seed if temperature > 0 else None,
-            "wrap": wrap,
-            "chat": self._chat,
+            "dtype": options.dtype,
+            "temperature": options.temperature,
+            "seed": options.seed if self._samples else None,
+            "wrap": options.wrap,
+            "chat": dict(options.chat),
         }
         with explain_loading(f"llms.{name}: {folder} does not load as a language model"):
             config = AutoConfig.from_pretrained(folder, **SAFE)
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
-            model = load_weights(kind, folder, dtype)
+            model = load_weights(kind, folder, options.dtype)
             check_tokenizer(self._tokenizer, model)
         self._seq2seq: bool = config.is_encoder_decoder
         self._tokenizer.padding_side = "right" if self._seq2seq else "left"
@@ -79,51 +69,55 @@ class LocalModel:
         self._model: Any = model.to(self._device)
         special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
         self._special = re.compile("|".join(map(re.escape, special)) or r"(?!)")
-        # A folder's other habits (sampling, penalties, beams, stop strings) would change what is most probable.
-        habits = {key: getattr(self._model.generation_config, key, None) for key in _TOKENS}
-        self._model.generation_config = GenerationConfig(**habits)  # type: ignore[no-untyped-call]
+        # Its other keys (sampling, penalties, beams, stop strings) would change which answer is most probable.
+        edges = {key: getattr(self._model.generation_config, key, None) for key in _TOKENS}
+        self._model.generation_config = GenerationConfig(**edges)  # type: ignore[no-untyped-call]
         self._longest: int | None = None if self._seq2seq else getattr(config, "max_position_embeddings", None)
-        self._words = cache(self._tokens_of)
+        self._find_tokens = cache(self._list_spellings)
+
+    @property
+    def _samples(self) -> bool:
+        return self._options.temperature > 0
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Requests of one kind and of like length, shortest first."""
-        found: list[list[int]] = []
+        """Batches of requests with the same choices and bound, of similar length, shortest first."""
+        batches: list[list[int]] = []
         for kind in dict.fromkeys((request.choices, request.max_tokens) for request in requests):
             places = [i for i, request in enumerate(requests) if (request.choices, request.max_tokens) == kind]
-            lengths = [len(ids) + kind[1] for ids in self._encoded([requests[place] for place in places])]
-            found += [[places[i] for i in batch] for batch in batch_by_tokens(lengths, self._budget)]
-        return found
+            lengths = [len(ids) + kind[1] for ids in self._encode([requests[place] for place in places])]
+            batches += [[places[i] for i in batch] for batch in batch_by_tokens(lengths, self._options.batch_tokens)]
+        return batches
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Failure]:
-        """Answers in the order of the requests, which are of one kind; a prompt longer than the model can read
+        """Answers in the order of the requests, which share choices and bound; a prompt longer than the model can read
         is a failure."""
-        ids = self._encoded(requests)
+        ids = self._encode(requests)
         room = self._longest or max(len(i) + request.max_tokens for i, request in zip(ids, requests, strict=True))
         fits = [len(i) + request.max_tokens <= room for i, request in zip(ids, requests, strict=True)]
         kept = [request for request, fitting in zip(requests, fits, strict=True) if fitting]
-        answers = iter(self._generated(kept, [i for i, fitting in zip(ids, fits, strict=True) if fitting]))
+        answers = iter(self._generate(kept, [i for i, fitting in zip(ids, fits, strict=True) if fitting]))
         return [
             next(answers) if fitting else Failure(f"a prompt of {len(i)} tokens, and the model reads {room}")
             for i, fitting in zip(ids, fits, strict=True)
         ]
 
-    def _encoded(self, requests: Sequence[Request]) -> list[list[int]]:
-        # What a review spells like a special token would end the prompt: it is taken out.
+    def _encode(self, requests: Sequence[Request]) -> list[list[int]]:
+        # A special token that a review spells out would end the prompt: it is removed.
         prompts = [self._special.sub(" ", request.prompt) for request in requests]
         if self._tokenizer.chat_template:
-            texts = [self._templated(prompt) for prompt in prompts]
+            texts = [self._fill_template(prompt) for prompt in prompts]
         else:
-            texts = [self._wrap.replace("{prompt}", prompt) for prompt in prompts]
+            texts = [self._options.wrap.replace("{prompt}", prompt) for prompt in prompts]
         # A chat template writes its special tokens itself.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
         return ids
 
-    def _templated(self, prompt: str) -> str:
-        """A prompt in the model's chat template, which transformers runs in a sandbox."""
+    def _fill_template(self, prompt: str) -> str:
+        """Put a prompt into the model's chat template, which transformers runs in a sandbox."""
         message = [{"role": "user", "content": prompt}]
         try:
             text: str = self._tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, tokenize=False, **self._chat
+                message, add_generation_prompt=True, tokenize=False, **self._options.chat
             )
         except (TemplateError, TypeError, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -131,24 +125,24 @@ class LocalModel:
         return text
 
     @torch.inference_mode()
-    def _generated(self, requests: Sequence[Request], ids: Sequence[list[int]]) -> list[Answer | Failure]:
+    def _generate(self, requests: Sequence[Request], ids: Sequence[list[int]]) -> list[Answer | Failure]:
         if not requests:
             return []
         choices, most = requests[0].choices, requests[0].max_tokens
         given = self._tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self._device)
-        with torch.random.fork_rng(enabled=self._temperature > 0):
-            if self._temperature > 0:
-                content = "\0".join([str(self._seed), *(request.prompt for request in requests)])
+        with torch.random.fork_rng(enabled=self._samples):
+            if self._samples:
+                content = "\0".join([str(self._options.seed), *(request.prompt for request in requests)])
                 torch.manual_seed(int.from_bytes(hashlib.blake2b(content.encode(), digest_size=7).digest()))
             made = self._model.generate(
                 input_ids=given["input_ids"],
                 attention_mask=given["attention_mask"],
-                generation_config=self._generation(1 if choices else most, bool(choices)),
+                generation_config=self._configure(1 if choices else most, bool(choices)),
             )
         tokens = made.sequences[:, 1 if self._seq2seq else given["input_ids"].shape[1] :]
         texts = self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
         lengths = (tokens != self._tokenizer.pad_token_id).sum(1).tolist()
-        words = [self._words(choice) for choice in choices]
+        words = [self._find_tokens(choice) for choice in choices]
         shares = made.logits[0].float().softmax(-1).cpu() if choices and all(words) else None
         return [
             Answer(
@@ -159,23 +153,22 @@ class LocalModel:
             for row, text in enumerate(texts)
         ]
 
-    def _generation(self, most: int, logits: bool) -> Any:
-        chosen = copy.deepcopy(self._model.generation_config)
-        sampling = self._temperature > 0
-        chosen.update(
+    def _configure(self, most: int, logits: bool) -> Any:
+        config = copy.deepcopy(self._model.generation_config)
+        config.update(
             max_new_tokens=most,
             max_length=None,
             num_beams=1,
-            do_sample=sampling,
-            temperature=self._temperature if sampling else None,
+            do_sample=self._samples,
+            temperature=self._options.temperature if self._samples else None,
             pad_token_id=self._tokenizer.pad_token_id,
             return_dict_in_generate=True,
             output_logits=logits,
         )
-        return chosen
+        return config
 
-    def _tokens_of(self, word: str) -> list[int]:
-        """Every token that alone spells `word`, in any case."""
+    def _list_spellings(self, word: str) -> list[int]:
+        """Ids of the tokens that alone spell `word`, in any case."""
         vocabulary: dict[str, int] = self._tokenizer.get_vocab()
         return [
             number

@@ -9,35 +9,38 @@ from typing import Any
 
 from descry.compute.ray_engine import RayCrew, RayEngine
 from descry.llm.client import Answer, Failure, Request
+from descry.llm.options import LocalOptions
 
 
 @dataclass(frozen=True)
 class LlmLoader:
-    """Gives what answers calls by name, on any machine that sees the model's folder. options: of `LocalModel`."""
+    """Makes a function that calls methods of a `LocalModel` by name, on any machine that sees the model's folder."""
 
     folder: Path
-    options: Mapping[str, Any]
+    name: str
+    revision: str
+    options: LocalOptions
 
     def __call__(self) -> Callable[[tuple[str, tuple[Any, ...]]], Any]:
         from descry.llm.local import LocalModel
 
-        model = LocalModel(self.folder, **self.options)
+        model = LocalModel(self.folder, self.name, self.revision, self.options)
 
-        def call(asked: tuple[str, tuple[Any, ...]]) -> Any:
-            name, arguments = asked
-            found = getattr(model, name)
-            return found(*arguments) if callable(found) else found
+        def call(request: tuple[str, tuple[Any, ...]]) -> Any:
+            name, arguments = request
+            member = getattr(model, name)
+            return member(*arguments) if callable(member) else member
 
         return call
 
 
 class RemoteModel:
-    """A client whose batches are answered side by side, and as `LocalModel` answers them."""
+    """A client whose workers answer batches in parallel, each as `LocalModel` does."""
 
     def __init__(self, cluster: RayEngine, source: LlmLoader) -> None:
         """Errors: InputError as `LocalModel`."""
         self._crew: RayCrew[tuple[str, tuple[Any, ...]], Any] = RayCrew(cluster, source)
-        self.name: str = source.options["name"]
+        self.name: str = source.name
         self.parallel = cluster.workers
         self.identity: Mapping[str, Any] = self._crew.work(("identity", ()))
 
@@ -46,10 +49,10 @@ class RemoteModel:
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """As `LocalModel.batches`."""
-        found: list[list[int]] = self._crew.work(("batches", (requests,)))
-        return found
+        batches: list[list[int]] = self._crew.work(("batches", (requests,)))
+        return batches
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Failure]:
         """As `LocalModel.answer`."""
-        found: list[Answer | Failure] = self._crew.work(("answer", (requests,)))
-        return found
+        answers: list[Answer | Failure] = self._crew.work(("answer", (requests,)))
+        return answers

@@ -1,4 +1,4 @@
-"""A language model behind any server that speaks OpenAI's chat completions, hosted or on one's own machine."""
+"""A language model behind any server with OpenAI's chat completions API, hosted or on one's own machine."""
 
 from __future__ import annotations
 
@@ -14,60 +14,45 @@ import openai
 
 from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
+from descry.llm.options import ServerOptions
 
 TOP = 20
-"""Tokens whose probability is asked for, where an answer is one of some words: as many as servers give."""
+"""Most probable tokens to ask for where the answer is one of a few words: as many as servers give."""
 SHORTEST_KEY = 16
-"""Characters of a key that cannot be a word of an answer ("none", "ollama"): it is struck out where it comes back."""
+"""A key of at least so many characters is struck out of answers; a shorter one ("none", "ollama") may be a word."""
 LONGEST_PAUSE = 8.0
-"""Seconds between two tries, at most, after an answer that is no answer."""
+"""Most seconds between two tries after a response that holds no answer."""
 
 
 class Server:
-    """A model on an OpenAI-compatible server; one request a call, `parallel` calls at once.
+    """A client for a model on an OpenAI-compatible server; one request per call, `parallel` calls at once.
 
-    HTTP 408, 409, 429, 5xx, time-outs and broken connections are tried `retries` times more by the official
-    client (with back-off, and as Retry-After asks), and so are answers without a choice or that are not JSON.
-    name: what the model is called here. key: the environment variable that holds the server's key, "" for
-    none; the key itself is never stored or shown. revision: any text that tells one build of the model from
-    another. temperature: 0 for greedy; None leaves it to the server. timeout: seconds for one answer. extra:
-    further fields of every request. Errors: InputError where the variable is not set.
+    The official client repeats a request up to `retries` times (with back-off, and as Retry-After asks) after HTTP
+    408, 409, 429, 5xx, a time-out or a broken connection; so does this one after a response that is not JSON or has no
+    choice. name: its name in `llms`. timeout: seconds for one answer. The key is never stored or shown. Errors:
+    InputError if the environment variable that should hold it is not set.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        base_url: str,
-        model: str,
-        revision: str = "",
-        key: str = "",
-        temperature: float | None = 0.0,
-        seed: int | None = None,
-        extra: Mapping[str, Any] | None = None,
-        parallel: int,
-        timeout: float,
-        retries: int,
-    ) -> None:
+    def __init__(self, name: str, options: ServerOptions, *, parallel: int, timeout: float, retries: int) -> None:
         self.name = name
         self.parallel = parallel
-        self._model, self._url, self._variable = model, base_url, key
-        self._timeout, self._retries = timeout, retries
-        sampling = {"temperature": temperature, "seed": seed}
-        self._parameters = {name: value for name, value in sampling.items() if value is not None}
-        self._extra = dict(extra or {})
+        self._options, self._timeout, self._retries = options, timeout, retries
+        sampling = {"temperature": options.temperature, "seed": options.seed}
+        self._parameters = {key: value for key, value in sampling.items() if value is not None}
         self._gives_probabilities, self._reached = True, False
         self.identity: Mapping[str, Any] = {
             "client": "openai",
-            "model": model,
-            "revision": revision,
+            "model": options.model,
+            "revision": options.revision,
             **self._parameters,
-            "extra": self._extra,
+            "extra": dict(options.extra),
         }
-        self._key = os.environ.get(key, "") if key else ""
-        if key and not self._key:
-            raise InputError(f"llms.{name}: the environment variable {key} is not set; it is to hold the server's key")
-        # One loop does all the talking: threads that each read a socket would spend their time on waiting for another.
+        self._key = os.environ.get(options.key, "") if options.key else ""
+        if options.key and not self._key:
+            raise InputError(
+                f"llms.{name}: the environment variable {options.key} is not set; set it to the server's key"
+            )
+        # One event loop reads all sockets: threads that each read their own would wait for one another.
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
@@ -75,13 +60,13 @@ class Server:
     async def _open(self) -> None:
         hooks = {"response": [_final_without_quota]}
         self._client = openai.AsyncOpenAI(
-            base_url=self._url,
+            base_url=self._options.base_url,
             api_key=self._key or "none",
             timeout=self._timeout,
             max_retries=self._retries,
             http_client=openai.DefaultAioHttpClient(timeout=self._timeout, event_hooks=hooks),
         )
-        # The environment may hold these for another server than the one that is asked.
+        # The environment may hold these for another server.
         self._client.organization = self._client.project = None
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -94,50 +79,50 @@ class Server:
         return [answer.result() for answer in answers]
 
     async def _answer(self, request: Request, words: bool = False) -> Answer | Failure:
-        """One answer. words: without probabilities, whatever the request."""
+        """Ask once, and again as `retries` says. words: do not ask for probabilities, whatever the request."""
         probabilities = bool(request.choices) and self._gives_probabilities and not words
         failure = Failure("it was not asked")
         for attempt in range(self._retries + 1):
             if attempt:
                 await asyncio.sleep(min(LONGEST_PAUSE, 0.5 * 2 ** (attempt - 1)))
             try:
-                return self._read(await self._completion(request, probabilities), request)
+                return self._read(await self._post(request, probabilities), request)
             except _NotAnAnswer as error:
                 failure = Failure(str(error))
             except openai.APIError as error:
-                if why := self._useless(error):
-                    raise InputError(f"llms.{self.name}: {self._url} {why}") from None
+                if why := self._explain_useless(error):
+                    raise InputError(f"llms.{self.name}: {self._options.base_url} {why}") from None
                 if probabilities and isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
                     answer = await self._answer(request, words=True)
                     self._gives_probabilities &= isinstance(answer, Failure)
                     return answer
-                return Failure(self._said(error))
+                return Failure(self._describe(error))
         return failure
 
-    def _useless(self, error: openai.APIError) -> str:
-        """Why asking on is useless after this error; empty where it is not."""
+    def _explain_useless(self, error: openai.APIError) -> str:
+        """Say why further requests are useless after this error; "" if they are not."""
         if isinstance(error, openai.APIConnectionError):  # time-outs are such errors too
             wait = f"cannot be reached, or gives no answer in {self._timeout:g} s (runtime.timeout)"
             return "" if self._reached else f"{wait}; does it run, and has it loaded the model?"
         if isinstance(error, openai.NotFoundError):
-            return f"knows no model {self._model}, or is no such server (HTTP 404); base_url mostly ends in /v1"
+            return f"knows no model {self._options.model}, or is no such server (HTTP 404); base_url mostly ends in /v1"
         if isinstance(error, openai.RateLimitError) and error.code == "insufficient_quota":
             return "says that the quota is used up (HTTP 429)"
         # After a good answer, 403 is some servers' word for an unwelcome prompt.
         refused = isinstance(error, openai.PermissionDeniedError) and not self._reached
         if refused or isinstance(error, openai.AuthenticationError):
-            return f"refuses {f'the key in {self._variable}' if self._variable else 'a request without a key'}"
+            return f"refuses {f'the key in {self._options.key}' if self._options.key else 'a request without a key'}"
         return ""
 
-    async def _completion(self, request: Request, probabilities: bool) -> Any:
-        body: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": request.prompt}]}
-        if "max_completion_tokens" not in self._extra:
+    async def _post(self, request: Request, probabilities: bool) -> Any:
+        body: dict[str, Any] = {"model": self._options.model, "messages": [{"role": "user", "content": request.prompt}]}
+        if "max_completion_tokens" not in self._options.extra:
             body["max_tokens"] = request.max_tokens
         if probabilities:
             body |= {"logprobs": True, "top_logprobs": TOP}
         try:
-            # The client's own types take half of its time to fill and to read.
-            sent = body | self._parameters | self._extra
+            # Filling the client's own types would take half of its time.
+            sent = body | self._parameters | dict(self._options.extra)
             return await self._client.post("/chat/completions", cast_to=object, body=sent)
         except (json.JSONDecodeError, RecursionError) as error:
             raise _NotAnAnswer("its answer is not JSON") from error
@@ -162,19 +147,19 @@ class Server:
             whole = whole.replace(self._key, "***")
         return Answer(whole, tuple(map(float, shares.values())) if likely and shares else None, tokens)
 
-    def _said(self, error: openai.APIError) -> str:
-        """An error in a few words, without the key."""
+    def _describe(self, error: openai.APIError) -> str:
+        """An error in one short line, without the key."""
         message = error.message.replace(self._key, "***") if self._key else error.message
-        code = f"{self._url}: " if isinstance(error, openai.APIConnectionError) else ""
+        code = f"{self._options.base_url}: " if isinstance(error, openai.APIConnectionError) else ""
         code += f"HTTP {error.status_code}: " if isinstance(error, openai.APIStatusError) else ""
         return (code + message).splitlines()[0][:200] if code + message else type(error).__name__
 
 
 class _NotAnAnswer(Exception):
-    """Something came back with HTTP 200 that holds no answer."""
+    """The server responded with HTTP 200 but without an answer."""
 
 
 async def _final_without_quota(response: Any) -> None:
-    """Keep the client from asking again where the quota is used up: no pause mends that."""
+    """Keep the client from retrying when the quota is used up, which no pause cures."""
     if response.status_code == 429 and b"insufficient_quota" in await response.aread():
         response.headers["x-should-retry"] = "false"

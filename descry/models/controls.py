@@ -1,4 +1,4 @@
-"""Models that should know less than the target: what their neurons say is chance for what its neurons say."""
+"""Control models that should know less than the target: the scores of their neurons are a baseline for its own."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from descry.models.target import Target, TargetLoader
 
 
 def build_untrained(target: Target, seed: int) -> Target:
-    """The target's architecture and tokenizer with random weights, as its configuration initialises them."""
+    """The target's architecture and tokenizer with random weights, initialised as its configuration says."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModel.from_config(target.model.config, dtype=target.model.dtype)  # type: ignore[no-untyped-call]
-    return target.replaced(model)
+    return target.replace_model(model)
 
 
 def measure_token_moments(
     target: Target, texts: Sequence[str], sites: Sequence[Site], batch_tokens: int = 1024
 ) -> list[tuple[Tensor, Tensor]]:
-    """Mean [width] and covariance [width, width] of what each site's module reads (or gives) over own tokens: float64,
-    on the CPU."""
+    """Mean [width] and covariance [width, width] of the input (or output) of each site's module over the texts' own
+    tokens: float64, on the CPU."""
 
-    def sums(values: Tensor, own: Tensor) -> Tensor:
+    def sum_products(values: Tensor, own: Tensor) -> Tensor:
         inputs = values[own].to(torch.float64)
         inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
         return inputs.T @ inputs
@@ -41,51 +41,51 @@ def measure_token_moments(
     totals: list[Tensor | float] = [0.0] * len(sites)
     for batch in batch_by_tokens([len(i) for i in ids], batch_tokens):
         picked = [ids[i] for i in batch], [special[i] for i in batch]
-        seen = target.inputs(*picked, [(site, sums) for site in sites])
-        totals = [total + one for total, one in zip(totals, seen, strict=True)]
-    out = []
+        products = target.read(*picked, [(site, sum_products) for site in sites])
+        totals = [total + product for total, product in zip(totals, products, strict=True)]
+    moments = []
     for total in totals:
         assert isinstance(total, Tensor)
         mean = total[-1, :-1] / total[-1, -1]
-        out.append((mean.cpu(), (total[:-1, :-1] / total[-1, -1] - torch.outer(mean, mean)).cpu()))
-    return out
+        moments.append((mean.cpu(), (total[:-1, :-1] / total[-1, -1] - torch.outer(mean, mean)).cpu()))
+    return moments
 
 
 def build_random_directions(target: Target, texts: Sequence[str], seed: int) -> Target:
-    """As many random directions a layer as it has neurons, through the same non-linearity where there is one.
+    """A target whose neurons are random directions: as many a layer, through the same non-linearity if there is one.
 
-    Each stands for a neuron: a Gaussian direction, scaled and shifted so that what goes into the non-linearity has
-    the neuron's mean and standard deviation over the tokens of `texts` (the mean only where the map has a bias).
-    The directions are appended to a copy of the target (`surgery.append`), which runs as it did; only they are read.
-    Where no map is known to lead into the neurons (`hidden`, `attention`, modules by pattern), or layers differ in
-    width, they are directions of the values themselves, with each neuron's mean and standard deviation.
+    Each replaces one neuron: a Gaussian direction, scaled and shifted so that the pre-activation has the neuron's
+    standard deviation and (where the map has a bias) mean over the tokens of `texts`. The directions are appended to
+    a copy of the target (`append_neurons`), whose outputs stay the same, and only they are read. Where no map is known
+    to lead into the neurons (`hidden`, `attention`, modules by pattern), or layers differ in width, they are
+    directions of the values themselves, with each neuron's mean and standard deviation.
     """
     generator = torch.Generator().manual_seed(seed)
     if not all(site.ups for site in target.sites) or len(set(target.widths)) > 1:
-        return _turned(target, texts, generator)
+        return _rotate_values(target, texts, generator)
     model = deepcopy(target.model)
-    own = list({site.module: site for site in reversed(target.sites)}.values())[::-1]  # the first to use its weights
-    ups = [(site, name, module) for site in own for name, module in find_up_maps(target.model, site).items()]
+    unique = list({site.module: site for site in reversed(target.sites)}.values())[::-1]  # first to use its weights
+    ups = [(site, name, module) for site in unique for name, module in find_up_maps(target.model, site).items()]
     moments = measure_token_moments(target, texts, [replace(site, module=module) for site, _, module in ups])
     hidden = weight_matrix(ups[0][2]).shape[1]
     append_neurons(
-        model, {s.layer: Directions(torch.zeros(s.width, hidden), torch.zeros(s.width)) for s in own}, target.stack
+        model, {s.layer: Directions(torch.zeros(s.width, hidden), torch.zeros(s.width)) for s in unique}, target.stack
     )
     for (site, name, module), (mean, covariance) in zip(ups, moments, strict=True):
         bias: Tensor | None = getattr(module, "bias", None)
-        weights, shifts = _imitation(weight_matrix(module), bias, mean, covariance, generator)
-        wide: Any = model.get_submodule(name)
-        _appended(weight_matrix(wide), site.width).copy_(split_halves(weights, site.width))
+        weights, shifts = _draw_imitation(weight_matrix(module), bias, mean, covariance, generator)
+        widened: Any = model.get_submodule(name)
+        _view_appended(weight_matrix(widened), site.width).copy_(split_halves(weights, site.width))
         if bias is not None:
-            _appended(wide.bias.detach(), site.width).copy_(split_halves(shifts, site.width))
-    return target.replaced(model, target.sites[0].width)
+            _view_appended(widened.bias.detach(), site.width).copy_(split_halves(shifts, site.width))
+    return target.replace_model(model, target.sites[0].width)
 
 
-def _turned(target: Target, texts: Sequence[str], generator: torch.Generator) -> Target:
-    """The target read along random directions of its sites' values."""
+def _rotate_values(target: Target, texts: Sequence[str], generator: torch.Generator) -> Target:
+    """The same target, with random directions of its sites' values as neurons."""
     other, other.sites = copy(target), []
     for site, (mean, covariance) in zip(target.sites, measure_token_moments(target, texts, target.sites), strict=True):
-        weights, shifts = _imitation(torch.eye(site.width), None, mean, covariance, generator)
+        weights, shifts = _draw_imitation(torch.eye(site.width), None, mean, covariance, generator)
         directions = nn.Linear(site.width, site.width, device=target.device).requires_grad_(False)
         directions.weight.copy_(weights)
         directions.bias.copy_(shifts)
@@ -93,25 +93,25 @@ def _turned(target: Target, texts: Sequence[str], generator: torch.Generator) ->
     return other
 
 
-def _appended(rows: Tensor, width: int) -> Tensor:
-    """What was appended to a map that led into `width` neurons, and now leads into twice as many: a view."""
+def _view_appended(rows: Tensor, width: int) -> Tensor:
+    """A view of the rows appended to a map that led into `width` neurons and now leads into twice as many."""
     return split_halves(rows, 2 * width)[:, width:]
 
 
-def _imitation(
+def _draw_imitation(
     weights: Tensor, bias: Tensor | None, mean: Tensor, covariance: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Random directions like `weights`, and shifts, that give the same mean and standard deviation over inputs of those
-    moments: float64 [outputs, inputs] and [outputs], on the CPU."""
+    """Random directions and shifts whose outputs, over inputs with these moments, have the same mean and standard
+    deviation as those of `weights` and `bias`: float64 [outputs, inputs] and [outputs], on the CPU."""
     weights = weights.to("cpu", torch.float64)
     directions = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
 
     def variance(rows: Tensor) -> Tensor:
-        return ((rows @ covariance) * rows).sum(1).clamp(min=0)  # rounding may leave less than none
+        return ((rows @ covariance) * rows).sum(1).clamp(min=0)  # rounding may leave it below 0
 
     scaled = directions * (variance(weights) / variance(directions)).sqrt()[:, None]
-    own = torch.zeros(len(weights)) if bias is None else bias.detach().to("cpu", torch.float64)
-    return scaled, own + (weights - scaled) @ mean
+    offset = torch.zeros(len(weights)) if bias is None else bias.detach().to("cpu", torch.float64)
+    return scaled, offset + (weights - scaled) @ mean
 
 
 Control = Callable[[Target, Sequence[str], int], Target]
@@ -120,12 +120,12 @@ MAKERS: dict[str, Control] = {
     "untrained_target": lambda target, _, seed: build_untrained(target, seed),
     "random_directions": build_random_directions,
 }
-"""Controls by name: the target, texts to take moments from, a seed -> the control."""
+"""How each control is made, by name: target, texts to take moments from, seed -> control."""
 
 
 @dataclass(frozen=True)
 class ControlLoader:
-    """A control of a target. kind: of CONTROLS; texts, seed: what it is made from."""
+    """Loads a control of a target. kind: a name in MAKERS; texts, seed: passed to its maker."""
 
     target: TargetLoader
     kind: str
@@ -133,10 +133,10 @@ class ControlLoader:
     seed: int
 
     def load(self) -> Target:
-        """The control, made once in a process."""
-        return _made(self)
+        """The control, made once per process."""
+        return _make_once(self)
 
 
 @lru_cache(maxsize=1)
-def _made(source: ControlLoader) -> Target:
-    return MAKERS[source.kind](source.target.load(), source.texts, source.seed)
+def _make_once(loader: ControlLoader) -> Target:
+    return MAKERS[loader.kind](loader.target.load(), loader.texts, loader.seed)

@@ -1,4 +1,4 @@
-"""How a model of any architecture is run over token ids, and how a pass is watched."""
+"""Run a model of any architecture over token ids, with or without hooks."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 Stack = Literal["encoder", "decoder", "both"]
-"""Which layers of an encoder-decoder: `encoder` runs the encoder alone. Any other model has one stack."""
+"""Which layers of an encoder-decoder are read; `encoder` runs the encoder alone. Other models have one stack."""
 
 
 class Finished(Exception):
-    """Raised in a hook to end a pass of which nothing more is wanted."""
+    """Raised in a hook to end a forward pass once all that is wanted has been read."""
 
 
 def is_encoder_decoder(model: Any) -> bool:
-    """Whether a model reads with an encoder and writes with a decoder."""
+    """Whether a model has both an encoder and a decoder."""
     return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
 def shift_right(model: Any, tokens: Tensor) -> Tensor:
-    """What the decoder reads for int64 tokens [batch, tokens]: its start token, then the same; [batch, tokens + 1]."""
+    """The decoder's input for int64 tokens [batch, tokens]: its start token, then the same; [batch, tokens + 1]."""
     names = ("decoder_start_token_id", "pad_token_id", "bos_token_id")
-    given = [value for name in names if (value := getattr(model.config, name, None)) is not None]
-    return torch.cat([tokens.new_full((len(tokens), 1), given[0] if given else 0), tokens], dim=1)
+    starts = [value for name in names if (value := getattr(model.config, name, None)) is not None]
+    return torch.cat([tokens.new_full((len(tokens), 1), starts[0] if starts else 0), tokens], dim=1)
 
 
 def forward(model: Any, stack: Stack, tokens: Tensor, attention: Tensor) -> Any:
-    """The model's output for token ids and attention mask, int64 [batch, tokens]. An encoder-decoder's decoder reads
-    the same sentence as its encoder; nothing is cached for further tokens."""
+    """Run a model over token ids and attention mask, int64 [batch, tokens]; returns its output. An encoder-decoder's
+    decoder reads the same sentence as its encoder; no key-value cache is kept."""
     inputs = {"input_ids": tokens, "attention_mask": attention}
     if is_encoder_decoder(model):
         if stack == "encoder":
@@ -43,7 +43,7 @@ def forward(model: Any, stack: Stack, tokens: Tensor, attention: Tensor) -> Any:
 
 
 def run_watched(model: Any, stack: Stack, tokens: Tensor, attention: Tensor, hooks: Iterable[RemovableHandle]) -> None:
-    """A pass with hooks, which are gone after it; one of them may end it (`Finished`)."""
+    """Run a forward pass with hooks, which are removed after it; a hook may end it early (`Finished`)."""
     registered = list(hooks)
     try:
         forward(model, stack, tokens, attention)
@@ -55,6 +55,6 @@ def run_watched(model: Any, stack: Stack, tokens: Tensor, attention: Tensor, hoo
 
 
 def first_tensor(values: Any) -> Tensor | None:
-    """The values of a module's input or output: the tensor, or the first of several; None where there is none."""
+    """The values of a module's input or output: the tensor, or the first of several; None if there is none."""
     value = values[0] if isinstance(values, tuple) and values else values
     return value if isinstance(value, Tensor) else None

@@ -1,4 +1,4 @@
-"""A model whose neurons are read: what it makes of a batch of sentences, pooled on the fly."""
+"""The target, the model whose neurons are described: its activations on sentences, pooled during the pass."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def _last(values: Tensor, own: Tensor) -> Tensor:
     return values[torch.arange(len(values)), own.shape[1] - 1 - own.flip(1).int().argmax(1)]
 
 
-See = Callable[[Tensor, Tensor], Tensor]
-"""What is kept of values [batch, tokens, width], given the own-token mask [batch, tokens]."""
+Reduction = Callable[[Tensor, Tensor], Tensor]
+"""Values [batch, tokens, width] and own-token mask [batch, tokens] -> what is kept of the values."""
 
-POOLINGS: dict[str, See] = {
+POOLINGS: dict[str, Reduction] = {
     "max": _max,
     "mean": _mean,
     "first": _first,
     "last": _last,
 }
-"""How a neuron's values over a sentence's own tokens become one, by name: each gives [batch, width]."""
+"""Poolings by name: each reduces the values over a sentence's own tokens to one a neuron, [batch, width]."""
 
 
 class Target:
@@ -64,81 +64,94 @@ class Target:
         layers: Sequence[int] | None = None,
         modules: str = "",
     ) -> None:
-        """folder: a local model folder with safetensors weights. site, stack, layers, modules: which neurons, as
-        `neurons.find` takes them. Errors: InputError where it cannot load, the device is not there, or it has no such
-        neurons."""
+        """folder: a local model folder with safetensors weights. site, stack, layers, modules: which neurons, see
+        `find_sites`. Errors: InputError if the model cannot be loaded, has no such neurons, or the device is missing.
+        """
         self.device, self.stack = find_device(device), stack
         if dtype == "bfloat16" and not has_bfloat16(self.device):
-            print("runtime.dtype is bfloat16, which this CPU has no arithmetic for: float32 is several times faster")
+            print(
+                "params.yaml: runtime.dtype is bfloat16, which this CPU does not support natively; "
+                "float32 is several times faster"
+            )
         with explain_loading(f"{folder}: the target model does not load"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
             model = load_weights(AutoModel, folder, dtype)
             check_tokenizer(self.tokenizer, model)
         self.model: Any = model.to(self.device)
-        self._find = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
-        self.sites: list[Site] = self._find(self.model)
+        self._find_sites = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
+        self.sites: list[Site] = self._find_sites(self.model)
         bos = self.tokenizer.bos_token_id
-        adds = bos in self.tokenizer("")["input_ids"]
-        self._bos = [bos] if bos is not None and not adds and is_causal(self.model) else []
+        adds_bos = bos in self.tokenizer("")["input_ids"]
+        self._bos = [bos] if bos is not None and not adds_bos and is_causal(self.model) else []
 
     def load(self) -> Target:
-        """Itself: a target that is there is its own source."""
+        """Itself: a target in memory is its own source."""
         return self
 
     @property
     def widths(self) -> list[int]:
-        """Neurons of each layer, first layer first."""
+        """Number of neurons of each layer, in order."""
         return [site.width for site in self.sites]
 
     def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
-        """Token ids and special-token masks, cut to the model's longest input. Special are the tokens that the
-        tokenizer adds, and those of its start, end, padding and mask; a causal model reads its BOS first in any case,
-        since the first token soaks up attention."""
+        """Token ids and special-token masks (1: special) of each text, cut to the model's longest input.
+
+        Special are the tokens that the tokenizer adds, and its start, end, padding and mask tokens; all others are the
+        text's own. A causal model always reads BOS first, since the first token attracts much of the attention.
+        """
         if not texts:
             return [], []
-        out = self.tokenizer(
-            list(texts), truncation=True, max_length=self._longest(), return_special_tokens_mask=True, verbose=False
+        encoded = self.tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self._find_longest_input(),
+            return_special_tokens_mask=True,
+            verbose=False,
         )
-        known = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep", "pad", "mask")}
-        special = known - {self.tokenizer.unk_token_id}
+        added = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep", "pad", "mask")}
+        special = added - {self.tokenizer.unk_token_id}
         marks = [
             [int(mark or token in special) for token, mark in zip(*pair, strict=True)]
-            for pair in zip(out["input_ids"], out["special_tokens_mask"], strict=True)
+            for pair in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
         ]
-        return [self._bos + ids for ids in out["input_ids"]], [[1] * len(self._bos) + mark for mark in marks]
+        return [self._bos + ids for ids in encoded["input_ids"]], [[1] * len(self._bos) + mark for mark in marks]
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Where in its text each token of `encode` lies: characters from the first number up to the second, (0, 0)
-        for those that are not of the text. The tokenizer must be a fast one (`tokenizer.is_fast`)."""
-        out = self.tokenizer(
-            list(texts), truncation=True, max_length=self._longest(), return_offsets_mapping=True, verbose=False
+        """The characters [start, stop) of its text that each token of `encode` covers, (0, 0) for added tokens. The
+        tokenizer must be a fast one (`tokenizer.is_fast`)."""
+        encoded = self.tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self._find_longest_input(),
+            return_offsets_mapping=True,
+            verbose=False,
         )
-        return [[(0, 0)] * len(self._bos) + row for row in out["offset_mapping"]]
+        return [[(0, 0)] * len(self._bos) + row for row in encoded["offset_mapping"]]
 
-    def _longest(self) -> int:
-        """Tokens of a sentence that the model's positions hold, beside those put before them."""
-        offset = [  # RoBERTa counts positions from its padding's
+    def _find_longest_input(self) -> int:
+        """The most tokens of a text that fit into the model's positions, besides those put in front of them."""
+        tables = [  # RoBERTa's positions start after the padding id
             module.num_embeddings - module.padding_idx - 1
             for name, module in self.model.named_modules()
             if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
         ]
-        known = getattr(self.model.config, "max_position_embeddings", None) or 512
+        configured = getattr(self.model.config, "max_position_embeddings", None) or 512
         start = is_encoder_decoder(self.model) and self.stack != "encoder"
-        return int(min(self.tokenizer.model_max_length, known, *offset)) - len(self._bos) - start
+        return int(min(self.tokenizer.model_max_length, configured, *tables)) - len(self._bos) - start
 
-    def replaced(self, model: nn.Module, width: int | None = None) -> Target:
-        """The same tokenizer and device with another model, of which the last `width` neurons of every layer are
-        read (None: all)."""
+    def replace_model(self, model: nn.Module, width: int | None = None) -> Target:
+        """A target with the same tokenizer and device and another model, of which the last `width` neurons of every
+        layer are read (None: all)."""
         other = copy(self)
         other.model = model.eval().to(self.device)
-        other.sites = self._find(model)
+        other.sites = self._find_sites(model)
         if width is not None:
             other.sites = [replace(site, width=width) for site in other.sites]
         return other
 
     def batch(self, ids: list[list[int]], special: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and attention mask, int64, and the mask of own tokens, bool: each [batch, tokens], padded on the
-        right. Errors: InputError where a sentence has no token of its own."""
+        """Token ids and attention mask, int64, and own-token mask, bool: each [batch, tokens], padded on the right.
+        Errors: InputError if a sentence has no token of its own."""
         filler = self.tokenizer.pad_token_id or 0
         rows = [torch.tensor(i, dtype=torch.int64) for i in ids]
         tokens = pad_sequence(rows, batch_first=True, padding_value=filler)
@@ -147,75 +160,80 @@ class Target:
         marks = pad_sequence([torch.tensor(s, dtype=torch.int64) for s in special], batch_first=True)
         own = (attention == 1) & (marks == 0)
         if not bool(own.any(1).all()):
-            raise InputError("a sentence has no token that the target's tokenizer knows as its own; drop it")
-        packed = torch.stack([tokens, attention, own])  # one copy to the device, which need not be waited for
+            raise InputError(
+                "a sentence of the corpus has no token of its own in the target's tokenizer; remove that sentence"
+            )
+        packed = torch.stack([tokens, attention, own])  # one asynchronous copy to the device
         if self.device.type == "cuda":
             packed = packed.pin_memory()
         tokens, attention, own = packed.to(self.device, non_blocking=True)
         return tokens, attention, own.bool()
 
     @torch.inference_mode()
-    def inputs(
-        self, ids: list[list[int]], special: list[list[int]], sights: Sequence[tuple[Site, See]]
+    def read(
+        self, ids: list[list[int]], special: list[list[int]], requests: Sequence[tuple[Site, Reduction]]
     ) -> list[Tensor]:
-        """What each sight makes of the values of its site's module, in one pass over a batch, which ends after the
-        last of them; in the order of the sights."""
+        """Reduce the values of each requested site's module, in one forward pass over a batch; in the order of the
+        requests. The pass ends as soon as all of them are served."""
         tokens, attention, own = self.batch(ids, special)
-        ahead = torch.cat([torch.zeros_like(own[:, :1]), own], dim=1)  # the decoder reads its start token first
-        seen: dict[int, Tensor] = {}
+        decoder_own = torch.cat([torch.zeros_like(own[:, :1]), own], dim=1)  # the decoder reads its start token first
+        results: dict[int, Tensor] = {}
 
-        def reader(wanted: Mapping[int, list[int]]) -> Callable[..., None]:
+        def make_hook(wanted: Mapping[int, list[int]]) -> Callable[..., None]:
             calls = count()
 
             def hook(_: nn.Module, *values: Any) -> None:
                 for place in wanted.get(next(calls), ()):
-                    (site, see), read = sights[place], first_tensor(values[-1])
+                    (site, reduce), read = requests[place], first_tensor(values[-1])
                     assert read is not None
-                    mask = ahead if site.decoder else own
-                    seen[place] = see(read.reshape(*mask.shape, -1), mask)
-                if len(seen) == len(sights):
+                    mask = decoder_own if site.decoder else own
+                    results[place] = reduce(read.reshape(*mask.shape, -1), mask)
+                if len(results) == len(requests):
                     raise Finished
 
             return hook
 
         places: dict[tuple[nn.Module, bool], dict[int, list[int]]] = {}
-        for place, (site, _) in enumerate(sights):
+        for place, (site, _) in enumerate(requests):
             places.setdefault((site.module, site.output), {}).setdefault(site.call, []).append(place)
         hooks = [
-            module.register_forward_hook(reader(wanted)) if output else module.register_forward_pre_hook(reader(wanted))
+            (module.register_forward_hook if output else module.register_forward_pre_hook)(make_hook(wanted))
             for (module, output), wanted in places.items()
         ]
         run_watched(self.model, self.stack, tokens, attention, hooks)
-        return [seen[place] for place in range(len(sights))]
+        return [results[place] for place in range(len(requests))]
 
-    def pooled(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> list[Tensor]:
-        """Each neuron pooled over each sentence's own tokens: float32 [batch, neurons] on the device, one a pooling.
+    def pool(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> list[Tensor]:
+        """Pool each neuron over each sentence's own tokens: float32 [batch, neurons] on the device, one a pooling.
 
-        Padding and special tokens ([CLS], [SEP], BOS) never enter.
+        Padding and special tokens ([CLS], [SEP], BOS) never count.
         """
 
-        def sight(site: Site) -> See:
-            def see(values: Tensor, own: Tensor) -> Tensor:
+        def make_reduction(site: Site) -> Reduction:
+            def reduce(values: Tensor, own: Tensor) -> Tensor:
                 neurons = site.read(values).to(torch.float32)
                 return torch.stack([POOLINGS[pooling](neurons, own) for pooling in poolings])
 
-            return see
+            return reduce
 
-        layers = self.inputs(ids, special, [(site, sight(site)) for site in self.sites])
+        layers = self.read(ids, special, [(site, make_reduction(site)) for site in self.sites])
         return list(torch.cat(layers, dim=2))
 
 
 class TargetSource(Protocol):
-    """Gives a target, on any machine."""
+    """Something that loads a target, on any machine."""
 
     def load(self) -> Target:
-        """The target. Errors: InputError where it cannot be had."""
+        """The target. Errors: InputError if it cannot be loaded."""
 
 
 @dataclass(frozen=True)
 class TargetLoader:
-    """A target by its folder. folder: absolute where other machines are to load it; device, dtype: as `Target` takes
-    them; neurons: which, the other options of `Target`, by name."""
+    """Loads a target from its folder.
+
+    folder: absolute if other machines are to load it; device, dtype: see `Target`; neurons: the other options of
+    `Target`, by name.
+    """
 
     folder: Path
     device: str = "cpu"
@@ -223,10 +241,10 @@ class TargetLoader:
     neurons: tuple[tuple[str, Any], ...] = ()
 
     def load(self) -> Target:
-        """The target, loaded once in a process."""
-        return _loaded(self)
+        """The target, loaded once per process."""
+        return _load_once(self)
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: TargetLoader) -> Target:
-    return Target(source.folder, device=source.device, dtype=source.dtype, **dict(source.neurons))
+def _load_once(loader: TargetLoader) -> Target:
+    return Target(loader.folder, device=loader.device, dtype=loader.dtype, **dict(loader.neurons))

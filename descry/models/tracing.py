@@ -1,4 +1,4 @@
-"""What the linear maps of a layer are for, told from a pass over a few tokens: which mixes tokens, what feeds which."""
+"""Find the role of a layer's linear maps from a pass over a few tokens: which mix tokens, and which feed which."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from descry.errors import InputError
 from descry.models.forward import Finished, Stack, first_tensor, run_watched
 
 TOKENS = 8
-"""Tokens of such a pass; the decoder of an encoder-decoder reads one more."""
+"""Length of that pass; the decoder of an encoder-decoder reads one token more."""
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id")
 
 
@@ -23,9 +23,9 @@ _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls
 class Map:
     """A linear map as one layer runs it.
 
-    name: within the layer; shape: inputs and outputs; feeders: the maps, run before it in the layer, whose outputs
-    lead into its input without passing through another map; mixes: whether other tokens' outputs do; ahead: whether
-    those of later tokens do.
+    name: within the layer; shape: number of inputs and outputs; feeders: the earlier maps of the layer whose outputs
+    reach its input without passing through another map; mixes: whether outputs at other tokens reach it; ahead:
+    whether outputs at later tokens do.
     """
 
     name: str
@@ -37,9 +37,10 @@ class Map:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module in a pass: which of its calls, counted from 0, and the width of what was read of it.
+    """One call of a module in a forward pass.
 
-    decoder: whether it went over the decoder's tokens.
+    number: which of the module's calls, from 0; width: of its input or output; decoder: whether it ran over the
+    decoder's tokens.
     """
 
     name: str
@@ -58,19 +59,19 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     return None
 
 
-def _sample(model: Any) -> Tensor:
-    """Different words of the model's vocabulary: int64 [1, TOKENS]."""
+def _sample_tokens(model: Any) -> Tensor:
+    """Distinct ordinary tokens of the model's vocabulary: int64 [1, TOKENS]."""
     weight = model.get_input_embeddings().weight
     special = [getattr(model.config, name, None) for name in _SPECIAL]
     words = [token for token in range(len(weight) // 2, len(weight)) if token not in special]
     return torch.tensor([list(islice(cycle(words), TOKENS))], device=weight.device)
 
 
-def _pass(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
-    """A pass over a few tokens, watched. Errors: InputError where the model does not read token ids."""
+def _run_sample(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
+    """Run a pass over a few tokens with hooks. Errors: InputError if the model does not run over token ids."""
     with torch.inference_mode(False), torch.no_grad():
         try:
-            tokens = _sample(model)
+            tokens = _sample_tokens(model)
             run_watched(model, stack, tokens, torch.ones_like(tokens), hooks)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -78,8 +79,8 @@ def _pass(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
 
 
 def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module], *, output: bool) -> list[Call]:
-    """The calls of modules, in order, whose input (or output) is a vector for every token."""
-    found: list[Call] = []
+    """The calls of modules, in order of execution, whose input (or output) has one vector per token."""
+    calls: list[Call] = []
     counts = dict.fromkeys(modules, 0)
 
     def record(name: str) -> Callable[..., None]:
@@ -87,11 +88,11 @@ def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module]
             value, number = first_tensor(values[-1]), counts[name]
             counts[name] += 1
             if value is not None and value.dim() > 1 and (rows := value.shape[:-1].numel()) in (TOKENS, TOKENS + 1):
-                found.append(Call(name, number, value.shape[-1], rows == TOKENS + 1))
+                calls.append(Call(name, number, value.shape[-1], rows == TOKENS + 1))
 
         return hook
 
-    _pass(
+    _run_sample(
         model,
         stack,
         [
@@ -99,13 +100,13 @@ def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module]
             for name, module in modules.items()
         ],
     )
-    return found
+    return calls
 
 
 def trace_maps(model: nn.Module, stack: Stack, layer: nn.Module) -> list[Map]:
     """The linear maps of a layer, in the order in which its first call runs them.
 
-    Each map's output is cut off from what led to it, so that the gradient of a map's input tells which maps feed it
+    Each map's output is detached from its input, so that the gradient of a later map's input shows which maps feed it
     directly, and at which tokens. A map that is not run for every token is left out.
     """
     rows = 0
@@ -129,7 +130,7 @@ def trace_maps(model: nn.Module, stack: Stack, layer: nn.Module) -> list[Map]:
         return hook
 
     maps = [(name, module, shape) for name, module in layer.named_modules() if (shape := linear_shape(module))]
-    _pass(
+    _run_sample(
         model,
         stack,
         [
@@ -141,14 +142,14 @@ def trace_maps(model: nn.Module, stack: Stack, layer: nn.Module) -> list[Map]:
     names, leaves = [name for name, *_ in run], [leaf for *_, leaf in run]
     with torch.inference_mode(False):
         return [
-            _role(name, shape, values.reshape(rows, -1), names, leaves)
+            _find_role(name, shape, values.reshape(rows, -1), names, leaves)
             for name, shape, values, _ in run
             if values.shape[:-1].numel() == rows
         ]
 
 
-def _role(name: str, shape: tuple[int, int], values: Tensor, names: list[str], leaves: list[Tensor]) -> Map:
-    last, front = _reach(values, -1, leaves), _reach(values, 0, leaves)
+def _find_role(name: str, shape: tuple[int, int], values: Tensor, names: list[str], leaves: list[Tensor]) -> Map:
+    last, front = _find_dependencies(values, -1, leaves), _find_dependencies(values, 0, leaves)
     return Map(
         name,
         shape,
@@ -158,8 +159,8 @@ def _role(name: str, shape: tuple[int, int], values: Tensor, names: list[str], l
     )
 
 
-def _reach(values: Tensor, token: int, leaves: list[Tensor]) -> list[Tensor]:
-    """At which of each leaf's tokens the values [tokens, width] at one token depend on it: bool [tokens] a leaf."""
+def _find_dependencies(values: Tensor, token: int, leaves: list[Tensor]) -> list[Tensor]:
+    """The tokens of each leaf on which the values [tokens, width] at one token depend: bool [tokens] for each leaf."""
     if not values.requires_grad:
         return [torch.zeros(1, dtype=torch.bool) for _ in leaves]
     weights = torch.randn(values.shape[-1], generator=torch.Generator().manual_seed(0)).to(values)

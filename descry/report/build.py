@@ -1,4 +1,4 @@
-"""A finished run to look at: one self-contained page, a few plots, and the tables behind them."""
+"""The report of a finished run: one self-contained page, a few plots, and the tables behind them."""
 
 from descry.report.content import Content, tabulate_carriers
 from descry.report.page.csv import write_csv
@@ -12,10 +12,10 @@ def build_report(run: Content, *, exemplars: int) -> dict[str, bytes]:
 
     exemplars: sentences shown of each neuron and split, at most those that were read token by token.
     """
-    behind = tabulate_series(run) | {"descriptors": tabulate_carriers(run)}
-    pictures = draw_all(run, behind)
-    page = render_page(run, behind, pictures, exemplars=exemplars)
+    tables = tabulate_series(run) | {"descriptors": tabulate_carriers(run)}
+    pictures = draw_all(run, tables)
+    page = render_page(run, tables, pictures, exemplars=exemplars)
     files = {"index.html": page.encode()} | {f"{name}.png": picture for name, picture in pictures.items()}
-    for name, table in behind.items():
+    for name, table in tables.items():
         files[f"{name}.csv"] = write_csv(table)
     return files

@@ -15,6 +15,9 @@ from descry.activations.token_words import TokenReadings
 from descry.assignment import Rule
 from descry.report.measures import Score, collect_scores
 
+ASSOCIATIONS = ("pearson", "auprc")
+"""Measures of how strongly a neuron and a descriptor are associated that the page shows."""
+
 
 @dataclass(frozen=True)
 class SplitContent:
@@ -53,10 +56,10 @@ class SplitContent:
 
 
 class Guess(NamedTuple):
-    """A descriptor that a sentence's neurons name.
+    """A descriptor that a sentence's neurons vote for.
 
     column: of the labels; score: standardised over calibration's sentences; share: of those that score as high;
-    tokens: what each token adds; neurons: (position, z, contribution) of those that speak loudest for it.
+    tokens: what each token adds; neurons: (position, z, contribution) of those with the largest contributions.
     """
 
     column: int
@@ -67,7 +70,8 @@ class Guess(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """A sentence, where its tokens lie (characters from, up to), what annotators say of it, and the best guesses."""
+    """A sentence, its tokens' places (first character, character after the last), its gold aspects, and the best
+    guesses."""
 
     text: str
     spans: Sequence[tuple[int, int]]
@@ -84,16 +88,16 @@ class AssignedPairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Beyond:
-    """What goes beyond descriptors of sentences: tables as descry.artifacts has them, each without a row where its
-    stage is left out.
+    """What the analyses beyond the paper wrote: tables of descry.schemas, each without rows where its stage is switched
+    off.
 
-    triggers: what drives each neuron; relations: of calibration's descriptors, relations_there: of validation's; depth:
-    of the descriptors; transfer and transfer_pairs: on another corpus; ablation: of the descriptors; measures: of all.
+    triggers: a row a neuron; relations, relations_validation: of calibration's and of validation's descriptors; depth,
+    transfer, ablation: a row a descriptor; transfer_pairs: a row a pair; measures: of all of them.
     """
 
     triggers: pd.DataFrame
     relations: pd.DataFrame
-    relations_there: pd.DataFrame
+    relations_validation: pd.DataFrame
     depth: pd.DataFrame
     transfer: pd.DataFrame
     transfer_pairs: pd.DataFrame
@@ -108,12 +112,11 @@ class Content:
     layer, index: int [neurons], in order of layer, then index; descriptors: {name, members} in the order of
     the labels' columns; examples: int [descriptors, n], rows of calibration that show each, -1 for none;
     neighbours: of every neuron, by their first `compared` exemplars; explained: sentences drawn at random, as
-    `descry explain` explains them;
-    consistency, evaluation (measures), p_values, sweeps, associations, aspects, confusion: tables as
-    descry.artifacts has them; rule: by which descriptors are assigned; target: the model's
-    name; pooling: of a neuron's values over a sentence; labellers: whose labels describe the neurons, and the
-    second opinion; agreement: of the first with the language model that taught it, empty where none did;
-    encoder_is_target: whether the encoder's weights are the target's.
+    `descry explain` explains them; consistency, evaluation (measures), p_values, sweeps, associations, aspects,
+    confusion: tables of descry.schemas; agreement: of the first labeller with the language model that taught it, empty
+    where none did; rule: by which descriptors are assigned; target: the model's name; pooling: of a neuron's values
+    over a sentence; labellers: the first, whose labels describe the neurons, and the second; encoder_is_target: whether
+    the encoder's weights are the target's.
     """
 
     layer: np.ndarray
@@ -141,14 +144,14 @@ class Content:
     encoder_is_target: bool
 
     @cached_property
-    def figures(self) -> dict[str, Score]:
+    def scores(self) -> dict[str, Score]:
         """Every measure, by its dotted name."""
         return collect_scores(pd.concat([self.consistency, self.evaluation, self.beyond.measures]))
 
     @property
     def reference(self) -> str:
         """What sentences are measured against: gold aspects where there are any, the labels otherwise."""
-        gold = any(name.startswith("sentence.gold.") for name in self.figures)
+        gold = any(name.startswith("sentence.gold.") for name in self.scores)
         return "sentence.gold" if gold else "sentence.labels"
 
     @cached_property
@@ -162,16 +165,16 @@ class Content:
         return [int(layer) for layer in np.unique(self.layer)]
 
     @cached_property
-    def found(self) -> AssignedPairs:
+    def assigned(self) -> AssignedPairs:
         """The pairs that the run's rule assigns on either split, with `neuron` and `column` (positions in the
         order of `layer` and of the descriptors) and `rank`, by neuron and rank."""
-        return AssignedPairs(self._assigned(self.calibration), self._assigned(self.validation))
+        return AssignedPairs(self._select_assigned(self.calibration), self._select_assigned(self.validation))
 
-    def _assigned(self, side: SplitContent) -> pd.DataFrame:
+    def _select_assigned(self, split: SplitContent) -> pd.DataFrame:
         rule = self.rule.name
-        pairs = side.pairs[side.pairs[f"{rule}_assigned"]].rename(columns={f"{rule}_rank": "rank"})
-        place = pd.MultiIndex.from_arrays([self.layer, self.index])
-        pairs["neuron"] = place.get_indexer(pd.MultiIndex.from_frame(pairs[["layer", "index"]]))
+        pairs = split.pairs[split.pairs[f"{rule}_assigned"]].rename(columns={f"{rule}_rank": "rank"})
+        neurons = pd.MultiIndex.from_arrays([self.layer, self.index])
+        pairs["neuron"] = neurons.get_indexer(pd.MultiIndex.from_frame(pairs[["layer", "index"]]))
         pairs["column"] = pd.Index(self.names).get_indexer(pd.Index(pairs["descriptor"]))
         return pairs.sort_values(["neuron", "rank"], kind="stable").reset_index(drop=True)
 
@@ -181,12 +184,23 @@ def select_clearest(labels: np.ndarray, scores: np.ndarray, count: int) -> np.nd
 
     labels: int8, scores: float [sentences, descriptors]. Ties go to the lower row.
     """
-    out = np.full((labels.shape[1], count), -1, dtype=np.int64)
+    rows = np.full((labels.shape[1], count), -1, dtype=np.int64)
     for column in range(labels.shape[1]):
         bearing = np.flatnonzero(labels[:, column] == 1)
         best = bearing[np.argsort(-scores[bearing, column], kind="stable")[:count]]
-        out[column, : len(best)] = best
-    return out
+        rows[column, : len(best)] = best
+    return rows
+
+
+def tabulate_pairs(run: Content) -> pd.DataFrame:
+    """The pairs assigned on calibration, by neuron and rank: neuron, column, q, count, known, lift, validation_count,
+    validation_known, validation_p, and each of ASSOCIATIONS with `_low` and `_high`, missing where unknown."""
+    pairs = run.assigned.calibration.merge(run.associations, on=["layer", "index", "descriptor"], how="left")
+    pairs = pairs.sort_values(["neuron", "rank"], kind="stable")
+    validation = [f"validation_{name}" for name in ("count", "known", "p")]
+    strengths = [f"{measure}{bound}" for measure in ASSOCIATIONS for bound in ("", "_low", "_high")]
+    columns = ["neuron", "column", "q", "count", "known", "lift", *validation, *strengths]
+    return pairs[columns].reset_index(drop=True)
 
 
 def tabulate_carriers(run: Content) -> pd.DataFrame:
@@ -194,7 +208,7 @@ def tabulate_carriers(run: Content) -> pd.DataFrame:
 
     Columns: descriptor, sentences, prevalence, neurons, and `layer_<n>`: how many of them lie in each layer.
     """
-    pairs = run.found.calibration
+    pairs = run.assigned.calibration
     table = pd.DataFrame(
         {
             "descriptor": pd.Series(run.names, dtype="str"),
@@ -204,6 +218,6 @@ def tabulate_carriers(run: Content) -> pd.DataFrame:
         }
     )
     for layer in run.layers:
-        here = pairs.loc[pairs["layer"] == layer, "column"]
-        table[f"layer_{layer}"] = np.bincount(here, minlength=len(run.names))
+        columns = pairs.loc[pairs["layer"] == layer, "column"]
+        table[f"layer_{layer}"] = np.bincount(columns, minlength=len(run.names))
     return table.sort_values(["neurons", "sentences", "descriptor"], ascending=[False, False, True], kind="stable")

@@ -35,50 +35,53 @@ from descry.storage.files import read_json
 from descry.storage.tables import read_table
 
 EXAMPLES = 3
+"""Sentences kept of each descriptor that show it best."""
 
 
-def _model(role: str) -> tuple[str, set[str]]:
-    """What a model is called (a folder outside the project by its last part), and its weights' hashes."""
+def _read_model(role: str) -> tuple[str, set[str]]:
+    """A model's name (of a folder outside the project, its last part), and its weights' hashes."""
     manifest = read_json(layout.MODELS / role / "manifest.json")
     name = manifest["source"].removeprefix("package:")
     weights = {digest for file, digest in manifest["files"].items() if file.endswith(".safetensors")}
     return PurePath(name).name if PurePath(name).is_absolute() else name, weights
 
 
-def _side(split: str, active: Activations, exemplars: int) -> tuple[SplitContent, np.ndarray]:
+def _read_split(split: str, active: Activations, exemplars: int) -> tuple[SplitContent, np.ndarray]:
     """A split as the report needs it, and the sentences that show each descriptor best."""
     labels, _ = read_arrays(layout.LABELS / "first" / f"{split}.safetensors", LABEL_ARRAYS)
-    read, _ = read_arrays(layout.TOKENS / f"{split}.safetensors", TOKEN_ARRAYS)
-    side = SplitContent(
+    tokens, _ = read_arrays(layout.TOKENS / f"{split}.safetensors", TOKEN_ARRAYS)
+    content = SplitContent(
         sentences=read_table(layout.SENTENCES / f"{split}.parquet", SENTENCE_TABLE),
         labels=labels["labels"],
         rows=active.exemplars(exemplars),
         activations=active.values[:, :exemplars],  # noqa: PD011 - no DataFrame
         mean=active.mean,
         probe=active.probe,
-        read=TokenReadings(on_tokens=read.pop("values"), **read),
+        read=TokenReadings(on_tokens=tokens.pop("values"), **tokens),
         pairs=read_table(layout.ASSIGNMENTS / f"{split}.parquet", ASSIGNMENT_TABLE),
     )
-    return side, select_clearest(labels["labels"], labels["scores"], EXAMPLES)
+    return content, select_clearest(labels["labels"], labels["scores"], EXAMPLES)
 
 
-def _explained(calibration: Activations, own: SplitContent, other: SplitContent, rule: Rule) -> list[Explained]:
-    """The sentences drawn at random from validation, and what the neurons say of them."""
+def _explain_sample(
+    active: Activations, calibration: SplitContent, validation: SplitContent, rule: Rule
+) -> list[Explained]:
+    """The sentences drawn at random from validation, explained."""
     examples, _ = read_arrays(layout.TOKENS / "examples.safetensors", EXAMPLE_ARRAYS)
-    findings = assign(gather_evidence(own.rows, own.labels), rule)
+    findings = assign(gather_evidence(calibration.rows, calibration.labels), rule)
     gold = read_table(layout.GOLD / "validation.parquet", GOLD_TABLE)["aspects"]
-    texts, aspects = (column.iloc[examples["rows"]].tolist() for column in (other.sentences["text"], gold))
-    return explain_examples(calibration, findings, examples, texts, aspects)
+    texts, aspects = (column.iloc[examples["rows"]].tolist() for column in (validation.sentences["text"], gold))
+    return explain_examples(active, findings, examples, texts, aspects)
 
 
-def _beyond() -> Beyond:
-    """What the stages beyond the paper found."""
+def _read_beyond() -> Beyond:
+    """What the analyses beyond the paper wrote."""
     measured = (layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION)
     tables = [read_table(folder / "measures.parquet", MEASURE_TABLE) for folder in measured]
     return Beyond(
         triggers=read_table(layout.TRIGGERS / "neurons.parquet", TRIGGER_TABLE),
         relations=read_table(layout.RELATIONS / "calibration.parquet", RELATION_TABLE),
-        relations_there=read_table(layout.RELATIONS / "validation.parquet", RELATION_TABLE),
+        relations_validation=read_table(layout.RELATIONS / "validation.parquet", RELATION_TABLE),
         depth=read_table(layout.DEPTH / "descriptors.parquet", DEPTH_TABLE),
         transfer=read_table(layout.REPLICATION / "descriptors.parquet", TRANSFER_TABLE),
         transfer_pairs=read_table(layout.REPLICATION / "pairs.parquet", TRANSFER_PAIR_TABLE),
@@ -87,28 +90,30 @@ def _beyond() -> Beyond:
     )
 
 
-def _labeller(opinion: str) -> str:
-    """Who labelled."""
-    path = layout.LABELS / opinion / "validation.safetensors"
+def _read_labeller(folder: str) -> str:
+    """The labeller whose labels lie in that folder."""
+    path = layout.LABELS / folder / "validation.safetensors"
     return str(read_arrays(path, LABEL_ARRAYS, without=("labels", "scores"))[1]["labeller"])
 
 
 def gather_content(rule: Rule) -> Content:
     """The run in the working folder. Errors: InputError where a file is not there or damaged."""
     active = [read_activations(layout.ACTIVATIONS / f"{split}.safetensors") for split in SPLITS]
-    sides = [_side(split, seen, rule.exemplars) for split, seen in zip(SPLITS, active, strict=True)]
-    target, weights = _model("target")
-    near, compared = read_arrays(layout.NEIGHBOURS, NEIGHBOUR_ARRAYS)
+    (calibration, examples), (validation, _) = (
+        _read_split(split, kept, rule.exemplars) for split, kept in zip(SPLITS, active, strict=True)
+    )
+    target, weights = _read_model("target")
+    neighbours, settings = read_arrays(layout.NEIGHBOURS, NEIGHBOUR_ARRAYS)
     return Content(
         layer=active[0].layer,
         index=active[0].index,
         descriptors=read_json(layout.DESCRIPTORS)["descriptors"],
-        calibration=sides[0][0],
-        validation=sides[1][0],
-        examples=sides[0][1],
-        neighbours=Neighbours(**near),
-        compared=compared["exemplars"],
-        explained=_explained(active[0], sides[0][0], sides[1][0], rule),
+        calibration=calibration,
+        validation=validation,
+        examples=examples,
+        neighbours=Neighbours(**neighbours),
+        compared=settings["exemplars"],
+        explained=_explain_sample(active[0], calibration, validation, rule),
         consistency=read_table(layout.CONSISTENCY / "measures.parquet", MEASURE_TABLE),
         evaluation=read_table(layout.EVALUATION / "measures.parquet", MEASURE_TABLE),
         p_values=read_table(layout.CONSISTENCY / "p_values.parquet", P_VALUE_TABLE),
@@ -116,11 +121,11 @@ def gather_content(rule: Rule) -> Content:
         associations=read_table(layout.ASSOCIATIONS, ASSOCIATION_TABLE),
         aspects=read_table(layout.EVALUATION / "aspects.parquet", ASPECT_TABLE),
         confusion=read_table(layout.EVALUATION / "confusion.parquet", CONFUSION_TABLE),
-        beyond=_beyond(),
+        beyond=_read_beyond(),
         agreement=read_table(layout.LABELS / "first" / "agreement.parquet", AGREEMENT_TABLE, optional=True),
         rule=rule,
         target=target,
         pooling=active[0].pooling,
-        labellers=(_labeller("first"), _labeller("second")),
-        encoder_is_target=weights == _model("embedder")[1],
+        labellers=(_read_labeller("first"), _read_labeller("second")),
+        encoder_is_target=weights == _read_model("embedder")[1],
     )

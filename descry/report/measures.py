@@ -14,70 +14,72 @@ from descry.results.measures import find_measure
 NULL_TEXTS = {
     "permuted_neurons": (
         "permuted neurons",
-        "Neurons are paired at random, across the halves or the labellers: how often each descriptor is assigned "
-        "stays, which neuron is which is lost.",
+        "Neurons are paired at random across the halves, or across the labellers: how often each descriptor is "
+        "assigned stays the same, which neuron is which is lost.",
     ),
     "most_common": (
         "most common",
-        "Always the most common descriptors, whatever the sentence or the neuron.",
+        "The most common descriptors are always predicted, whatever the sentence or the neuron.",
     ),
     "random_exemplars": (
         "random exemplars",
-        "Every neuron gets random sentences in place of its strongest ones, then the whole path.",
+        "Every neuron gets random sentences in place of its exemplars; the rest of the pipeline is the same.",
     ),
     "shuffled_labels": (
         "shuffled labels",
-        "Whole reviews change places among the labels, which then belong to other texts; then the whole path. "
-        "Beside pairs: how many pass the run's own threshold.",
+        "Label rows are permuted between whole reviews; the rest of the pipeline is the same. For pairs: how many "
+        "pass the threshold of this run.",
     ),
-    "unassigned_pairs": ("unassigned pairs", "The pairs that calibration did not assign."),
-    "other_pairs": ("other pairs", "The pairs of descriptors that were not found to go together."),
-    "permuted_descriptors": ("permuted descriptors", "Validation's descriptors change places."),
+    "unassigned_pairs": ("unassigned pairs", "The pairs that were not assigned on calibration."),
+    "other_pairs": ("other pairs", "The pairs of descriptors for which no relation was found."),
+    "permuted_descriptors": ("permuted descriptors", "Validation's descriptors are permuted."),
     "dealt_descriptors": (
         "dealt descriptors",
-        "Every neuron is dealt as many descriptors as it has, as often as its layer carries each.",
+        "Every neuron is dealt as many random descriptors as it has; how often each occurs in a layer stays the same.",
     ),
-    "shuffled_tokens": ("shuffled tokens", "A neuron's values change places among a sentence's tokens."),
-    "shuffled_layers": ("shuffled layers", "The described neurons change places among the layers."),
+    "shuffled_tokens": ("shuffled tokens", "A neuron's values are permuted among the tokens of each sentence."),
+    "shuffled_layers": ("shuffled layers", "The described neurons are permuted among the layers."),
     "random_neurons": (
         "random neurons",
-        "As many random neurons of the same layers are switched off in place of a descriptor's.",
+        "As many random neurons of the same layers are ablated in place of the descriptor's.",
     ),
     "exchangeable_sets": (
         "exchangeable sets",
-        "A descriptor's neurons are no others than random ones: above them in one of two cases, clearly in one of 40.",
+        "A descriptor's neurons are no different from random ones: above them in one case of two, clearly above in one "
+        "of 40.",
     ),
 }
-"""What chance is, by name: what it is called, and what it does; which is chance for a measure says descry.results.measures."""
+"""What each null is called on the page, and what it does. Which of them is chance for a measure is said by
+descry.results.measures alone."""
 
 CONTROL_TEXTS = {
     "random_directions": (
         "random directions",
-        "As many random directions of the target's own representation as it has neurons, through the whole path.",
+        "As many random directions of the target's own representation as it has neurons, through the whole pipeline.",
     ),
     "untrained_target": (
         "untrained model",
-        "The target's build with random weights, through the whole path.",
+        "The target's architecture with random weights, through the whole pipeline.",
     ),
 }
-"""Yardsticks, as NULLS: not chance, but other neurons."""
+"""What each control is called, and what it is: not chance, but other units that went the same way."""
 
 BLOCKS = {
-    "sentence.gold": "Descriptors found, on sentences, against annotated aspects",
-    "oracle": "Annotated aspects in place of the labels (oracle)",
-    "": "The two halves: does validation say of each neuron what calibration said",
-    "neuron": "A neuron's descriptors on calibration, against validation",
-    "sentence.labels": "Descriptors found, on sentences, against the pipeline's own labels",
-    "second_opinion": "The second opinion",
-    "descriptors": "The vocabulary",
-    "labels": "The labels",
-    "tokens": "Words that drive neurons",
-    "relations": "Descriptors that go together",
-    "depth": "Descriptors in depth",
-    "transfer": "Another corpus: the same vocabulary, nothing assigned anew",
-    "ablation": "Neurons switched off",
+    "sentence.gold": "Precision and recall on held-out sentences, against gold aspects",
+    "oracle": "Gold aspects as labels (oracle)",
+    "": "Replication and consistency between the two halves",
+    "neuron": "Precision and recall of a neuron's descriptors on validation",
+    "sentence.labels": "Precision and recall on held-out sentences, against the pipeline's own labels",
+    "second_opinion": "Second labeller",
+    "descriptors": "Descriptor recovery: what the vocabulary can express",
+    "labels": "Label quality",
+    "tokens": "Lexical triggers",
+    "relations": "Relations between descriptors, and polysemanticity",
+    "depth": "Localization in depth",
+    "transfer": "Transfer to another corpus",
+    "ablation": "Ablation",
 }
-"""What measures are called together, by the start of their dotted names (the empty one: no dot), in order."""
+"""The tables of measures, in order: the start of their dotted names (empty: names without a dot), and the heading."""
 
 
 class Level(NamedTuple):
@@ -89,8 +91,8 @@ class Level(NamedTuple):
     high: float
     adjusted: float | None = None
 
-    def over(self, size: float) -> Level:
-        """The same of shares in place of counts."""
+    def divide(self, size: float) -> Level:
+        """The same as a share of `size`."""
         return Level(self.mean / size, self.low / size, self.high / size)
 
 
@@ -104,19 +106,34 @@ class Score:
     ceiling: float | None = None
 
     @property
+    def title(self) -> str:
+        """The measure in plain words, empty for one of a family."""
+        return find_measure(self.name).title
+
+    @property
     def counts(self) -> bool:
         """Whether it counts something."""
         return find_measure(self.name).counts
 
     @property
+    def null(self) -> str:
+        """The null that is chance for this measure, empty where none is."""
+        return find_measure(self.name).chance
+
+    @property
+    def chance(self) -> Level | None:
+        """What that null gives; None where it was not measured."""
+        return self.levels.get(self.null)
+
+    @property
     def adjusted(self) -> float | None:
         """Its distance from chance towards 1; None without a chance, and for what is no score."""
-        level = self.levels.get(find_measure(self.name).chance)
-        return None if level is None else level.adjusted
+        return None if self.chance is None else self.chance.adjusted
 
-    def among(self, names: Mapping[str, tuple[str, str]]) -> dict[str, Level]:
-        """Its levels of NULLS or of CONTROLS, in their order."""
-        return {null: self.levels[null] for null in names if null in self.levels}
+    @property
+    def controls(self) -> dict[str, Level]:
+        """What the controls give, by name."""
+        return {name: self.levels[name] for name in CONTROL_TEXTS if name in self.levels}
 
 
 def collect_scores(table: pd.DataFrame) -> dict[str, Score]:
@@ -126,20 +143,20 @@ def collect_scores(table: pd.DataFrame) -> dict[str, Score]:
     columns = ["measure", "null", "value", "chance", "low", "high", "adjusted"]
     for name, null, value, mean, low, high, adjusted in table[columns].itertuples(index=False):
         values[name] = float(value)
-        own = levels.setdefault(name, {})
+        of_measure = levels.setdefault(name, {})
         if null:
-            own[null] = Level(mean, low, high, None if math.isnan(adjusted) else adjusted)
+            of_measure[null] = Level(mean, low, high, None if math.isnan(adjusted) else adjusted)
     ceilings = {name for name in values if name.rpartition(".")[2].startswith("ceiling_")}
-    out = {}
+    scores = {}
     for name in values:
         if name not in ceilings:
             above, dot, last = name.rpartition(".")
-            out[name] = Score(name, values[name], levels[name], values.get(f"{above}{dot}ceiling_{last}"))
-    return out
+            scores[name] = Score(name, values[name], levels[name], values.get(f"{above}{dot}ceiling_{last}"))
+    return scores
 
 
 class Block(NamedTuple):
-    """Measures that belong together, and the nulls, the controls and whether the ceilings that any of them has."""
+    """Measures that belong together: the nulls and the controls that any of them has, and whether any has a ceiling."""
 
     title: str
     rows: Sequence[Score]
@@ -149,12 +166,12 @@ class Block(NamedTuple):
 
 
 def group_scores(measures: Mapping[str, Score]) -> Iterator[Block]:
-    """The measures in BLOCKS; empty ones are left out."""
+    """The measures in the order of BLOCKS; a block without measures is left out."""
     for prefix, title in BLOCKS.items():
         rows = [m for name, m in measures.items() if (name.startswith(f"{prefix}.") if prefix else "." not in name)]
-        had = {null for row in rows for null in row.levels}
+        measured = {null for row in rows for null in row.levels}
         if rows:
-            nulls, controls = ([null for null in names if null in had] for names in (NULL_TEXTS, CONTROL_TEXTS))
+            nulls, controls = ([null for null in names if null in measured] for names in (NULL_TEXTS, CONTROL_TEXTS))
             yield Block(title, rows, nulls, controls, any(row.ceiling is not None for row in rows))
 
 

@@ -57,12 +57,27 @@ def format_signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
 
 
-def describe_rule(rule: Rule) -> str:
-    """The rule in words."""
+def describe_rule(rule: Rule, pooling: str) -> str:
+    """When a neuron has a descriptor, in words. pooling: of its values over a sentence."""
+    sentences = f"its {format_count(rule.exemplars)} strongest sentences ({pooling} over tokens)"
     if rule.name == "composition":
-        return f"at least {format_percent(rule.tau)} of those sentences bear it"
+        return f"at least {format_percent(rule.tau)} of {sentences} bear it"
     return (
-        f"those sentences bear it more often than chance explains "
-        f"(false discovery rate {format_percent(rule.alpha)}; at least {rule.min_lift:g} "
-        f"times as often as all sentences, and {rule.min_count} of them)"
+        f"it is enriched among {sentences}: FDR {format_percent(rule.alpha)}, "
+        f"lift ≥ {rule.min_lift:g}, count ≥ {rule.min_count}"
     )
+
+
+LABELLERS = {
+    "embedding": "sentence embeddings",
+    "lexical": "words alone, without a network",
+    "list": "a language model, one prompt a sentence",
+    "each": "a language model, one prompt a sentence and descriptor",
+    "distil": "a linear model that a language model taught",
+}
+"""The labellers in words, by name."""
+
+
+def describe_labeller(name: str) -> str:
+    """A labeller in words."""
+    return LABELLERS.get(name, name)

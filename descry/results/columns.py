@@ -1,4 +1,4 @@
-"""What a finished run says, as columns: arrays of one length by name, read without pandas in a fraction of a second."""
+"""Reads a finished run as columns, arrays of one length by name; without pandas, which takes longer to load."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FURTHER = {
     "transfer_pairs": (layout.REPLICATION / "pairs.parquet", TRANSFER_PAIR_TABLE),
     "ablation": (layout.ABLATION / "descriptors.parquet", ABLATION_TABLE),
 }
-"""Tables of stages that may be left out: path and schema."""
+"""Tables of stages that may be switched off: path and schema."""
 MEASURES = tuple(
     part / "measures.parquet"
     for part in (
@@ -70,7 +70,7 @@ class Folder:
 
     @classmethod
     def of(cls, path: str | Path) -> Folder:
-        """Errors: InputError where no finished run lies."""
+        """The run in a folder. Errors: InputError if there is no finished run."""
         root = Path(path)
         for needed in (*NEEDED, layout.LOCK):
             if not (root / needed).is_file():
@@ -79,29 +79,29 @@ class Folder:
 
     @cached_property
     def recorded(self) -> dict[str, Any]:
-        """What dvc.lock says of every stage."""
+        """What dvc.lock records, by stage."""
         return read_lock(self.root)
 
     def parameters(self, stage: str) -> dict[str, Any]:
-        """`layout.parameters` of a stage."""
+        """The parameters that a stage was run with, as `read_parameters` gives them."""
         return read_parameters(self.recorded, stage, self.root)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The section `assign` with which the run was made: rule, exemplars, thresholds."""
+        """The section `assign` that the run was made with: rule, exemplars, thresholds."""
         section: dict[str, Any] = self.parameters("assign@calibration")["assign"]
         return section
 
     @property
     def rule(self) -> Rule:
-        """The rule with which the run was made."""
+        """The rule that the run was made with."""
         from descry.assignment import Rule
 
         thresholds = dict(self.settings)
         return Rule(name=thresholds.pop("rule"), **thresholds)
 
     def activations(self, split: str) -> Path:
-        """The file of a split's activations."""
+        """Path of a split's activations."""
         return self.root / layout.ACTIVATIONS / f"{split}.safetensors"
 
     def part(self, split: str, name: str, row: int | None = None) -> np.ndarray:
@@ -109,12 +109,12 @@ class Folder:
         return read_part(self.activations(split), ACTIVATION_ARRAYS, name, row)
 
     def labels(self, split: str) -> tuple[np.ndarray, list[str]]:
-        """Labels int8 [sentences, descriptors], and the descriptors' names."""
+        """Labels of a split, int8 [sentences, descriptors]: 1, 0, or -1 for missing; and the descriptors' names."""
         arrays, meta = read_arrays(self._labels(split), LABEL_ARRAYS, without=("scores",))
         return arrays["labels"], meta["descriptors"]
 
     def label_scores(self, split: str) -> np.ndarray:
-        """How clearly each sentence bears each descriptor, as the labeller says: float32 [sentences, descriptors]."""
+        """The labeller's scores of a split, float32 [sentences, descriptors]: larger is clearer."""
         return read_arrays(self._labels(split), LABEL_ARRAYS, without=("labels",))[0]["scores"]
 
     def _labels(self, split: str) -> Path:
@@ -126,132 +126,132 @@ class Folder:
 
 
 def take_rows(columns: Mapping[str, np.ndarray], rows: np.ndarray) -> Columns:
-    """Some rows: int in that order, or bool."""
+    """Select rows: integers, in their order, or a boolean mask."""
     return {name: values[rows] for name, values in columns.items()}
 
 
 def list_records(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The rows, as plain numbers and text; None for NaN."""
+    """The rows as dictionaries of Python numbers and text; None for NaN."""
     listed = {
         name: [None if value != value else value for value in values.tolist()] for name, values in columns.items()
     }
     return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
 
 
-def _keys(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, ...]]:
+def _list_keys(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, ...]]:
     return zip(*(columns[name].tolist() for name in PAIR), strict=True)
 
 
-def _places(of: Mapping[str, np.ndarray], among: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Where each pair stands among others, int64; -1 where it does not."""
-    known = {key: place for place, key in enumerate(_keys(among))}
-    return np.array([known.get(key, -1) for key in _keys(of)], dtype=np.int64)
+def _find_places(of: Mapping[str, np.ndarray], among: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The row of each pair among others, int64; -1 if it is not there."""
+    known = {key: place for place, key in enumerate(_list_keys(among))}
+    return np.array([known.get(key, -1) for key in _list_keys(of)], dtype=np.int64)
 
 
 def read_assigned(folder: Folder, split: str) -> Columns:
-    """The pairs that the run's rule assigns on a split, by layer, index and place (1 = the neuron's first)."""
+    """The pairs that the run's rule assigns on a split, sorted by layer, index and place (1 = the neuron's first)."""
     rule = folder.settings["rule"]
     path = folder.root / layout.ASSIGNMENTS / f"{split}.parquet"
-    found = read_columns(path, ASSIGNMENT_TABLE, [*PAIR, *TESTED, f"{rule}_assigned", f"{rule}_rank"])
-    chosen, place = found.pop(f"{rule}_assigned"), found.pop(f"{rule}_rank")
-    found = take_rows({"place": place} | found, chosen)
-    ordered = take_rows(found, np.lexsort((found["place"], found["index"], found["layer"])))
+    table = read_columns(path, ASSIGNMENT_TABLE, [*PAIR, *TESTED, f"{rule}_assigned", f"{rule}_rank"])
+    assigned, place = table.pop(f"{rule}_assigned"), table.pop(f"{rule}_rank")
+    pairs = take_rows({"place": place} | table, assigned)
+    ordered = take_rows(pairs, np.lexsort((pairs["place"], pairs["index"], pairs["layer"])))
     return {name: ordered[name] for name in (*PAIR, "place", *TESTED)}
 
 
 def code_neurons(columns: Mapping[str, Any]) -> np.ndarray:
-    """One number for each row's neuron, int64, in order of layer, then index."""
+    """A number for the neuron of each row, int64, which sorts by layer, then index."""
     return np.asarray(np.asarray(columns["layer"]).astype(np.int64) << 32 | np.asarray(columns["index"]))
 
 
 def read_neurons(folder: Folder) -> Columns:
-    """layer and index of every neuron, in the order of the run's arrays."""
+    """Columns layer and index of every neuron, in the order of the run's arrays."""
     return {name: folder.part("calibration", name) for name in ("layer", "index")}
 
 
 def find_neuron(folder: Folder, layer: int, index: int) -> int:
-    """Where one neuron stands in the arrays of the run. Errors: InputError where there is no such neuron."""
-    layers, own = read_neurons(folder).values()
-    found = np.flatnonzero((layers == layer) & (own == index))
-    if not len(found):
-        there = own[layers == layer]
+    """The row of a neuron in the run's arrays. Errors: InputError if there is no such neuron."""
+    layers, indices = read_neurons(folder).values()
+    rows = np.flatnonzero((layers == layer) & (indices == index))
+    if not len(rows):
+        of_layer = indices[layers == layer]
         known = ", ".join(map(str, np.unique(layers).tolist()))
-        hint = f"layer {layer} has 0 to {there.max()}" if len(there) else f"the layers are {known}"
+        hint = f"layer {layer} has 0 to {of_layer.max()}" if len(of_layer) else f"the layers are {known}"
         raise InputError(f"neuron {layer}:{index}: there is none in {folder.root}; {hint}")
-    return int(found[0])
+    return int(rows[0])
 
 
-def join_validation(folder: Folder, found: Columns) -> Columns:
-    """Assigned pairs of calibration, and beside them what validation says: `associations`, and of their exemplars there
-    `validation_composition`, `_prevalence`, `_lift`, and `replicates`: whether its p is at most REPLICATES."""
+def join_validation(folder: Folder, pairs: Columns) -> Columns:
+    """Add to pairs assigned on calibration what validation says of them: the columns of `associate`, and of their
+    exemplars there `validation_composition`, `_prevalence`, `_lift` and `replicates` (p at most REPLICATES)."""
     path = folder.root / layout.ASSOCIATIONS
     strength = read_columns(path, ASSOCIATION_TABLE)
-    places = _places(found, strength)
+    places = _find_places(pairs, strength)
     if (places < 0).any():
         raise InputError(f"{path}: not of these assignments; run `dvc repro`")
-    found = found | {name: values[places] for name, values in strength.items() if name not in PAIR}
+    pairs = pairs | {name: values[places] for name, values in strength.items() if name not in PAIR}
     labels, names = folder.labels("validation")
-    column = np.array([names.index(name) for name in found["descriptor"]], dtype=np.int64)
+    column = np.array([names.index(name) for name in pairs["descriptor"]], dtype=np.int64)
     prevalence = ((labels == 1).sum(axis=0) / np.maximum((labels >= 0).sum(axis=0), 1))[column]
-    composition = found["validation_count"] / np.maximum(found["validation_known"], 1)
-    return found | {
+    composition = pairs["validation_count"] / np.maximum(pairs["validation_known"], 1)
+    return pairs | {
         "validation_composition": composition,
         "validation_prevalence": prevalence,
         "validation_lift": composition / np.where(prevalence > 0, prevalence, np.inf),
-        "replicates": found["validation_p"] <= REPLICATES,
+        "replicates": pairs["validation_p"] <= REPLICATES,
     }
 
 
-def read_pairs(folder: Folder, chosen: Callable[[Columns], np.ndarray] | None = None) -> Columns:
-    """The pairs of a neuron and a descriptor that the run assigns, with what validation says.
+def read_pairs(folder: Folder, choose: Callable[[Columns], np.ndarray] | None = None) -> Columns:
+    """The pairs of a neuron and a descriptor that the run assigns, with what validation says of them.
 
-    chosen: the rows of `assigned` on calibration that are asked for (int in that order, or bool); None: all.
+    choose: selects rows of `read_assigned` on calibration, as `take_rows` takes them; None: all.
     """
-    found = read_assigned(folder, "calibration")
-    found = found if chosen is None else take_rows(found, chosen(found))
-    return join_validation(folder, found)
+    pairs = read_assigned(folder, "calibration")
+    pairs = pairs if choose is None else take_rows(pairs, choose(pairs))
+    return join_validation(folder, pairs)
 
 
 def read_exemplars(folder: Folder, layer: int, index: int, count: int) -> Columns:
     """The strongest sentences of a neuron, at most `count` of each split, best first.
 
-    Columns: split, rank (from 1), activation, sentence_id, review_id, product, text. None for a neuron that never
-    moves. Errors: InputError where there is no such neuron.
+    Columns: split, rank (from 1), activation, sentence_id, review_id, product, text. A constant neuron has none.
+    Errors: InputError if there is no such neuron.
     """
     place = find_neuron(folder, layer, index)
     parts = []
     for split in SPLITS:
-        moves = folder.part(split, "std", place) > 0
-        rows, values = (folder.part(split, name, place)[: count * moves] for name in ("rows", "values"))
+        varies = folder.part(split, "std", place) > 0
+        rows, values = (folder.part(split, name, place)[: count * varies] for name in ("rows", "values"))
         named = {"split": np.full(len(rows), split, object), "rank": np.arange(1, len(rows) + 1), "activation": values}
         parts.append(named | take_rows(folder.sentences(split), rows))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "position"}
 
 
 def read_descriptors(folder: Folder) -> list[dict[str, Any]]:
-    """The vocabulary: name, members (the weightiest first), sentences behind it."""
-    found: list[dict[str, Any]] = read_json(folder.root / layout.DESCRIPTORS)["descriptors"]
-    return found
+    """The vocabulary: name, members (the most frequent first), and sentences that proposed it, of every descriptor."""
+    descriptors: list[dict[str, Any]] = read_json(folder.root / layout.DESCRIPTORS)["descriptors"]
+    return descriptors
 
 
 def read_measures(folder: Folder) -> Columns:
-    """Every measure of the run, once for each null that stands beside it: the tables `measures` one after the other."""
+    """Every measure of the run, a row for each null that it is compared with: the tables of MEASURES joined."""
     paths = [folder.root / path for path in MEASURES]
     tables = [read_columns(path, MEASURE_TABLE) for path in paths if path.is_file()]
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
 def read_further(folder: Folder, name: str) -> Columns | None:
-    """One of FURTHER; None where its stage was left out."""
+    """Read a table of FURTHER; None if its stage was switched off."""
     path, schema = folder.root / FURTHER[name][0], FURTHER[name][1]
-    found = read_columns(path, schema) if path.is_file() else {}
-    return found if any(map(len, found.values())) else None
+    table = read_columns(path, schema) if path.is_file() else {}
+    return table if any(map(len, table.values())) else None
 
 
 def find_further_row(folder: Folder, name: str, **of: Any) -> dict[str, Any] | None:
-    """The first row of one of FURTHER with those values; None where there is none."""
-    found = read_further(folder, name)
-    if found is None:
+    """The first row of a table of FURTHER that has the values `of`; None if there is none."""
+    table = read_further(folder, name)
+    if table is None:
         return None
-    here = np.logical_and.reduce([found[key] == value for key, value in of.items()])
-    return next(iter(list_records(take_rows(found, np.flatnonzero(here)[:1]))), None)
+    matches = np.logical_and.reduce([table[key] == value for key, value in of.items()])
+    return next(iter(list_records(take_rows(table, np.flatnonzero(matches)[:1]))), None)

@@ -1,7 +1,7 @@
 """The registry of measures: what each is called, what chance is for it, and where it is shown.
 
-A new measure is one entry here: README's table, the tables of docs/, `make`'s summary, `descry compare`, the metrics, the
-page and their tests take it from here.
+A new measure is one entry here: the tables of README and docs/, `make`'s summary, `descry compare`, the metrics, the page
+and their tests take it from here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class Measure:
     """A measure, or a family of measures.
 
     name: dotted; in a family, `*` stands for any text. title: plain words, "" for a family. chance: the null that is
-    chance for it, "" where there is none (counts and settings). headline: whether summaries show it. column: its name in
-    DVC's table, "" where it is not in it. counts: whether it counts something.
+    chance for it, "" where there is none (counts and settings). headline: whether summaries show it. column: its name
+    in DVC's table, "" where it is not in it. counts: whether it counts something.
     """
 
     name: str

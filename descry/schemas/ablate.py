@@ -1,4 +1,4 @@
-"""What the `ablate` stage writes: what is lost with each descriptor's neurons switched off."""
+"""Written by the `ablate` stage: the losses with the neurons of each descriptor switched off."""
 
 from descry.storage.schema import TableSchema
 
@@ -15,7 +15,11 @@ ABLATION_TABLE = TableSchema(
             for prefix in ("", "separation_", "word_")
             for name in (
                 *("own", "others", "random_own"),
-                *(f"{one}{bound}" for one in ("specificity", "random", "above") for bound in ("", "_low", "_high")),
+                *(
+                    f"{measure}{bound}"
+                    for measure in ("specificity", "random", "above")
+                    for bound in ("", "_low", "_high")
+                ),
             )
         },
     },

@@ -1,4 +1,4 @@
-"""What the `assign` stage writes: assigned pairs of a neuron and a descriptor."""
+"""Written by the `assign` stage: assigned pairs of a neuron and a descriptor."""
 
 from descry.storage.schema import TableSchema
 

@@ -1,4 +1,4 @@
-"""What the `associate` stage writes: every assigned pair on validation."""
+"""Written by the `associate` stage: every assigned pair, measured on validation."""
 
 from descry.storage.schema import TableSchema
 

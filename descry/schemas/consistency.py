@@ -1,4 +1,4 @@
-"""What the `consistency` stage writes besides measures: histograms of p values."""
+"""Written by the `consistency` stage, besides measures: histograms of p values."""
 
 from descry.storage.schema import TableSchema
 

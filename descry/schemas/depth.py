@@ -1,4 +1,4 @@
-"""What the `depth` stage writes: where in depth each descriptor lives."""
+"""Written by the `depth` stage: the mean relative depth of each descriptor's neurons."""
 
 from descry.storage.schema import TableSchema
 

@@ -1,4 +1,4 @@
-"""What the `evaluate` stage writes besides measures: gold aspects, and which descriptors their sentences bear."""
+"""Written by the `evaluate` stage, besides measures: gold aspects, and the descriptors of their sentences."""
 
 from descry.storage.schema import TableSchema
 

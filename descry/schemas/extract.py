@@ -1,4 +1,4 @@
-"""What `extract`, `controls` and `transfer` write of a pass, and the checkpoint of one under way."""
+"""Written by `extract`, `controls` and `transfer`: the record of a pass, and the checkpoint of an unfinished one."""
 
 from descry.storage.schema import ArraySchema
 

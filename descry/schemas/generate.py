@@ -1,4 +1,4 @@
-"""What the `generate` stage writes: candidates, and the raw answers they were read from."""
+"""Written by the `generate` stage: candidates, and the raw answers they were read from."""
 
 from descry.storage.schema import TableSchema
 

@@ -1,4 +1,4 @@
-"""What the `label` stage writes: labels, and a student's agreement with its teacher."""
+"""Written by the `label` stage: labels, and the agreement of a student with its teacher."""
 
 from descry.storage.schema import ArraySchema, TableSchema
 

@@ -1,4 +1,4 @@
-"""The table of measures that every measuring stage writes: each measure once for every null beside it."""
+"""Written by every measuring stage: one row for each measure and each null it is compared with."""
 
 from descry.storage.schema import TableSchema
 

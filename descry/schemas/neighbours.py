@@ -1,4 +1,4 @@
-"""What the `neighbours` stage writes: the neurons that share exemplars."""
+"""Written by the `neighbours` stage: neurons that share exemplars."""
 
 from descry.storage.schema import ArraySchema
 

@@ -1,4 +1,4 @@
-"""What the `relations` stage writes: every ordered pair of descriptors."""
+"""Written by the `relations` stage: every ordered pair of descriptors."""
 
 from descry.storage.schema import TableSchema
 

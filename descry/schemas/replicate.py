@@ -1,4 +1,4 @@
-"""What the `replicate` stage writes: descriptors and pairs, tried on the other corpus."""
+"""Written by the `replicate` stage: descriptors and assigned pairs, tested on the other corpus."""
 
 from descry.storage.schema import TableSchema
 

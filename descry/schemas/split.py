@@ -1,4 +1,4 @@
-"""What the `split` stage writes: sentences, and gold aspects apart from them."""
+"""Written by the `split` stage: sentences, and in a file of their own the gold aspects."""
 
 from descry.storage.schema import TableSchema
 

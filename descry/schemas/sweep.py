@@ -1,4 +1,4 @@
-"""What the `sweep` stage writes: measures as a setting varies."""
+"""Written by the `sweep` stage: measures as a setting varies."""
 
 from descry.storage.schema import TableSchema
 

@@ -1,4 +1,4 @@
-"""What the `tokens` stage writes: neurons on each token of their exemplars and of example sentences."""
+"""Written by the `tokens` stage: activations on each token of exemplars and of example sentences."""
 
 from descry.storage.schema import ArraySchema
 

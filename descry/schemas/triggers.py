@@ -1,4 +1,4 @@
-"""What the `triggers` stage writes: the words that drive every neuron."""
+"""Written by the `triggers` stage: the words that drive every neuron."""
 
 from descry.storage.schema import TableSchema
 

@@ -1,4 +1,4 @@
-"""Embeddings of a shard of texts, kept until the stage that asked for them is done."""
+"""Embeddings of a shard of texts, kept until the stage that needs them is done."""
 
 from descry.storage.schema import ArraySchema
 

@@ -1,4 +1,4 @@
-"""Language models by name. Its defaults decide results: stages that read it depend on it."""
+"""The section `llms`: language models by name. Its defaults can change results: stages that read it depend on it."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from descry.settings.base import DEVICE, NAME, VARIABLE, Json, Part, Section
 
 
 class LocalLlm(Part):
-    """A language model that runs on this machine; its weights stand in `models.llms` under the same name."""
+    """A language model that runs on this machine, with the weights that `models.llms` names under the same name."""
 
     client: Literal["transformers"]
-    "This kind."
+    "Runs the model on this machine with the transformers library."
     device: str = Field(default="cpu", pattern=DEVICE)
-    "`cpu`, `cuda`, `cuda:N` or `mps`."
+    "Where the model runs: `cpu`, `cuda`, `cuda:N` or `mps`."
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    "Its arithmetic."
+    "Floating-point type of the model's weights and arithmetic."
     batch_tokens: int = Field(default=4096, ge=1)
-    "A batch holds at most this many tokens, padding and the longest answers included."
+    "Most tokens of a batch, padding and the longest possible answers included. More is faster and takes more memory."
     temperature: float = Field(default=0.0, ge=0.0)
-    "0 for the most probable answer (greedy); above, answers are drawn."
+    "0 always gives the most probable answer (greedy); above 0 answers are sampled, the more varied the higher it is."
     seed: int = Field(default=0, ge=0)
-    "Seed of the drawing."
+    "Seed of the sampling."
     wrap: str = Field(default="{prompt}", pattern=r"\{prompt\}")
-    "What a prompt is put into where the model has no chat template; {prompt} stands for it."
+    "Text around each prompt, for a model without a chat template; {prompt} marks where the prompt goes."
     chat: Json = Field(default_factory=dict)
-    "What the model's chat template is given besides, for example enable_thinking: false."
+    "Further variables for the model's chat template, for example enable_thinking: false."
 
 
 class ServerLlm(Part):
     """A language model behind an OpenAI-compatible server, hosted or on one's own machine."""
 
     client: Literal["openai"]
-    "This kind."
+    "Asks a server through the OpenAI chat completions API."
     base_url: str
-    "The server's address, such as http://localhost:8000/v1."
+    "Address of the server, for example http://localhost:8000/v1."
     model: str = Field(min_length=1)
-    "What the server calls the model."
+    "Name of the model on the server."
     revision: str = ""
-    "Any text that tells one build of the model from another; part of every answer's key in the cache."
+    "Any text that tells one version of the model from another. Change it, and cached answers are not used again."
     key: str = ""
-    "The environment variable that holds the server's key; empty for a server that asks for none."
+    "Name of the environment variable that holds the API key, never the key itself; empty if the server needs none."
     temperature: float | None = Field(default=0.0, ge=0.0)
-    "0 for the most probable answer (greedy); null leaves it to the server."
+    "0 asks for the most probable answer (greedy), above 0 for sampled ones; null leaves it to the server."
     seed: int | None = None
-    "Sent to the server where it is not null."
+    "Sampling seed that is sent to the server; null sends none."
     extra: Json = Field(default_factory=dict)
     "Further fields of every request, for example max_completion_tokens or chat_template_kwargs."
 
@@ -72,7 +72,7 @@ Llm = Annotated[LocalLlm | ServerLlm, Field(discriminator="client")]
 
 
 class Llms(Section):
-    """Language models that propose descriptors or label sentences, by name; the default needs none."""
+    """Language models, by name, that propose descriptors or label sentences. The default settings need none."""
 
     section = "llms"
     model_config = ConfigDict(extra="allow")

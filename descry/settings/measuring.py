@@ -1,4 +1,4 @@
-"""Sections about what is measured and shown."""
+"""Sections of the stages that measure and show."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from descry.settings.base import Different, Section, Share, Switched
 
 
 class Consistency(Section):
-    """How the two splits' findings are compared."""
+    """How the descriptors that neurons get on calibration and on validation are compared."""
 
     section = "consistency"
 
     repeats: int = Field(ge=1)
-    "Random repeats behind every chance value."
+    "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)
-    "Seed of those repeats."
+    "Seed of those draws."
 
 
 class Associate(Section):
-    """How strongly the assigned pairs go together on validation's sentences."""
+    """How strongly each neuron and its descriptors go together on validation sentences."""
 
     section = "associate"
 
     repeats: int = Field(ge=2)
-    "Bootstrap samples of reviews behind each interval."
+    "Bootstrap samples of reviews behind each interval. More are more precise and take longer."
     seed: int = Field(ge=0)
     "Seed of those samples."
 
 
 class Sweep(Section):
-    """Settings that are varied, one at a time, on the same activations."""
+    """Settings that are varied one at a time, on the same activations, to see what the measures owe to them."""
 
     section = "sweep"
 
     thresholds: Different[Annotated[float, Field(gt=0.0, le=1.0)]] = Field(min_length=1)
-    "Shares of the exemplars that must bear a descriptor, under either rule."
+    "Least shares of exemplars with the descriptor to try, under both rules of `assign`."
     exemplars: Different[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    "Sizes of the exemplar set; those above extract.top_k are left out."
+    "Numbers of exemplars to try; those above `extract.top_k` are left out."
     ks: Different[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    "Ranks at which precision and recall are taken."
+    "Numbers of first guesses (k) for precision at k and recall at k."
     seed: int = Field(ge=0)
-    "Seed of the random exemplars that are drawn in as chance."
+    "Seed of the random exemplars that give the chance level."
 
     @field_validator("ks")
     @classmethod
-    def _drawn(cls, ks: list[int]) -> list[int]:
+    def _check_drawn(cls, ks: list[int]) -> list[int]:
         if not {1, 2} <= set(ks):
             raise PydanticCustomError("drawn", "name 1 and 2 at least, which the page draws")
         return ks
 
 
 class Evaluate(Section):
-    """How findings are measured."""
+    """How descriptors, labels and neurons are measured against labels and gold aspects."""
 
     section = "evaluate"
 
     ks: Different[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    "Ranks at which precision and recall are taken."
+    "Numbers of first guesses (k) for precision at k and recall at k."
     repeats: int = Field(ge=1)
-    "Random repeats behind every chance value."
+    "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)
-    "Seed of those repeats."
+    "Seed of those draws."
 
 
 class Triggers(Switched, Section):
@@ -73,67 +73,67 @@ class Triggers(Switched, Section):
     section = "triggers"
 
     words: int = Field(ge=1, le=100)
-    "Word forms that a neuron may be told to be driven by, at most."
+    "Most word forms that are named as driving a neuron."
     share: Share
-    """What they carry of it beyond their part: where one word form carries as much, the neuron is token-bound; where
-    `words` of them do together, lexical; else contextual."""
+    """Share of a neuron's activation that words must carry, beyond their share of the tokens, to drive it: if one word
+    form does, the neuron is token-bound; if `words` of them do together, lexical; else contextual."""
     strongest: int = Field(ge=1)
-    "Neurons by the p of their first descriptor, the lowest first, whose classes on both splits are compared."
+    "How many described neurons, lowest p first, have their class on both splits compared."
     repeats: int = Field(ge=1)
-    "Random repeats behind every chance value."
+    "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)
-    "Seed of those repeats."
+    "Seed of those draws."
 
 
 class Relations(Switched, Section):
-    """Which descriptors go together."""
+    """Which descriptors go together, in sentences and in neurons."""
 
     section = "relations"
 
     alpha: Share
-    "False discovery rate over all ordered pairs of descriptors."
+    "False discovery rate over all ordered pairs of descriptors. Larger finds more pairs, with more errors."
     repeats: int = Field(ge=1)
-    "Random repeats behind every chance value."
+    "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)
-    "Seed of those repeats."
+    "Seed of those draws."
 
 
 class Depth(Switched, Section):
-    """Where in depth descriptors live."""
+    """In which layers descriptors are found."""
 
     section = "depth"
 
     repeats: int = Field(ge=1)
-    "Random repeats behind every chance value."
+    "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)
-    "Seed of those repeats."
+    "Seed of those draws."
 
 
 class Ablate(Switched, Section):
-    """Neurons switched off."""
+    """Each descriptor's neurons switched off: what does the model lose of it?"""
 
     section = "ablate"
 
     neurons: int = Field(ge=1)
-    "Of a descriptor, those with the lowest p, at most; beside them as many random ones of the same layers."
+    "Most neurons of a descriptor to switch off, lowest p first; compared with as many random ones of the same layers."
     value: Literal["mean", "zero"]
-    "What a neuron that is switched off gives: its mean over tokens of calibration, or nothing."
+    "What replaces the value of a neuron that is switched off: its mean over calibration tokens, or zero."
     sentences: int = Field(ge=2)
-    "Of validation, drawn at random, on which all descriptors are looked at."
+    "How many random validation sentences all descriptors are measured on."
     positives: int = Field(ge=1)
-    "Sentences that bear a descriptor, at most, which join them for that descriptor alone."
+    "Most sentences with a descriptor that are added for that descriptor alone, since random ones may hold few."
     draws: int = Field(ge=1, le=100)
-    "Random sets of neurons for each descriptor."
+    "Random sets of neurons per descriptor. More are more precise and take longer."
     words: int = Field(ge=1)
-    "Where the target predicts words: places of each descriptor's words in sentences of validation, at most."
+    "Most places of a descriptor's words in validation sentences; ignored if the target does not predict words."
     seed: int = Field(ge=0)
     "Seed of the random sets."
 
 
 class Report(Section):
-    """What the page shows."""
+    """What the report shows."""
 
     section = "report"
 
     exemplars: int = Field(ge=1, le=100)
-    "Sentences of each neuron and split, at most `tokens.exemplars`."
+    "How many strongest sentences of each neuron and split are shown; no more than `tokens.exemplars` are."

@@ -1,4 +1,4 @@
-"""Where the weights of every model come from. Its defaults decide results: stages that read it depend on it."""
+"""The section `models`: where weights come from. Its defaults can change results: stages that read it depend on it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class ModelSource(Part):
     """Where one model comes from."""
 
     source: str = Field(min_length=1)
-    "`package:NAME` (an installed package), a local folder, or a Hub id `owner/name`."
+    "`package:NAME` (an installed Python package), a local folder, or a Hugging Face Hub id `owner/name`."
     revision: str = ""
-    "For a Hub id: the 40 hexadecimal digits of the commit."
+    "Commit of a Hub id, 40 hexadecimal digits; empty for a package or a folder."
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    "What model.safetensors must hash to; empty for no check."
+    "SHA-256 that model.safetensors must have; empty to skip the check."
 
 
 class TargetModel(ModelSource, Section):
@@ -27,13 +27,13 @@ class TargetModel(ModelSource, Section):
 
 
 class EmbedderModel(ModelSource, Section):
-    """The sentence encoder behind the embedded generator, clustering and labeller."""
+    """The sentence encoder that `generate`, `cluster` and `label` embed text with."""
 
     section = "models.embedder"
 
 
 class LlmWeights(Section):
-    """Weights of the language models that `llms` runs on this machine, by the same names; {} for none."""
+    """Weights of the language models that run on this machine, under the names that `llms` gives them; {} for none."""
 
     section = "models.llms"
     model_config = ConfigDict(extra="allow")
@@ -41,5 +41,5 @@ class LlmWeights(Section):
 
     @property
     def entries(self) -> dict[str, ModelSource]:
-        """The sources by name."""
+        """Where each model comes from, by name."""
         return dict(self.__pydantic_extra__)

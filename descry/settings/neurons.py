@@ -1,4 +1,4 @@
-"""Sections about the target: which neurons are read, what is kept of them, and when a descriptor is theirs."""
+"""Sections about the target's neurons: which are read, what is kept of them, which descriptors they are assigned."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class Extract(Section):
     section = "extract"
 
     site: Literal["ffn", "hidden", "attention"]
-    """Which neurons: the inputs of each feed-forward block's down projection, the outputs of each layer, or the inputs
-    of each attention's output projection."""
+    """Which values count as neurons: `ffn`, the inputs of each feed-forward block's down projection; `hidden`, the
+    outputs of each layer; `attention`, the inputs of each attention's output projection."""
     stack: Literal["encoder", "decoder", "both"]
-    """Of an encoder-decoder: whose layers; the decoder's count on from the encoder's. Other models have one stack, and
-    this says nothing."""
+    """Which layers of an encoder-decoder model are read; the decoder's numbers follow the encoder's. Other models have
+    one stack and ignore this."""
     layers: list[Annotated[int, Field(ge=1)]] | None
-    "Numbers of the layers that are read, from 1; null for all."
+    "Layers to read, as a list of numbers from 1; null for all."
     modules: str = Field(pattern=r"^([^\s.]+(\.[^\s.]+)*)?$")
-    """For an architecture whose neurons are not found: a dotted pattern of module names, `*` for one part or some of
-    it. Their inputs are the neurons (with `hidden` their outputs). Empty where the structure decides."""
+    """A dotted pattern of module names (`*` stands for any text within a part) whose inputs, or outputs with `hidden`,
+    are the neurons. Only for architectures where they are not found without it; else empty."""
     pooling: Literal["max", "mean", "first", "last"]
-    "How a neuron's values over a sentence's own tokens become one."
+    "How a neuron's values on the tokens of a sentence become one; special tokens and padding never count."
     also: list[Literal["max", "mean", "first", "last"]]
-    "Further poolings, extracted in the same pass and compared with the first in the sweeps."
+    "Further poolings to compare with the first one in the sweeps; they are read in the same pass."
     top_k: int = Field(ge=1, le=10_000)
-    "Sentences kept for every neuron, strongest first; `assign.exemplars` may be at most this."
+    "Strongest sentences that are kept of every neuron. `assign.exemplars` cannot be larger."
     probe: int = Field(ge=1)
-    "Sentences for which every activation is kept: a fixed sample, for sentence-level measures."
+    "Sentences of each split, a fixed random sample, of which every activation is kept, for measures of sentences."
 
     @model_validator(mode="after")
-    def _different(self) -> Extract:
+    def _check_distinct(self) -> Extract:
         if len({self.pooling, *self.also}) <= len(self.also):
             raise ValueError(f"also is {self.also!r}: name each pooling once, and not {self.pooling!r} again")
         if self.layers is not None and not 0 < len(self.layers) == len(set(self.layers)):
@@ -44,52 +44,52 @@ class Extract(Section):
 
 
 class Controls(Section):
-    """Models that should know less than the target, put through the same path."""
+    """Control models, which should know less than the target and go through the same pipeline."""
 
     section = "controls"
 
     kinds: Different[Literal["untrained_target", "random_directions"]]
-    "Which: random weights; random directions in place of neurons. An empty list for none."
+    "`untrained_target`: random weights; `random_directions`: random directions in place of neurons. [] for none."
     sample: int = Field(ge=2)
-    "Sentences of calibration from which the directions take their mean and spread, at most."
+    "Most calibration sentences from which the random directions take the neurons' means and spreads."
     seed: int = Field(ge=0)
-    "Seed of the weights and of the directions."
+    "Seed of the random weights and directions."
 
 
 class Assign(Section):
-    """When a descriptor is a neuron's."""
+    """When a descriptor is assigned to a neuron."""
 
     section = "assign"
 
     rule: Literal["enrichment", "composition"]
-    "Which rule decides; the figures of both stand in the table."
+    "`enrichment` tests each descriptor for significance; `composition`, the paper's, takes those that are frequent."
     exemplars: int = Field(ge=1, le=10_000)
-    "Size of a neuron's exemplar set."
+    "How many of a neuron's strongest sentences are its exemplars, from which it is described."
     alpha: Share
-    "enrichment: the false discovery rate over all neurons and descriptors."
+    "enrichment: the false discovery rate over all neurons and descriptors. Larger assigns more, with more errors."
     min_lift: float = Field(ge=0.0)
-    "enrichment: least ratio of composition to prevalence."
+    "enrichment: least lift, the descriptor's share of the exemplars divided by its share of all sentences."
     min_count: int = Field(ge=1)
-    "enrichment: least number of exemplars that bear the descriptor."
+    "enrichment: least number of exemplars that have the descriptor."
     tau: float = Field(gt=0.0, le=1.0)
-    "composition: least share of the exemplars that bear the descriptor."
+    "composition: least share of the exemplars that have the descriptor."
 
     @model_validator(mode="after")
-    def _reachable(self) -> Assign:
+    def _check_reachable(self) -> Assign:
         if self.min_count > self.exemplars:
             raise ValueError(f"min_count ({self.min_count}) is above exemplars ({self.exemplars})")
         return self
 
 
 class Tokens(Section):
-    """On which tokens neurons fire."""
+    """On which tokens of their strongest sentences neurons fire."""
 
     section = "tokens"
 
     exemplars: int = Field(ge=1, le=100)
-    "Sentences of each neuron and split that are read token by token, strongest first."
+    "How many strongest sentences of each neuron and split are read token by token; at most `extract.top_k`."
     examples: int = Field(ge=0, le=100)
-    "Sentences of validation, drawn at random, that are explained as `descry explain` explains any other."
+    "How many random validation sentences the report explains as `descry explain` does."
 
 
 class Neighbours(Section):
@@ -98,6 +98,6 @@ class Neighbours(Section):
     section = "neighbours"
 
     nearest: int = Field(ge=1, le=100)
-    "Neighbours of each neuron."
+    "How many neighbours each neuron is given."
     exemplars: int = Field(ge=1, le=1000)
-    "Sentences of each neuron that are compared, strongest first."
+    "How many strongest sentences of each neuron are compared; at most `extract.top_k`."

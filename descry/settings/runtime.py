@@ -1,4 +1,4 @@
-"""How models are run, corpora cut up and language models asked: sections that many stages share."""
+"""The section `runtime`: how models run, how corpora are cut into shards, how language models are asked."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from descry.settings.base import DEVICE, Part, Section
 
 
 class Runtime(Section):
-    """How models are run; shared by every stage that runs one."""
+    """How models run, in every stage that runs one."""
 
     section = "runtime"
 
     device: str = Field(pattern=DEVICE)
-    "`cpu`, `cuda`, `cuda:N` or `mps`."
+    "Where models run: `cpu`, `cuda`, `cuda:N` or `mps`."
     dtype: Literal["float32", "bfloat16"]
-    "Arithmetic of the target model."
+    "Floating-point type in which the target model computes; `bfloat16` is faster only on hardware that supports it."
     batch_tokens: int = Field(ge=1)
-    "A batch holds at most this many tokens, padding included; 1,024 suits a CPU, more a GPU."
+    "Most tokens of a batch, padding included: about 1,024 on a CPU, more on a GPU. More takes more memory."
 
 
 class RayOptions(Part):
-    """Options of the engine `ray`."""
+    """Options of the engine `ray`; the engine `local` ignores them."""
 
     address: str
-    "Of a running cluster, such as head:6379; empty: a cluster is started on this machine."
+    "Address of a running Ray cluster, for example head:6379; empty starts one on this machine."
     workers: int = Field(ge=1)
-    "Shards that are worked on at the same time, at most; each loads the model once."
+    "Number of workers, each with a shard at a time. Every worker loads its own copy of the model."
     cpus: float = Field(gt=0.0)
-    "CPU cores of a worker, and its threads."
+    "CPU cores of each worker, which runs as many threads."
     gpus: float = Field(ge=0.0)
-    "GPUs of a worker; a fraction lets several share one."
+    "GPUs of each worker; a fraction lets several workers share one."
 
 
 class Sharding(Section):
-    """How a corpus is cut up and who works on it; shared by generate, label, extract and controls."""
+    """How a corpus is cut into shards and who works on them, in generate, label, extract, controls and transfer."""
 
     section = "runtime"
 
     shard: int = Field(ge=1)
-    "Sentences of a shard: what is worked on in one go, and what a run that is broken off may lose."
+    "Sentences of a shard. Finished shards are kept: an interrupted run loses at most the shard that it was at."
     engine: Literal["local", "ray"]
-    "`local`: this process, or `ray`: the workers of a Ray cluster (pip install .[ray]). The results are the same."
+    "`local` works in this process, `ray` on a Ray cluster (`pip install .[ray]`). Results are the same."
     ray: RayOptions
-    "Options of that engine."
+    "Options of the engine `ray`."
 
 
 class Asking(Section):
-    """How language models are asked; shared by every stage that asks one."""
+    """How language models are asked, in every stage that asks one."""
 
     section = "runtime"
 
     concurrency: int = Field(ge=1, le=1024)
-    "Requests that a server answers at the same time."
+    "Most requests that are sent to a server at the same time."
     timeout: float = Field(gt=0.0)
-    "Seconds that one answer of a server may take."
+    "Seconds to wait for one answer of a server."
     retries: int = Field(ge=0, le=100)
-    "Further tries of a request that was throttled, cut off, timed out or answered with nonsense."
+    "How often a request is repeated that was throttled, cut off, timed out or got no usable answer."
     answers: str = Field(min_length=1)
-    "Folder of the answer cache: nothing in it is ever asked again. One folder may serve many projects."
+    "Folder of the answer cache: what was answered once is not asked again. Several projects may share one folder."

@@ -1,4 +1,4 @@
-"""Sections about text: reviews, candidates, the vocabulary, labels."""
+"""Sections about text: reviews, candidate descriptors, the vocabulary, labels."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ class Reviews(Part):
     """Where reviews come from."""
 
     source: str = Field(min_length=1)
-    "A .jsonl, .csv, .tsv, .parquet or .txt file (one review a line)."
+    "File of reviews: .jsonl, .csv, .tsv, .parquet or .txt (one review a line)."
     hub: str = Field(pattern=r"^(hf://[^/]+/.+)?$")
-    "A data set of the Hub, `hf://owner/name[@revision][/split]`, read in place of the file; empty for none."
+    "Hugging Face Hub data set to read instead of the file, `hf://owner/name[@revision][/split]`; empty for none."
     text_field: str = Field(min_length=1)
-    "Field or column that holds the text."
+    "Field or column with the review's text."
     id_field: str = Field(min_length=1)
-    "Field or column that holds the review's id; where a review has none, a hash of its text serves."
+    "Field or column with the review's id; a review without one gets a hash of its text."
     product_field: str = Field(min_length=1)
-    "Field or column that names the product; it may be absent."
+    "Field or column with the product's name, which is only shown; it may be absent."
     limit: int | None = Field(ge=2)
-    "Read at most this many reviews, first ones first; null for all."
+    "Most reviews to read, from the first on; null for all."
     language: str = Field(min_length=2, max_length=8)
-    "ISO 639 code of the language, for sentence segmentation."
+    "ISO 639 code of the reviews' language, by which they are cut into sentences."
 
 
 class Split(Reviews, Section):
-    """Which reviews, and how they are divided."""
+    """Which reviews are read, and how they are divided into calibration and validation."""
 
     section = "split"
 
     validation: Share
-    "Share of the reviews that goes to validation."
+    "Share of the reviews that goes to validation; descriptors are found on the others, calibration, alone."
     key: str = Field(min_length=1, max_length=64)
-    "Key of the hash that decides a review's side; another key, another split."
+    "Key of the hash that puts a review into calibration or validation. Another key draws another split."
 
     @field_validator("key")
     @classmethod
-    def _short(cls, key: str) -> str:
+    def _check_length(cls, key: str) -> str:
         if len(key.encode(errors="replace")) > 64:
             raise PydanticCustomError("too_long", "in UTF-8 it should take at most 64 bytes")
         return key
@@ -55,130 +55,130 @@ class RetrievalCandidates(Part):
     """Options of the generator `retrieval`."""
 
     share: float = Field(ge=0.0, le=1.0)
-    "Share of its review's mean embedding that is taken off a sentence: less product, more aspect."
+    "How much of the review's mean embedding is subtracted from a sentence's. More leaves less product and more aspect."
     words: int = Field(ge=1)
-    "Words of the vocabulary that is searched, at most."
+    "Most words to choose candidates from."
     pairs: int = Field(ge=0)
-    "Recurring word pairs that join it, at most."
+    "Most recurring word pairs to choose candidates from, besides the words."
     min_reviews: int = Field(ge=1)
-    "Reviews that must use a term for it to be searched."
+    "Least number of reviews that must use a word or pair for it to be a candidate."
     template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
-    "The phrase that a term is embedded in, {} standing for the term."
+    "Phrase in which a word or pair is embedded; {} marks its place."
 
 
 class PromptedCandidates(Part):
-    """Options of the generators that are language models."""
+    """Options of the generators that ask a language model."""
 
     sentence: str
-    "The sentence of the prompt's one example; empty: drawn from calibration, its answer from `retrieval`."
+    "Sentence of the prompt's one example; empty draws one from calibration, answered by `retrieval`."
     answer: str
-    "The example's answer: phrases with commas between them."
+    "Answer of that example: phrases separated by commas; empty if the sentence is."
     words: int = Field(ge=1, le=20)
-    "A phrase of more words is rambling and no candidate."
+    "Most words of a candidate; longer phrases of an answer are dropped."
     max_tokens: int = Field(ge=1)
-    "Longest answer, in tokens."
+    "Most tokens of an answer."
 
     @model_validator(mode="after")
-    def _whole(self) -> PromptedCandidates:
+    def _check_example(self) -> PromptedCandidates:
         if bool(self.sentence.strip()) != bool(self.answer.strip()):
             raise ValueError("the example has a sentence or an answer but not both; give both, or neither")
         return self
 
 
 class Generate(Section):
-    """How candidate descriptors are proposed for calibration's sentences."""
+    """How candidate descriptors are proposed for calibration sentences."""
 
     section = "generate"
 
     generators: list[Annotated[str, Field(pattern=NAME)]] = Field(min_length=1)
-    "Who proposes: `retrieval` (no language model) and names of `llms`; the union is taken."
+    "Who proposes: `retrieval`, which needs no language model, and names from `llms`. All their candidates are taken."
     per_sentence: int = Field(ge=1, le=100)
-    "Candidates of a sentence, at most, from each."
+    "Most candidates that each generator proposes for a sentence."
     sample: int = Field(ge=2)
-    "Sentences that are read, at most: a fixed sample of calibration."
+    "Most calibration sentences that candidates are proposed for, a fixed random sample."
     retrieval: RetrievalCandidates
-    "Options of that generator."
+    "Options of the generator `retrieval`."
     prompted: PromptedCandidates
-    "Options of the others."
+    "Options of the generators that ask a language model."
 
     @model_validator(mode="after")
-    def _different(self) -> Generate:
+    def _check_distinct(self) -> Generate:
         if len(set(self.generators)) < len(self.generators):
             raise ValueError(f"generators is {self.generators!r}: name each once")
         return self
 
 
 class Cluster(Section):
-    """How candidates become a short vocabulary."""
+    """How candidates become a short vocabulary of descriptors."""
 
     section = "cluster"
 
     threshold: Share
-    "Cosine that a member of a community has to its centre."
+    "Least cosine similarity of a candidate to the centre of its group. Higher gives more, narrower descriptors."
     min_sentences: int = Field(ge=1)
-    "Least number of sentences behind a descriptor."
+    "Least number of sentences for which a descriptor, under any of its names, was proposed."
     max_descriptors: int = Field(ge=1, le=5000)
-    "Size of the vocabulary, at most; the heaviest stay."
+    "Most descriptors of the vocabulary; those proposed for most sentences stay."
     company: float = Field(ge=0.0)
-    "Weight of the candidates that a candidate stands with, against its own embedding."
+    "Weight of the candidates proposed for the same sentences, relative to a candidate's own embedding; 0 ignores them."
     points: int = Field(ge=100)
-    "Copies of candidates laid down for community detection, about: cost grows with its square."
+    "About how many points stand for the candidates when they are grouped. More is finer; time grows with its square."
     template: str = Field(pattern=r"^[^{}]*\{\}[^{}]*$")
-    "The phrase that a candidate is embedded in, {} standing for the candidate."
+    "Phrase in which a candidate is embedded; {} marks its place."
 
 
 class EmbeddingLabels(Part):
     """Options of the labeller `embedding`."""
 
     share: float = Field(ge=0.0, le=1.0)
-    "As generate.share."
+    "As `generate.retrieval.share`."
     neighbours: int = Field(ge=0, le=1000)
-    "Sentences of calibration, nearest in meaning, that join a sentence before it is scored."
+    "How many calibration sentences nearest in meaning are averaged into a sentence before it is scored; 0 for none."
     rounds: int = Field(ge=0, le=1000)
-    "Rounds in which each descriptor's prototype moves towards the sentences nearest to it."
+    "How often each descriptor's prototype is moved towards the sentences nearest to it; 0 leaves it in place."
     pull: float = Field(ge=0.0)
-    "How far it moves, against the sentences that proposed the descriptor."
+    "How strongly those sentences pull the prototype, relative to the sentences that the descriptor was proposed for."
     sharpness: float = Field(gt=0.0)
-    "How strongly descriptors compete for a sentence."
+    "How strongly descriptors compete for a sentence. Larger favours the nearest one more."
     breadth: float = Field(gt=0.0)
-    "A descriptor is given to as many sentences as it wins, times this."
+    "Labels per sentence, about: a descriptor gets this many times the sentences that it is the nearest to."
     reference: int = Field(ge=2)
-    "Sentences of calibration among which neighbours are sought, at most: a fixed sample."
+    "Most calibration sentences to search for neighbours, a fixed random sample."
 
 
 class LexicalLabels(Part):
     """Options of the labeller `lexical`."""
 
     letters: int = Field(ge=2)
-    "Of a word, its first so many count (`deliv` for delivery and delivered); large for whole words."
+    "First letters of a word that count: 5 makes one word of delivery and delivered. Large for whole words."
     min_sentences: int = Field(ge=1)
-    "A word that fewer sentences use is unknown."
+    "Least number of sentences that must use a word; rarer words are ignored."
     spread: float = Field(ge=0.0, le=1.0)
-    "Share of a descriptor's words that is taken from those standing beside its own in any sentence."
+    "How much of a descriptor's words comes from words that occur beside its own in any sentence; 0 for its own alone."
     breadth: float = Field(gt=0.0)
-    "As label.embedding.breadth."
+    "As `label.embedding.breadth`."
     reference: int = Field(ge=2)
-    "Sentences of calibration that it learns from, at most: a fixed sample."
+    "Most calibration sentences to learn from, a fixed random sample."
 
 
 class PromptedLabels(Part):
     """Options of the labellers `list`, `each` and `distil`, which ask a language model."""
 
     llm: str = Field(pattern=r"^([a-z][a-z0-9_-]*)?$")
-    "Its name in `llms`."
+    "Name of the language model in `llms`; empty if none of these labellers is used."
     max_tokens: int = Field(ge=1)
-    "`list`: longest answer, in tokens."
+    "`list`: most tokens of an answer."
     threshold: Share
-    "`each`: a descriptor applies from this probability of yes, against no."
+    "`each`: a descriptor applies if the model gives yes at least this probability, against no."
 
 
 class DistilledLabels(Part):
     """Options of the labeller `distil`."""
 
     teacher: Literal["list", "each"]
-    "How the language model labels the sample."
+    "How the language model labels the sample: as the labeller of that name does."
     sample: int = Field(ge=20)
-    "Sentences of calibration that it labels, at most; the cost does not grow with the corpus."
+    "Most calibration sentences that the language model labels, whatever the size of the corpus."
     seed: int = Field(ge=0)
     "Seed of the sample."
 
@@ -189,23 +189,23 @@ class Label(Section):
     section = "label"
 
     labeller: Labeller
-    """Whose labels describe the neurons: `embedding`, `lexical` (words only), or a language model: `list` (one
-    prompt a sentence), `each` (one a sentence and descriptor), `distil` (a sample, and a linear model learns)."""
+    """Whose labels describe the neurons: `embedding`; `lexical`, which sees words only; or a language model's: `list`
+    (one prompt per sentence), `each` (one per sentence and descriptor), `distil` (a sample; a linear model learns)."""
     second: Labeller
-    "Another labeller, for a second opinion: which of the findings does it confirm?"
+    "Another labeller for a second opinion; `evaluate` measures which findings it confirms."
     max_missing: float = Field(ge=0.0, le=1.0)
-    "Share of the labels that may be missing because an answer could not be read; above, the stage fails."
+    "Largest share of labels that may be missing because an answer could not be read; with more the stage fails."
     embedding: EmbeddingLabels
-    "Options of that labeller."
+    "Options of the labeller `embedding`."
     lexical: LexicalLabels
-    "Options of that labeller."
+    "Options of the labeller `lexical`."
     prompted: PromptedLabels
-    "Options of `list`, `each` and `distil`."
+    "Options of the labellers `list`, `each` and `distil`."
     distil: DistilledLabels
-    "Options of that labeller."
+    "Options of the labeller `distil`."
 
     @model_validator(mode="after")
-    def _two(self) -> Label:
+    def _check_labellers(self) -> Label:
         if self.second == self.labeller:
             raise ValueError(f"second is {self.second!r}, as labeller; name another for a second opinion")
         asking = [name for name in (self.labeller, self.second) if name in PROMPTED]
@@ -215,25 +215,25 @@ class Label(Section):
 
 
 class Transfer(Reviews, Switched, Section):
-    """Another corpus, on which what was found is tried."""
+    """Another corpus, on which the findings are tested."""
 
     section = "transfer"
 
     repeats: int = Field(ge=1)
-    "Random repeats behind every chance value."
+    "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)
-    "Seed of those repeats."
+    "Seed of those draws."
 
 
 Name = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 
 
 class Edits(Part):
-    """Hand edits of the vocabulary (data/edits.yaml): merged first, then renamed, then dropped."""
+    """Hand edits of the vocabulary (data/edits.yaml): first merges, then renames, then drops."""
 
     rename: dict[str, Name]
-    "New names by old ones."
+    "Old name: new name."
     merge: dict[Name, list[str]]
-    "Names that join, by the name that stays."
+    "Name that stays: names that are merged into it."
     drop: list[str]
-    "Names that go."
+    "Names to remove."

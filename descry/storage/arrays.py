@@ -1,6 +1,6 @@
-"""Arrays as safetensors, with checksums: the same bytes for the same content; what is read is checked by its schema.
+"""Write and read arrays as safetensors with checksums: same content, same bytes; files are checked against a schema.
 
-Errors, of every reader: InputError, one line that names the file.
+Every reader raises an InputError that names the file.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from descry.storage.schema import VERSION, ArraySchema, check_kind
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], schema: ArraySchema, meta: Mapping[str, Any]) -> None:
-    """Write arrays as safetensors. meta: what JSON can hold."""
+    """Write arrays as safetensors. meta: anything JSON can hold. Errors: InputError if they do not fit the schema."""
     tensors = {name: np.ascontiguousarray(arrays[name]) for name in schema.arrays}
     _check_arrays(path, tensors, schema)
-    # One key only: safetensors writes several in an order that changes from process to process.
+    # A single key, because safetensors writes several in an order that changes from process to process.
     header = {"kind": schema.kind, "schema": str(VERSION), "meta": meta}
     header["crc32"] = {name: zlib.crc32(array.data) for name, array in tensors.items()} | {"": _meta_crc32(meta)}
     with replacing(path) as partial:
@@ -37,8 +37,8 @@ def _meta_crc32(meta: Mapping[str, Any]) -> int:
 
 def _check_content(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     expected = header["crc32"]
-    found = {name: zlib.crc32(array.data) for name, array in arrays.items()} | {"": _meta_crc32(header["meta"])}
-    wrong = [name or "meta" for name, value in found.items() if value != expected[name]]
+    actual = {name: zlib.crc32(array.data) for name, array in arrays.items()} | {"": _meta_crc32(header["meta"])}
+    wrong = [name or "meta" for name, value in actual.items() if value != expected[name]]
     if wrong:
         raise InputError(f"{path}: damaged ({', '.join(wrong)} not as written); {HEAL}")
 
@@ -59,8 +59,8 @@ def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray], schema: ArraySch
 def read_arrays(
     path: Path, schema: ArraySchema, without: Collection[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays (but for those named in `without`) and meta that `write_arrays` wrote; checksums, dtypes, shapes and
-    finiteness are checked."""
+    """Read the arrays (except those named in `without`) and meta that `write_arrays` wrote; checksums, dtypes, shapes
+    and finiteness are checked."""
     with readable(path):
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {}).get("descry", "{}"))
@@ -73,8 +73,8 @@ def read_arrays(
 
 
 def read_part(path: Path, schema: ArraySchema, name: str, row: int | None = None) -> np.ndarray:
-    """One array that `write_arrays` wrote, or one row of it, without reading the others: no checksum is taken, which
-    would read them all. Errors: InputError where the file is of another kind or schema, or cut off."""
+    """Read one array that `write_arrays` wrote, or one row of it, and no other: the checksums, which cover all arrays,
+    are not checked. Errors: InputError if the file has another kind or schema version, or is truncated."""
     with readable(path), safe_open(path, framework="np") as file:
         check_kind(path, json.loads((file.metadata() or {}).get("descry", "{}")), schema.kind)
         return np.asarray(file.get_tensor(name) if row is None else file.get_slice(name)[row : row + 1][0])

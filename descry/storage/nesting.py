@@ -1,4 +1,4 @@
-"""Nested mappings under dotted names, and back."""
+"""Convert nested mappings to dotted names, and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def flatten(measures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested measures or settings under dotted names."""
+    """Flatten nested measures or settings to a single mapping with dotted names."""
     out: dict[str, Any] = {}
     for name, value in measures.items():
         out |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -15,7 +15,7 @@ def flatten(measures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nest(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flat`."""
+    """The inverse of `flatten`."""
     out: dict[str, Any] = {}
     for name, value in measures.items():
         *path, last = name.split(".")

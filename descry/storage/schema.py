@@ -1,4 +1,4 @@
-"""What a file of ours holds: storage is handed one of these, and knows none."""
+"""Schemas of files. Storage is given one with every call; the schemas themselves are in descry.schemas."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from descry.errors import InputError
 from descry.storage.files import HEAL
 
 VERSION = 1
-"""Version of every file; a reader refuses another one."""
+"""The version of all files; readers refuse any other."""
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A table: what the file is called inside itself, and the Arrow type of every column."""
+    """A table: its kind, which the file records, and the Arrow type of every column."""
 
     kind: str
     columns: Mapping[str, str]
@@ -24,17 +24,16 @@ class TableSchema:
 
 @dataclass(frozen=True)
 class ArraySchema:
-    """Arrays: what the file is called inside itself, and every array's dtype and named dimensions, which must agree
-    within a file."""
+    """Arrays: their kind, which the file records, and the dtype and named dimensions of each; dimensions with the same
+    name have the same size."""
 
     kind: str
     arrays: Mapping[str, tuple[str, tuple[str, ...]]]
 
 
 def check_kind(path: Path, metadata: Mapping[Any, Any] | None, kind: str) -> None:
-    """Errors: InputError where a file's own metadata name another kind or version."""
-    found = {str(key): str(value) for key, value in (metadata or {}).items()}
-    if (found.get("kind"), found.get("schema")) != (kind, str(VERSION)):
-        raise InputError(
-            f"{path}: holds {found.get('kind')} of schema {found.get('schema')}, not {kind} of schema {VERSION}; {HEAL}"
-        )
+    """Check a file's metadata. Errors: InputError if they name another kind or version."""
+    recorded = {str(key): str(value) for key, value in (metadata or {}).items()}
+    if (recorded.get("kind"), recorded.get("schema")) != (kind, str(VERSION)):
+        held = f"{recorded.get('kind')} of schema {recorded.get('schema')}"
+        raise InputError(f"{path}: holds {held}, not {kind} of schema {VERSION}; {HEAL}")

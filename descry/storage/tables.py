@@ -1,6 +1,6 @@
-"""Tables as parquet: the same bytes for the same content; what is read is checked by its schema.
+"""Write and read tables as parquet: same content, same bytes; files are checked against a schema.
 
-Errors, of every reader: InputError, one line that names the file.
+Every reader raises an InputError that names the file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from descry.errors import InputError
 from descry.storage.files import HEAL, readable, replacing
 from descry.storage.schema import VERSION, TableSchema, check_kind
 
-if TYPE_CHECKING:  # what asks for no DataFrame need not wait for pandas
+if TYPE_CHECKING:  # pandas takes long to import, and callers without DataFrames do not need it
     import pandas as pd
 
 ROW_GROUP = 4096
-"""Rows of a table that are read at once, at least, where it is read in pieces."""
+"""Rows of a row group: the least that are read at once when a table is read in pieces."""
 
 
 def _to_arrow(schema: TableSchema) -> pa.Schema:
@@ -34,21 +34,21 @@ def _to_arrow(schema: TableSchema) -> pa.Schema:
 
 
 def write_table(path: Path, frame: pd.DataFrame | None, schema: TableSchema) -> None:
-    """Write a table as parquet. frame: None for no row."""
+    """Write a table as parquet. frame: None for a table without rows."""
     arrow = _to_arrow(schema)
     table = arrow.empty_table() if frame is None else pa.Table.from_pandas(frame, arrow, preserve_index=False)
     with replacing(path) as partial:
         pq.write_table(table.replace_schema_metadata(arrow.metadata), partial, row_group_size=ROW_GROUP)
 
 
-def _check_columns(path: Path, found: pa.Schema, schema: TableSchema) -> None:
-    check_kind(path, {k.decode(): v.decode() for k, v in (found.metadata or {}).items()}, schema.kind)
-    if not found.equals(_to_arrow(schema)):
+def _check_columns(path: Path, recorded: pa.Schema, schema: TableSchema) -> None:
+    check_kind(path, {k.decode(): v.decode() for k, v in (recorded.metadata or {}).items()}, schema.kind)
+    if not recorded.equals(_to_arrow(schema)):
         raise InputError(f"{path}: its columns are not those of {schema.kind}; {HEAL}")
 
 
 def read_table(path: Path, schema: TableSchema, *, optional: bool = False) -> pd.DataFrame:
-    """Read a table that `write_table` wrote; its schema is checked. optional: one that is not there is empty."""
+    """Read a table that `write_table` wrote; its schema is checked. optional: a missing file gives an empty table."""
     if optional and not path.exists():
         empty: pd.DataFrame = _to_arrow(schema).empty_table().to_pandas()
         return empty
@@ -60,15 +60,15 @@ def read_table(path: Path, schema: TableSchema, *, optional: bool = False) -> pd
 
 
 def read_columns(path: Path, schema: TableSchema, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Some columns of a table (None: all), each as an array, text as objects; its schema is checked."""
+    """Read some columns of a table (None: all), each as an array, text as objects; its schema is checked."""
     with readable(path), pq.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow, schema)
         table = file.read(columns=None if names is None else list(names))
-        return {name: _array(table[name]) for name in table.column_names}
+        return {name: _to_array(table[name]) for name in table.column_names}
 
 
-def _array(column: pa.ChunkedArray) -> np.ndarray:
-    """By ways that, unlike `to_numpy`, do not wait for pandas; missing numbers are NaN."""
+def _to_array(column: pa.ChunkedArray) -> np.ndarray:
+    """Convert a column without importing pandas, as `to_numpy` would; missing numbers become NaN."""
     number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     if number and not column.null_count:
         return np.from_dlpack(column.combine_chunks())
@@ -78,13 +78,13 @@ def _array(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     with readable(path):
         return int(pq.read_metadata(path).num_rows)
 
 
 def read_pieces(path: Path, schema: TableSchema, column: str, size: int = ROW_GROUP) -> Iterator[list[Any]]:
-    """One column of a table in pieces of `size` values, the last one shorter; only a piece is held at a time."""
+    """Read a column of a table in pieces of `size` values (the last may be shorter), with one in memory at a time."""
     with readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
         _check_columns(path, file.schema_arrow, schema)
         for batch in file.iter_batches(batch_size=size, columns=[column], use_threads=False):

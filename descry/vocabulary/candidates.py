@@ -1,4 +1,4 @@
-"""Candidate descriptors of single sentences: one module a way, one protocol, one kind of table."""
+"""Candidate descriptors of single sentences. One module per generator, all behind the protocol `Generator`."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 import pandas as pd
 
 RETRIEVAL = "retrieval"
-"""The generator that is no language model."""
+"""Name of the generator that needs no language model."""
 COLUMNS = {"row": "int32", "candidate": "str", "score": "float32", "rank": "int16", "generator": "str"}
-"""A table of candidates: the sentence (0-based row of the calibration table), the candidate, how strongly it
-applies (comparable within a generator), its rank in the sentence from 0, and who named it."""
+"""A table of candidates: the sentence (0-based row of the calibration table), the candidate, its score (comparable
+within a generator), its rank in the sentence, from 0, and its generator."""
 ANSWERS = {"row": "int32", "generator": "str", "answer": "str"}
-"""A table of raw answers: the sentence, who answered, and what, word for word."""
+"""A table of raw answers: the sentence, the generator, and its answer, verbatim."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """Candidates (COLUMNS), and the raw answers that they were read from (ANSWERS; none where nobody was asked)."""
+    """Candidates (COLUMNS), and the raw answers that they were read from (ANSWERS; none without a language model)."""
 
     candidates: pd.DataFrame
     answers: pd.DataFrame = field(default_factory=lambda: build_answer_table([], [], ""))
 
 
 class Generator(Protocol):
-    """A way to name candidates."""
+    """A generator of candidates."""
 
     def propose(self, sentences: pd.DataFrame) -> Proposals:
-        """Candidates of `sentences` (columns review_id and text at least)."""
+        """Propose candidates for `sentences` (at least the columns review_id and text)."""
 
 
 def build_candidate_table(
@@ -40,7 +40,7 @@ def build_candidate_table(
     ranks: Sequence[int] | np.ndarray,
     generator: str,
 ) -> pd.DataFrame:
-    """The columns as one table with the types of COLUMNS, ordered by row, then rank."""
+    """Build a table with the columns and types of COLUMNS, ordered by row, then rank."""
     table = pd.DataFrame(
         {"row": rows, "candidate": list(candidates), "score": scores, "rank": ranks, "generator": generator}
     )
@@ -48,17 +48,17 @@ def build_candidate_table(
 
 
 def build_answer_table(rows: Sequence[int] | np.ndarray, answers: Sequence[str], generator: str) -> pd.DataFrame:
-    """The columns as one table with the types of ANSWERS."""
+    """Build a table with the columns and types of ANSWERS."""
     return pd.DataFrame({"row": rows, "generator": generator, "answer": list(answers)}).astype(ANSWERS)
 
 
 def unite(proposals: Sequence[Proposals]) -> Proposals:
-    """All proposals: a candidate that several generators named of a sentence stands once for each of them.
+    """Concatenate the proposals of several generators, ordered by row, then rank, then generator.
 
-    Ordered by row, then rank, then by the order of the generators.
+    A candidate that several generators propose for a sentence is kept once for each of them.
     """
-    candidates = pd.concat([one.candidates for one in proposals], ignore_index=True)
-    answers = pd.concat([one.answers for one in proposals], ignore_index=True)
+    candidates = pd.concat([proposal.candidates for proposal in proposals], ignore_index=True)
+    answers = pd.concat([proposal.answers for proposal in proposals], ignore_index=True)
     return Proposals(
         candidates.sort_values(["row", "rank"], kind="stable", ignore_index=True),
         answers.sort_values("row", kind="stable", ignore_index=True),

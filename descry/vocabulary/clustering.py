@@ -1,4 +1,4 @@
-"""Candidates grouped into descriptors, each with a readable name."""
+"""Clustering of candidates into descriptors, each with a readable name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from descry.vocabulary.descriptors import Descriptor
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Distinct candidates: names [n], links [rows, n] (1 / (1 + rank)), sentences behind each [n]."""
+    """Distinct candidates: names [n]; links [sentences, n], 1 / (1 + rank); sentences int64 [n], that propose each."""
 
     names: list[str]
     links: csr_matrix
     sentences: np.ndarray
 
 
-def _read(candidates: pd.DataFrame) -> _Candidates:
+def _gather_candidates(candidates: pd.DataFrame) -> _Candidates:
+    """Gather the distinct candidates, ignoring case, and the sentences that propose them."""
     named = candidates.assign(candidate=candidates["candidate"].str.strip().str.lower())
     named = named[named["candidate"] != ""].sort_values("rank", kind="stable")
     named = named.drop_duplicates(["row", "candidate"])
@@ -35,25 +36,26 @@ def _read(candidates: pd.DataFrame) -> _Candidates:
 
 
 def build_profiles(points: np.ndarray, links: csr_matrix, sentences: np.ndarray, company: float) -> np.ndarray:
-    """What a candidate means beside whom it stands with: float64 [n, 2 x width], unit rows.
+    """Build the vectors by which candidates are clustered: float64 [n, 2 x width], unit rows.
 
-    The first half is its own centred vector, the second (weighing `company`) the mean of its sentences, each
-    of them the mean of its own candidates.
+    The first half is the candidate's own centred vector; the second, weighted by `company`, is the mean of its
+    sentences, each of them the mean of its candidates. points: [n, width]; links, sentences: as in `_Candidates`.
     """
     weight = sentences / sentences.sum()
     own = scale_to_unit(points - weight @ points if len(points) > 1 else points)
-    beside = scale_to_unit(np.asarray(links.T @ scale_to_unit(np.asarray(links @ own))))
-    beside = scale_to_unit(beside - weight @ beside if len(points) > 1 else beside)
-    return scale_to_unit(np.hstack([own, company * beside]))
+    context = scale_to_unit(np.asarray(links.T @ scale_to_unit(np.asarray(links @ own))))
+    context = scale_to_unit(context - weight @ context if len(points) > 1 else context)
+    return scale_to_unit(np.hstack([own, company * context]))
 
 
 def find_communities(
     vectors: np.ndarray, weights: np.ndarray, *, threshold: float, min_weight: float, points: int
 ) -> list[np.ndarray]:
-    """Communities of weighted vectors: positions, the centre first; no position in two of them.
+    """Find communities of weighted vectors: arrays of rows, the centre first; no row is in two communities.
 
-    `community_detection` knows no weights: each vector is laid down as often as its weight asks, scaled so
-    that there are about `points` copies in all, and at least one each.
+    threshold: least cosine to the centre; min_weight: least weight of a community. `community_detection` of
+    sentence-transformers knows no weights: each vector is repeated in proportion to its weight, at least once, and so
+    that there are about `points` copies in all.
     """
     scale = max(1.0, weights.sum() / points)
     copies = np.maximum(1, np.rint(weights / scale)).astype(np.int64)
@@ -70,42 +72,54 @@ def find_communities(
     return groups
 
 
-def cluster_candidates(
-    candidates: pd.DataFrame,
-    embedder: Encoder,
-    *,
-    threshold: float,
-    min_sentences: int,
-    max_descriptors: int,
-    company: float,
-    points: int,
-    template: str,
-) -> list[Descriptor]:
-    """The `max_descriptors` communities of candidates with the most sentences behind them, heaviest first.
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Options of the clustering, as in the section `cluster` of params.yaml.
 
-    threshold: cosine that a member has to its community's centre, (0, 1). min_sentences: least links behind a
-    community. company: weight of the candidates that a candidate stands with against its own vector, >= 0.
-    points: copies laid down for community detection, at most about. template: as in the retrieval generator.
-    Errors: InputError where nothing is left.
+    threshold: least cosine of a member to its community's centre, in (0, 1). min_sentences: least number of proposals
+    in a community. max_descriptors: communities that are kept, at most. company: weight of the candidates proposed for
+    the same sentences, relative to a candidate's own vector, >= 0. points: approximate number of copies of candidates
+    in the community detection. template: as in `retrieval.Retrieval`.
     """
-    read = _read(candidates)
-    if read.names:
-        vectors = embedder.encode([template.format(name) for name in read.names], "embedding candidates")
-        space = build_profiles(vectors, read.links, read.sentences, company)
-        groups = find_communities(space, read.sentences, threshold=threshold, min_weight=min_sentences, points=points)
-        found = [_descriptor(read, space, group) for group in groups]
-        if found:
-            return sorted(found, key=lambda one: (-one.sentences, one.name))[:max_descriptors]
+
+    threshold: float
+    min_sentences: int
+    max_descriptors: int
+    company: float
+    points: int
+    template: str
+
+
+def cluster_candidates(candidates: pd.DataFrame, embedder: Encoder, options: ClusterOptions) -> list[Descriptor]:
+    """Cluster candidates into at most `max_descriptors` descriptors, those of the most sentences first.
+
+    candidates: as `candidates.COLUMNS`. Errors: InputError if no community is large enough.
+    """
+    distinct = _gather_candidates(candidates)
+    if distinct.names:
+        vectors = embedder.encode([options.template.format(name) for name in distinct.names], "embedding candidates")
+        space = build_profiles(vectors, distinct.links, distinct.sentences, options.company)
+        groups = find_communities(
+            space,
+            distinct.sentences,
+            threshold=options.threshold,
+            min_weight=options.min_sentences,
+            points=options.points,
+        )
+        descriptors = [_name_community(distinct, space, group) for group in groups]
+        if descriptors:
+            return sorted(descriptors, key=lambda one: (-one.sentences, one.name))[: options.max_descriptors]
     raise InputError(
         "cluster: no descriptor found among the candidates; lower `cluster.threshold` or `cluster.min_sentences`"
     )
 
 
-def _descriptor(read: _Candidates, space: np.ndarray, group: np.ndarray) -> Descriptor:
-    weight = read.sentences[group]
+def _name_community(distinct: _Candidates, space: np.ndarray, group: np.ndarray) -> Descriptor:
+    """Make a descriptor of a community, named by the member that is both near its centre and frequent."""
+    weight = distinct.sentences[group]
     centre = scale_to_unit((weight[:, None] * space[group]).sum(axis=0, keepdims=True))[0]
     fit = (space[group] @ centre) * np.log1p(weight)
-    members = sorted(group.tolist(), key=lambda column: (-read.sentences[column], read.names[column]))
-    behind = np.asarray(read.links[:, group].sum(axis=1)).ravel() > 0
-    name = read.names[int(group[int(fit.argmax())])]
-    return Descriptor(name, tuple(read.names[column] for column in members), int(behind.sum()))
+    members = sorted(group.tolist(), key=lambda column: (-distinct.sentences[column], distinct.names[column]))
+    behind = np.asarray(distinct.links[:, group].sum(axis=1)).ravel() > 0
+    name = distinct.names[int(group[int(fit.argmax())])]
+    return Descriptor(name, tuple(distinct.names[column] for column in members), int(behind.sum()))

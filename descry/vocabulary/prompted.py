@@ -1,6 +1,6 @@
-"""Candidates that a language model names, asked as in the paper: a task, one example, the sentence.
+"""The generator that is a language model: prompted with a task, one example and the sentence, as in arXiv 2401.16731.
 
-arXiv 2401.16731; the wording of the prompt is ours (prompts/generate.txt).
+The wording of the prompt is ours (prompts/generate.txt).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from descry.llm.prompts import Prompt, quote, strip_thoughts
 from descry.vocabulary.candidates import Generator, Proposals, build_answer_table, build_candidate_table
 
 FIELDS = ("example_sentence", "example_answer", "sentence")
-"""Fields of the prompt."""
+"""Fields of the prompt, prompts/generate.txt."""
 MAX_FAILED = 0.01
-"""Share of the sentences that may stay without an answer."""
+"""Share of the sentences that may stay without an answer, at most."""
 POOL = 200
-"""First sentences of calibration, among which an example is chosen: reviews added later then change no prompt."""
+"""The example is drawn from this many first sentences of calibration: reviews added later change no prompt."""
 LENGTHS = (30, 120)
-"""Characters of an example's sentence, least and most."""
+"""Minimum and maximum characters of the example's sentence."""
 LONGEST = 60
-"""Characters of a phrase, at most."""
+"""Maximum characters of a phrase."""
 
 _NUMBER_INSIDE = re.compile(r"(?<=\S)\s+(?=\(?\d{1,2}[.)]\s)")
 _BULLET = re.compile(r"(?:[-*•–—·‣+]\s+|\(?\d{1,2}[.)](?!\d)\s*|\(?[a-zA-Z]\)\s+)")
@@ -54,11 +54,11 @@ _NO_NOUN = frozenset(
 
 
 def read_phrases(answer: str, words: int) -> list[str]:
-    """The short phrases of an answer: lower case, each once, in order; none where the answer declines.
+    """Read the short phrases of an answer: lower case, each once, in order; none if the answer names no aspect.
 
-    Bullets and numbers, quotes, mark-up, determiners, introductions before a colon, explanations after one, asides
-    in brackets and what a model goes on to invent (further examples) are taken off. More than `words` words, no
-    letter, or a word at either end that no noun phrase has there: rambling, and no phrase.
+    Bullets and numbers, quotes, mark-up, determiners, introductions before a colon, explanations after one, asides in
+    brackets and further examples that the model invents are removed. A part is no phrase if it has more than `words`
+    words, has no letter, or begins or ends with a word that no noun phrase begins or ends with.
     """
     text = unicodedata.normalize("NFKC", strip_thoughts(answer))
     text = _NEXT_EXAMPLE.split(text)[0]
@@ -66,78 +66,80 @@ def read_phrases(answer: str, words: int) -> list[str]:
     bulleted = [_BULLET.sub("", line, count=1) for line in lines if _BULLET.match(line)]
     if bulleted:
         parts = [part for line in bulleted for part in _PARTS.split(_EXPLAINED.split(line)[0])]
-        return _cleaned(parts, words)
+        return _clean(parts, words)
     for paragraph in re.split(r"\n\s*\n", "\n".join(lines)):
-        parts = [part for line in paragraph.splitlines() for part in _enumerated(_introduced(line, words))]
-        if found := _cleaned(parts, words):
-            return found
+        parts = [part for line in paragraph.splitlines() for part in _split_enumeration(_cut_introduction(line, words))]
+        if phrases := _clean(parts, words):
+            return phrases
     return []
 
 
-def _introduced(line: str, words: int) -> str:
-    """What a line says: after the colon of an introduction, before that of an explanation."""
+def _cut_introduction(line: str, words: int) -> str:
+    """Keep what follows the colon of an introduction, or precedes that of an explanation."""
     first, *rest = _EXPLAINED.split(line, maxsplit=1)
     if not rest:
         return line
     return rest[0] if _INTRODUCES.search(first) or len(first.split()) > words else first
 
 
-def _enumerated(line: str) -> list[str]:
-    """The parts of an enumeration; its last `a and b` are two."""
+def _split_enumeration(line: str) -> list[str]:
+    """Split an enumeration into its parts; a final `a and b` makes two."""
     parts = [part for part in _PARTS.split(line) if part.strip(_EDGES)]
     if len(parts) > 1 and (last := re.split(r"\s+and\s+", parts[-1])) and all(len(p.split()) <= 2 for p in last):
         parts[-1:] = last
     return parts
 
 
-def _cleaned(parts: Sequence[str], words: int) -> list[str]:
-    found = []
+def _clean(parts: Sequence[str], words: int) -> list[str]:
+    """Clean the parts of an answer and keep those that are phrases, each once."""
+    phrases = []
     for part in parts:
         phrase = " ".join(_ASIDE.sub(" ", part).strip(_EDGES).lower().replace("’", "'").split())
         while (shorter := _DETERMINER.sub("", phrase).lstrip(_EDGES)) != phrase:
             phrase = shorter
-        named = phrase.split()
+        tokens = phrase.split()
         if (
-            0 < len(named) <= words
+            0 < len(tokens) <= words
             and len(phrase) <= LONGEST
             and any(character.isalpha() for character in phrase)
             and not _NOTHING.fullmatch(phrase)
-            and not {named[0], named[-1]} & _NO_NOUN
+            and not {tokens[0], tokens[-1]} & _NO_NOUN
         ):
-            found.append(phrase)
-    return list(dict.fromkeys(found))
+            phrases.append(phrase)
+    return list(dict.fromkeys(phrases))
 
 
 @dataclass(frozen=True)
 class Example:
-    """The one worked example of a prompt: a sentence, and its aspects with commas between them."""
+    """The one example of the prompt: a sentence, and its aspects, separated by commas."""
 
     sentence: str
     answer: str
 
 
 def draw_example(sentences: pd.DataFrame, generator: Generator) -> Example:
-    """The sentence of POOL whose candidates by `generator` are the surest on average, and those candidates.
+    """Draw the example: the sentence of POOL whose candidates by `generator` have the highest mean score.
 
-    sentences: calibration's, in order. Errors: InputError where no sentence has a candidate.
+    sentences: calibration's, in order; of LENGTHS characters if there are any. Errors: InputError if no sentence has a
+    candidate.
     """
     texts = sentences["text"].head(POOL)
     fitting = texts[texts.str.len().between(*LENGTHS)]
     pool = sentences.loc[(fitting if len(fitting) else texts).index].reset_index(drop=True)
-    found = generator.propose(pool).candidates
-    if not len(found):
+    candidates = generator.propose(pool).candidates
+    if not len(candidates):
         raise InputError("generate: no example could be drawn; give generate.prompted.sentence and .answer")
-    means = found.groupby("row", sort=True)["score"].mean()
+    means = candidates.groupby("row", sort=True)["score"].mean()
     best = int(means.index.to_numpy()[means.to_numpy().argmax()])
-    return Example(str(pool["text"].iloc[best]), ", ".join(found.loc[found["row"] == best, "candidate"]))
+    return Example(str(pool["text"].iloc[best]), ", ".join(candidates.loc[candidates["row"] == best, "candidate"]))
 
 
 @dataclass(frozen=True)
 class Prompted:
     """A generator that is a language model.
 
-    prompt: with FIELDS. per_sentence: candidates kept of an answer. sample: sentences read, at most. words:
-    see `phrases`. max_tokens: longest answer.
+    prompt: with FIELDS. per_sentence: candidates kept per answer, at most. sample: sentences read, at most. words: see
+    `read_phrases`. max_tokens: maximum length of an answer.
     """
 
     client: Client
@@ -150,8 +152,8 @@ class Prompted:
     max_tokens: int
 
     def request(self, sentence: str) -> Request:
-        """What is asked of a sentence."""
-        filled = self.prompt.filled(
+        """Build the request for a sentence."""
+        filled = self.prompt.fill(
             example_sentence=quote(self.example.sentence),
             example_answer=self.example.answer,
             sentence=quote(sentence),
@@ -159,8 +161,10 @@ class Prompted:
         return Request(filled, self.max_tokens)
 
     def propose(self, sentences: pd.DataFrame) -> Proposals:
-        """The phrases of every sentence's answer, in its order; score 1 / (1 + rank). Errors: InputError where
-        more than MAX_FAILED of the sentences got no answer."""
+        """Propose the phrases of every sentence's answer, in its order, with the score 1 / (1 + rank).
+
+        Errors: InputError if the share of sentences without an answer is above MAX_FAILED.
+        """
         rows = sample_sentences(sentences, self.sample)
         requests = [self.request(text) for text in sentences["text"].iloc[rows]]
         answers = ask(self.client, requests, self.cache, "generate")
@@ -172,15 +176,19 @@ class Prompted:
             )
         pairs = zip(rows.tolist(), answers, strict=True)
         answered = [(row, answer.text) for row, answer in pairs if isinstance(answer, Answer)]
-        found = [
+        proposed = [
             (row, phrase, rank)
             for row, text in answered
             for rank, phrase in enumerate(read_phrases(text, self.words)[: self.per_sentence])
         ]
-        ranks = np.array([rank for *_, rank in found], dtype=np.int64)
+        ranks = np.array([rank for *_, rank in proposed], dtype=np.int64)
         return Proposals(
             build_candidate_table(
-                [row for row, *_ in found], [phrase for _, phrase, _ in found], 1 / (1 + ranks), ranks, self.client.name
+                [row for row, *_ in proposed],
+                [phrase for _, phrase, _ in proposed],
+                1 / (1 + ranks),
+                ranks,
+                self.client.name,
             ),
             build_answer_table([row for row, _ in answered], [text for _, text in answered], self.client.name),
         )

@@ -1,7 +1,7 @@
-"""Candidates without a language model: the terms that lie nearest to a sentence in the embedding space.
+"""The generator `retrieval`, without a language model: the terms nearest to a sentence in the embedding space.
 
-docs/method.md, section 5. A share of the review's own mean is taken off a sentence first: what is left is what
-the sentence says, not which product it is about.
+A share of the review's mean vector is subtracted from each sentence first: what is left is what the sentence says,
+rather than which product it is about. Details: docs/method.md, section 3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from descry.errors import InputError
 from descry.vocabulary.candidates import RETRIEVAL, Proposals, build_candidate_table
 
 CHUNK = 2048
-"""Sentences compared with the terms at once."""
+"""Sentences that are compared with the terms at a time."""
 
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
@@ -37,18 +37,18 @@ _EMPTY_WORDS = frozenset(ENGLISH_STOP_WORDS) | {
 # fmt: on
 
 
-def _content(text: str) -> list[str]:
-    """Tokens in order, lower-cased; "" stands for whatever cannot be part of a term."""
+def _split_words(text: str) -> list[str]:
+    """Split a text into lower-case tokens, in order; "" replaces those that cannot be part of a term."""
     tokens = _TOKEN.findall(text.lower())
     return [token if token.isalpha() and len(token) > 2 and token not in _EMPTY_WORDS else "" for token in tokens]
 
 
 def count_recurring(texts: Iterable[str], review_ids: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
-    """In how many reviews each word, and each pair of adjacent words, occurs (stop words apart)."""
+    """Count the reviews in which each word, and each pair of adjacent words, occurs; without stop words."""
     words: dict[str, set[str]] = {}
     pairs: dict[str, set[str]] = {}
     for text, review in zip(texts, review_ids, strict=True):
-        tokens = _content(text)
+        tokens = _split_words(text)
         for token in filter(None, tokens):
             words.setdefault(token, set()).add(review)
         for first, second in pairwise(tokens):
@@ -69,43 +69,44 @@ def select_terms(
     pairs: int,
     min_reviews: int,
 ) -> list[str]:
-    """The terms to search: at most `words` words, then at most `pairs` word pairs.
+    """Select the terms to search: at most `words` words, then at most `pairs` word pairs.
 
-    Only what at least `min_reviews` reviews use: the words of `known` (an encoder's whole words, most frequent
-    first), then the corpus's own that it does not know, then the corpus's pairs, both most recurring first.
+    Only terms of at least `min_reviews` reviews: the words of `known` (an encoder's whole words, most frequent first),
+    then the corpus's other words, then its word pairs, each by decreasing number of reviews.
     """
     used, paired = count_recurring(texts, review_ids)
-    listed = dict.fromkeys([*(word for word in known if used[word] >= min_reviews), *_frequent(used, min_reviews)])
-    return list(listed)[:words] + _frequent(paired, min_reviews)[:pairs]
+    listed = dict.fromkeys([*(word for word in known if used[word] >= min_reviews), *_list_frequent(used, min_reviews)])
+    return list(listed)[:words] + _list_frequent(paired, min_reviews)[:pairs]
 
 
-def _frequent(counts: Counter[str], least: int) -> list[str]:
+def _list_frequent(counts: Counter[str], least: int) -> list[str]:
     return sorted((term for term in counts if counts[term] >= least), key=lambda term: (-counts[term], term))
 
 
 def find_nearest(vectors: np.ndarray, terms: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` terms of largest inner product with each vector, best first: int64 and float32 [n, count].
+    """Find the `count` terms of largest inner product with each vector, best first.
 
-    Equal scores go to the lower term. At most CHUNK x terms products are held at once.
+    vectors: [n, width]; terms: [m, width]. Returns rows of `terms` int64 and products float32, both [n, min(count, m)];
+    ties go to the lower row. At most CHUNK x m products are held at once.
     """
     count = min(count, len(terms))
-    found = np.empty((len(vectors), count), dtype=np.int64)
+    nearest = np.empty((len(vectors), count), dtype=np.int64)
     scores = np.empty((len(vectors), count), dtype=np.float32)
     for start in tqdm(range(0, len(vectors), CHUNK), desc="nearest terms", unit="chunk"):
         products = vectors[start : start + CHUNK] @ terms.T
         order = np.argsort(-products, axis=1, kind="stable")[:, :count]
-        found[start : start + CHUNK] = order
+        nearest[start : start + CHUNK] = order
         scores[start : start + CHUNK] = np.take_along_axis(products, order, axis=1)
-    return found, scores
+    return nearest, scores
 
 
 @dataclass(frozen=True)
 class Retrieval:
     """The generator `retrieval`.
 
-    share: of the review's mean that is taken off, [0, 1]. per_sentence: candidates a sentence, >= 1. words,
-    pairs: bounds of the vocabulary. min_reviews: reviews that must use a term. sample: sentences read, at most.
-    template: a sentence with {} in it that a term is embedded in, so that it lies where sentences lie.
+    share: of the review's mean that is subtracted, in [0, 1]. per_sentence: candidates per sentence, >= 1. words,
+    pairs, min_reviews: see `select_terms`. sample: sentences read, at most. template: a sentence with {} for the term,
+    in which terms are embedded, so that their vectors are comparable to those of sentences.
     """
 
     embedder: Encoder
@@ -118,7 +119,10 @@ class Retrieval:
     template: str
 
     def propose(self, sentences: pd.DataFrame) -> Proposals:
-        """The `per_sentence` nearest terms of every sentence read. Errors: InputError if no term recurs."""
+        """Propose the `per_sentence` nearest terms of every sentence read; the score is the cosine.
+
+        Errors: InputError if no term occurs in `min_reviews` reviews.
+        """
         rows = sample_sentences(sentences, self.sample)
         read = sentences.iloc[rows]
         texts, reviews = read["text"].tolist(), read["review_id"].tolist()
@@ -132,17 +136,18 @@ class Retrieval:
         )
         if not terms:
             raise InputError(
-                f"generate: no word occurs in {self.min_reviews} reviews; lower `generate.min_reviews` or read more"
+                f"generate: no word occurs in {self.min_reviews} reviews; lower `generate.retrieval.min_reviews` "
+                "or give more reviews"
             )
         vectors = subtract_review_means(self.embedder.encode(texts, "embedding sentences"), reviews, self.share)
         vectors = scale_to_unit(vectors - vectors.mean(axis=0))
         points = self.embedder.encode([self.template.format(term) for term in terms], "embedding terms")
-        found, scores = find_nearest(vectors, scale_to_unit(points - points.mean(axis=0)), self.per_sentence)
+        nearest, scores = find_nearest(vectors, scale_to_unit(points - points.mean(axis=0)), self.per_sentence)
         table = build_candidate_table(
-            np.repeat(rows, found.shape[1]),
-            [terms[term] for term in found.ravel()],
+            np.repeat(rows, nearest.shape[1]),
+            [terms[term] for term in nearest.ravel()],
             scores.ravel(),
-            np.tile(np.arange(found.shape[1]), len(rows)),
+            np.tile(np.arange(nearest.shape[1]), len(rows)),
             RETRIEVAL,
         )
         return Proposals(table)

@@ -1,7 +1,7 @@
-"""Put away what a `dvc` that was killed, or had a full disk, left half-written: its lock file and its list of locks.
+"""Repairs files that a `dvc` left half-written when it was killed or the disk was full: dvc.lock and its list of locks.
 
-DVC writes both in place. Nothing is lost with them: dvc.lock is put back as the last commit has it, and `dvc repro`
-finds in its cache what ran since.
+DVC writes both in place. Nothing is lost: dvc.lock is restored from the last commit, and `dvc repro` finds what ran
+since in its cache.
 """
 
 import json
@@ -25,8 +25,8 @@ TEMPORARY = Path(".dvc/tmp")
 RWLOCK = TEMPORARY / "rwlock"
 
 
-def whole_lock(text: str) -> bool:
-    """Whether a dvc.lock is as DVC or git left it, and not cut off. One with a conflict is git's to solve."""
+def is_whole(text: str) -> bool:
+    """Whether a dvc.lock is complete, not cut off. One with a merge conflict counts as complete: git resolves it."""
     if re.search("^<<<<<<< ", text, re.MULTILINE):
         return True
     try:
@@ -34,15 +34,15 @@ def whole_lock(text: str) -> bool:
     except (DvcException, Invalid):
         return False
     last = [out for stage in read.get("stages", {}).values() for out in stage.get("outs", [])][-1:]
-    return text.endswith("\n") and all(_whole_out(out) for out in last)
+    return text.endswith("\n") and all(_is_whole_out(out) for out in last)
 
 
-def _whole_out(out: Mapping[str, Any]) -> bool:
-    """A cut between two lines leaves sound YAML, but an output that lacks its last keys."""
+def _is_whole_out(out: Mapping[str, Any]) -> bool:
+    """Whether an output has its last keys, which a cut between two lines removes from valid YAML."""
     return "size" in out and ("nfiles" in out or not str(out.get("md5")).endswith(".dir"))
 
 
-def _whole_json(text: str) -> bool:
+def _is_json(text: str) -> bool:
     with suppress(json.JSONDecodeError):
         json.loads(text)
         return True
@@ -51,21 +51,21 @@ def _whole_json(text: str) -> bool:
 
 def main() -> None:
     if TEMPORARY.is_dir():  # DVC has run here
-        with suppress(LockError), Lock(str(TEMPORARY / "lock")):  # unless it is at work right now
+        with suppress(LockError), Lock(str(TEMPORARY / "lock")):  # unless it is running now
             _mend()
 
 
 def _mend() -> None:
-    if LOCK.is_file() and not whole_lock(LOCK.read_text(encoding="utf-8", errors="replace")):
+    if LOCK.is_file() and not is_whole(LOCK.read_text(encoding="utf-8", errors="replace")):
         LOCK.unlink()
         committed = subprocess.run(  # noqa: S603 - no shell, and nothing of a user's in it
             ["git", "checkout", "--", str(LOCK)],  # noqa: S607
             capture_output=True,
             check=False,
         )
-        how = "put back as committed" if committed.returncode == 0 else "removed"
+        how = "restored from the last commit" if committed.returncode == 0 else "removed"
         print(f"{LOCK} was half-written and is {how}; what ran since is in DVC's cache")
-    if RWLOCK.is_file() and not _whole_json(RWLOCK.read_text(encoding="utf-8", errors="replace")):
+    if RWLOCK.is_file() and not _is_json(RWLOCK.read_text(encoding="utf-8", errors="replace")):
         RWLOCK.unlink()
         print(f"{RWLOCK} was half-written and is removed")
 

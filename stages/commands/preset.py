@@ -1,4 +1,4 @@
-"""A ready configuration laid over params.yaml, whose comments and other keys stay: `make preset NAME=laptop`."""
+"""Applies a preset to params.yaml, whose comments and other keys stay: `make preset NAME=laptop`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stages.harness.stage import run_stage
 PRESETS, PARAMS = Path("presets"), Path("params.yaml")
 
 
-def laid_over(values: MutableMapping[str, Any], preset: Mapping[str, Any]) -> None:
-    """Set every key of `preset`, mapping by mapping; all else stays, the way that a list is written in included."""
+def apply_preset(values: MutableMapping[str, Any], preset: Mapping[str, Any]) -> None:
+    """Set every key of `preset`, mapping by mapping; all else stays, including how a list is written."""
     for key, value in preset.items():
         if isinstance(value, Mapping) and isinstance(values.get(key), MutableMapping):
-            laid_over(values[key], value)
+            apply_preset(values[key], value)
         elif isinstance(value, list) and isinstance(values.get(key), list):
             values[key][:] = value
         else:
@@ -31,7 +31,7 @@ def main() -> None:
     presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
     name = " ".join(sys.argv[1:])
     if name not in presets:
-        raise InputError(f"no preset {name!r}; say which: make preset NAME=... (there: {', '.join(presets)})")
+        raise InputError(f"no preset {name!r}; choose one: make preset NAME=... (there: {', '.join(presets)})")
     path = presets[name]
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 1000
@@ -39,10 +39,10 @@ def main() -> None:
         type(None), lambda made, _: made.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     values = yaml.load(PARAMS)
-    laid_over(values, yaml.load(path))
+    apply_preset(values, yaml.load(path))
     with replacing(PARAMS) as partial:
         yaml.dump(values, partial)
-    print(f"{path} is laid over params.yaml; see it with `git diff params.yaml`, run it with `dvc repro`")
+    print(f"applied {path} to params.yaml; see the changes with `git diff params.yaml`, run them with `dvc repro`")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from descry.results import layout
 from descry.results.changes import compare_assignments, compare_settings
 from descry.results.columns import Columns, take_rows
 from descry.results.comparison import AGREEING, Comparison, Tolerance, compare_files
+from descry.results.layout import read_lock
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.splits import SPLITS
 from descry.storage.nesting import flatten
@@ -29,13 +30,12 @@ from stages.harness.recorded import (
     list_files,
     read_entries,
     read_expected,
-    read_lock,
 )
 
 DESCRIPTION = """
-Without OTHER: every file that dvc.lock names and every object of the DVC cache is read and compared with its hash,
-since DVC trusts what has kept its size and time. With OTHER, the folder of another run: the artifacts of both are
-compared by meaning, integers and text equal, floats within the tolerance. The exit code is 0 where all is well, else 1.
+Without OTHER: read every file that dvc.lock names and every object of the DVC cache and compare it with its hash, since
+DVC trusts a file whose size and time have not changed. With OTHER, the folder of another run: compare the artifacts of
+both runs; integers and text must be equal, floats within the tolerance. The exit code is 0 if all is well, else 1.
 """
 
 
@@ -43,10 +43,10 @@ def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser("verify", help="check this run, or compare it with another", description=DESCRIPTION)
     parser.add_argument("other", nargs="?", type=Path, metavar="OTHER", help="the folder of another run")
-    parser.add_argument("--heal", action="store_true", help="take damaged results away, so that DVC brings them back")
-    given = Tolerance()
+    parser.add_argument("--heal", action="store_true", help="remove damaged results, so that DVC restores them")
+    default = Tolerance()
     for name in ("relative", "absolute"):
-        parser.add_argument(f"--{name}", type=float, default=getattr(given, name), help="tolerance (%(default)s)")
+        parser.add_argument(f"--{name}", type=float, default=getattr(default, name), help="tolerance (%(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -56,25 +56,25 @@ def run(chosen: argparse.Namespace) -> int:
     if warning:
         print(warning)
     if chosen.other is None:
-        sound = _sound(chosen.heal)
+        sound = _check_run(chosen.heal)
     else:
-        sound = _agreeing(chosen.other, Tolerance(chosen.relative, chosen.absolute))
+        sound = _check_agreement(chosen.other, Tolerance(chosen.relative, chosen.absolute))
     return int(bool(warning) or not sound)
 
 
-def _sound(heal: bool) -> bool:
-    """Tell every damaged file, and take it away if asked to."""
+def _check_run(heal: bool) -> bool:
+    """Print every damaged file, remove it if `heal`; returns whether there is none."""
     outs, deps = (read_entries(Path(), role) for role in ("outs", "deps"))
     written = {out.path for out in outs}
-    given = [dep for dep in deps if not any(path in written for path in (dep.path, *dep.path.parents))]
+    inputs = [dep for dep in deps if not any(path in written for path in (dep.path, *dep.path.parents))]
     cache = find_cache()
     damaged = [(path, out.stage) for out in find_changed(outs) for path in find_damaged(out, cache)]
-    other_input = [dep.path for dep in find_changed(given) if not _holds(dep.path, written)]
+    changed_inputs = [dep.path for dep in find_changed(inputs) if not _holds(dep.path, written)]
     objects = sorted(path for path in cache.glob("[0-9a-f][0-9a-f]/*") if path.is_file())
-    torn = [path for path, md5 in hash_files(objects).items() if not path.as_posix().endswith(_rest(md5, path))]
+    torn = [path for path, md5 in hash_files(objects).items() if not path.as_posix().endswith(_end_of_path(md5, path))]
     for path, stage in damaged:
         print(f"{path}: {'damaged or changed' if path.exists() else 'missing'}: not what {stage} wrote")
-    for path in other_input:
+    for path in changed_inputs:
         print(f"{path}: not what the last run read; if you did not change it: `git checkout {path}`")
     names = {out.md5: out.path for out in outs}
     names |= {md5: path for out in outs for path, md5 in read_expected(out, cache).items()}
@@ -87,13 +87,13 @@ def _sound(heal: bool) -> bool:
             _remove(path)
     if results:
         print(
-            "taken away; `dvc pull` or `dvc repro` brings them back"
+            "removed; `dvc pull` or `dvc repro` restores them"
             if heal
-            else "`python -m descry verify --heal` takes them away; then `dvc pull` or `dvc repro` brings them back"
+            else "`python -m descry verify --heal` removes them; then `dvc pull` or `dvc repro` restores them"
         )
-    if not results and not other_input:
+    if not results and not changed_inputs:
         print(f"{len(outs)} results and {len(objects)} objects of the cache are as recorded")
-    return not results and not other_input
+    return not results and not changed_inputs
 
 
 def _remove(path: Path) -> None:
@@ -103,35 +103,35 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _rest(md5: str, path: Path) -> str:
-    """How the path of an object with that hash ends."""
+def _end_of_path(md5: str, path: Path) -> str:
+    """How the path of a cached object with that md5 ends."""
     return f"/{md5[:2]}/{md5[2:]}{'.dir' if path.suffix == '.dir' else ''}"
 
 
 def _holds(path: Path, written: set[Path]) -> bool:
-    """Whether a folder holds results, which are told of by themselves."""
+    """Whether a folder holds results, which are checked on their own."""
     return any(path in result.parents for result in written)
 
 
-def _agreeing(other: Path, tolerance: Tolerance) -> bool:
-    """Tell, of every artifact of either run, whether both say the same."""
+def _check_agreement(other: Path, tolerance: Tolerance) -> bool:
+    """Print of every artifact of either run whether both agree; returns whether all do."""
     if other.resolve() == Path().resolve():
         raise InputError(f"{other}: this very run; name the folder of another one")
-    for line in (*_settings(other), *_environments(other)):
+    for line in (*_compare_parameters(other), *_compare_environments(other)):
         print(line)
-    results = list(_compared(other, tolerance))
-    for name, found in results:
-        print(f"{found.verdict:<12} {name}" + (f": {found.detail}" if found.detail else ""))
-    for line in _assignments(other):
+    results = list(_compare_artifacts(other, tolerance))
+    for name, result in results:
+        print(f"{result.verdict:<12} {name}" + (f": {result.detail}" if result.detail else ""))
+    for line in _compare_assignments(other):
         print(line)
-    well = sum(found.verdict in AGREEING for _, found in results)
+    agreeing = sum(result.verdict in AGREEING for _, result in results)
     within = f"floats within {tolerance.absolute:g} + {tolerance.relative:g} x value"
-    print(f"{well} of {len(results)} artifacts agree ({within})")
-    return well == len(results)
+    print(f"{agreeing} of {len(results)} artifacts agree ({within})")
+    return agreeing == len(results)
 
 
-def _compared(other: Path, tolerance: Tolerance) -> Iterator[tuple[Path, Comparison]]:
-    """Every file that either run's dvc.lock names or that lies in a folder that it names."""
+def _compare_artifacts(other: Path, tolerance: Tolerance) -> Iterator[tuple[Path, Comparison]]:
+    """Compare every file that either dvc.lock names, or that lies in a folder that it names."""
     here = Path()
     outs = {entry.path for root in (here, other) for entry in read_entries(root, "outs")}
     for out in sorted(outs):
@@ -140,18 +140,18 @@ def _compared(other: Path, tolerance: Tolerance) -> Iterator[tuple[Path, Compari
             yield name, compare_files(here / name, other / name, tolerance)
 
 
-def _settings(other: Path) -> Iterator[str]:
-    """The parameters that the two runs do not share."""
+def _compare_parameters(other: Path) -> Iterator[str]:
+    """A line for each parameter whose values differ."""
     for key, first, second in compare_settings(*(read_lock(root) for root in (Path(), other))):
         yield f"params.yaml: {key} is {first!r}, {second!r} there"
 
 
-def _environments(other: Path) -> Iterator[str]:
-    """In what the two runs' surroundings differ, stages that differ alike together."""
+def _compare_environments(other: Path) -> Iterator[str]:
+    """A line for each difference between the environments in which stages ran, with the stages that it concerns."""
     both = [read_stamps(root) for root in (Path(), other)]
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for stage in sorted(both[0].keys() & both[1].keys()):
-        first, second = (flatten(found[stage]) for found in both)
+        first, second = (flatten(stamps[stage]) for stamps in both)
         for key in sorted(first.keys() | second.keys()):
             if first.get(key) != second.get(key):
                 alike[f"{key} is {first.get(key)}, {second.get(key)} there"].append(stage)
@@ -159,25 +159,25 @@ def _environments(other: Path) -> Iterator[str]:
         yield f"environment: {line} ({', '.join(stages)})"
     alone = sorted(both[0].keys() ^ both[1].keys())
     if alone:
-        yield f"environment: only one run has told its own of {', '.join(alone)}"
+        yield f"environment: only one run has recorded its own of {', '.join(alone)}"
 
 
-def _assignments(other: Path) -> Iterator[str]:
-    """How far the assignments of both runs agree."""
+def _compare_assignments(other: Path) -> Iterator[str]:
+    """A line for each split and rule: how far the assignments of both runs agree."""
     for split in SPLITS:
         paths = [root / layout.ASSIGNMENTS / f"{split}.parquet" for root in (Path(), other)]
         try:
             here, there = (read_columns(path, ASSIGNMENT_TABLE) for path in paths)
-        except InputError:  # told of among the artifacts
+        except InputError:  # reported among the artifacts
             continue
         for rule in RULES:
-            found = compare_assignments(_assigned(here, rule), _assigned(there, rule))
+            agreement = compare_assignments(_select_assigned(here, rule), _select_assigned(there, rule))
             yield (
-                f"assignments of {split} by {rule}: Jaccard of the pairs {found.jaccard:.3f}, "
-                f"same first descriptor {100 * found.first:.1f} % of neurons"
+                f"assignments of {split} by {rule}: Jaccard of the pairs {agreement.jaccard:.3f}, "
+                f"same first descriptor {100 * agreement.first:.1f} % of neurons"
             )
 
 
-def _assigned(table: Columns, rule: str) -> Columns:
-    """The pairs that a rule assigns, with their place."""
+def _select_assigned(table: Columns, rule: str) -> Columns:
+    """The pairs that a rule assigns, each with its `place` (1 = the neuron's first)."""
     return take_rows(table | {"place": table[f"{rule}_rank"]}, table[f"{rule}_assigned"])

@@ -1,4 +1,4 @@
-"""What a stage ran in: kept beside the results, in no file that is hashed, and compared with requirements.lock."""
+"""The environment that each stage ran in, kept outside the hashed results, and compared with requirements.lock."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PACKAGES = (
     "torch",
     "transformers",
 )
-"""What results depend on besides our own code."""
+"""Packages that results depend on."""
 
 _PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 
 @cache
 def _installed(package: str) -> str:
-    """A package's version; "" where it is not there."""
+    """The installed version of a package; "" if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -44,24 +44,24 @@ def _installed(package: str) -> str:
 
 
 def describe_environment(runtime: Mapping[str, Any]) -> dict[str, Any]:
-    """What this process runs in. runtime: the section of params.yaml, as far as the stage has it."""
-    found: dict[str, Any] = {
+    """Describe the environment of this process. runtime: the section `runtime`, as far as the stage declares it."""
+    environment: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": _find_cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": {name: _installed(name) for name in PACKAGES},
     }
-    found |= {key: runtime[key] for key in ("device", "dtype") if key in runtime}
+    environment |= {key: runtime[key] for key in ("device", "dtype") if key in runtime}
     torch = sys.modules.get("torch")
     if torch is not None:
-        found["threads"] = torch.get_num_threads()
+        environment["threads"] = torch.get_num_threads()
         if torch.cuda.is_initialized():
-            found["gpu"] = torch.cuda.get_device_name()
-    return found
+            environment["gpu"] = torch.cuda.get_device_name()
+    return environment
 
 
-def _cpu() -> str:
+def _find_cpu() -> str:
     """The processor's name."""
     try:
         named = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
@@ -71,27 +71,27 @@ def _cpu() -> str:
 
 
 def write_stamp(stage: str, runtime: Mapping[str, Any]) -> None:
-    """Keep what the stage ran in."""
+    """Write the environment of this process as that of the stage."""
     write_json(FOLDER / f"{stage}.json", describe_environment(runtime))
 
 
 def read_stamps(root: Path) -> dict[str, dict[str, Any]]:
-    """What every stage last ran in, by stage."""
+    """The environment that every stage last ran in, by stage."""
     return {path.stem: read_json(path) for path in sorted((root / FOLDER).glob("*.json"))}
 
 
 def find_unlike_lock(packages: Collection[str] | None = None) -> str:
-    """One line that names the installed packages (of those given; None: all) whose versions are not those of
-    requirements.lock, and what to do; "" where there are none."""
+    """One line that names the installed packages whose versions differ from requirements.lock, and what to do; "" if
+    there are none. packages: those to look at; None: all."""
     try:
         pins = dict(_PIN.findall(REQUIREMENTS.read_text(encoding="utf-8")))
     except OSError:
         return ""
-    found = {name: _installed(name).partition("+")[0] for name in pins if packages is None or name in packages}
-    other = [f"{name} {there} (not {pins[name]})" for name, there in found.items() if there not in ("", pins[name])]
-    if not other:
+    installed = {name: _installed(name).partition("+")[0] for name in pins if packages is None or name in packages}
+    unlike = [f"{name} {has} (not {pins[name]})" for name, has in installed.items() if has not in ("", pins[name])]
+    if not unlike:
         return ""
     return (
-        f"installed otherwise than {REQUIREMENTS} says: {', '.join(other)}; results may differ: "
+        f"installed versions differ from {REQUIREMENTS}: {', '.join(unlike)}; results may differ: "
         f"run `pip install -r {REQUIREMENTS}`"
     )

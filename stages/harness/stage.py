@@ -1,4 +1,4 @@
-"""What every stage needs: its parameters, and one line of error for bad input."""
+"""What every stage needs: its parameters, checked inputs, and one line of error for bad input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ S = TypeVar("S", bound=Section)
 
 
 def read_settings(section: type[S]) -> S:
-    """This stage's own section of params.yaml, as DVC reads it: what the stage does not declare is not there."""
-    return parse_section(section, _declared())
+    """Read a section of params.yaml, as DVC reads it, as far as this stage declares it. Errors: InputError."""
+    return parse_section(section, _read_declared())
 
 
 @cache
-def _declared() -> dict[str, Any]:
+def _read_declared() -> dict[str, Any]:
     if "DVC_STAGE" not in os.environ:
         raise InputError(
             "a stage runs inside DVC, which hands it its parameters: use `dvc repro` (or `dvc repro -s NAME`)"
@@ -34,7 +34,7 @@ def _declared() -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """What somebody wrote in a file. Errors: InputError where it cannot be read or is not UTF-8."""
+    """Read a text file. Errors: InputError if it cannot be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
 
 
 def run_stage(stage: Callable[[], None]) -> None:
-    """Run a stage, if what it reads is sound; InputError or a full disk ends it with one line on stderr and exit
+    """Run a stage after checking what it reads; InputError or a full disk ends it with one line on stderr and exit
     code 1."""
     try:
         if "DVC_STAGE" in os.environ:
@@ -65,7 +65,7 @@ def _end(message: str) -> NoReturn:
 
 
 def _run_recorded(name: str, stage: Callable[[], None]) -> None:
-    """Run a stage between a check of what it reads and a stamp of what it ran in."""
+    """Check what a stage reads, run it, and record its environment."""
     from stages.harness.environment import PACKAGES, find_unlike_lock, write_stamp
     from stages.harness.recorded import check_inputs
 
@@ -74,4 +74,4 @@ def _run_recorded(name: str, stage: Callable[[], None]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     check_inputs(name)
     stage()
-    write_stamp(name.rpartition(":")[2], _declared().get("runtime", {}))
+    write_stamp(name.rpartition(":")[2], _read_declared().get("runtime", {}))

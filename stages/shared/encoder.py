@@ -12,8 +12,8 @@ from stages.shared.shards import choose_engine, keep_shards
 
 @contextmanager
 def open_encoder(name: str, runtime: Runtime, sharding: Sharding) -> Iterator[Encoder]:
-    """The sentence encoder, for the stage `name`; it is loaded when it is first asked."""
+    """The sentence encoder for the stage `name`; it is loaded at its first use."""
     folder = (layout.MODELS / "embedder").absolute()
     with keep_shards(name, [runtime], [folder / "manifest.json"], shard=sharding.shard) as shards:
-        source = EncoderLoader(folder, runtime.device, runtime.batch_tokens)
-        yield ShardedEncoder(source, choose_engine(sharding), sharding.shard, shards)
+        loader = EncoderLoader(folder, runtime.device, runtime.batch_tokens)
+        yield ShardedEncoder(loader, choose_engine(sharding), sharding.shard, shards)

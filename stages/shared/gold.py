@@ -11,7 +11,7 @@ from stages.shared.inputs import read_both
 
 
 def read_gold() -> tuple[list[str], Pair[np.ndarray]]:
-    """Gold aspects, and which sentences have them: none where the corpus has no gold."""
+    """Read the names of the gold aspects (none if the corpus has no gold), and which sentences have them."""
     aspects = read_both(lambda split: read_table(layout.GOLD / f"{split}.parquet", GOLD_TABLE)["aspects"])
     names = list_aspects(aspects.calibration, aspects.validation)
     return names, aspects.map(lambda split: label_aspects(split, names))

@@ -1,4 +1,4 @@
-"""What several stages read, of both splits at once."""
+"""Inputs that several stages read, of both splits at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,47 +21,46 @@ T = TypeVar("T")
 
 
 def to_rule(chosen: Assign) -> Rule:
-    """The section `assign` as the library takes it."""
+    """Convert the section `assign` to the library's rule."""
     return Rule(chosen.rule, chosen.exemplars, chosen.alpha, chosen.min_lift, chosen.min_count, chosen.tau)
 
 
 def read_both(read: Callable[[str], T]) -> Pair[T]:
-    """What `read` gives for calibration and for validation."""
+    """Read both splits: `read` of calibration and of validation."""
     return Pair(*(read(split) for split in SPLITS))
 
 
 def read_labels(opinion: str) -> tuple[Pair[np.ndarray], Pair[np.ndarray], list[str]]:
-    """Labels, scores (NaN where the label is missing) and the descriptors' names, by the `first` or the `second`
-    labeller."""
-    found = read_both(lambda split: read_arrays(layout.LABELS / opinion / f"{split}.safetensors", LABEL_ARRAYS))
-    given, scores = found.map(lambda read: read[0]["labels"]), found.map(lambda read: mask_missing(read[0]))
-    names: list[str] = found.calibration[1]["descriptors"]
-    return given, scores, names
+    """Read labels, scores (NaN where a label is missing) and descriptors' names. opinion: `first` or `second`."""
+    files = read_both(lambda split: read_arrays(layout.LABELS / opinion / f"{split}.safetensors", LABEL_ARRAYS))
+    labels, scores = files.map(lambda file: file[0]["labels"]), files.map(lambda file: mask_missing(file[0]))
+    names: list[str] = files.calibration[1]["descriptors"]
+    return labels, scores, names
 
 
 def mask_missing(labels: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The scores of an artifact of labels, NaN where the label is missing."""
+    """The scores out of LABEL_ARRAYS, NaN where a label is missing."""
     return np.where(labels["labels"] >= 0, labels["scores"], np.float32("nan"))
 
 
 def read_review_ids() -> Pair[Sequence[str]]:
-    """The review of every sentence."""
+    """Read the review of every sentence."""
     return read_both(lambda split: list(read_table(layout.SENTENCES / f"{split}.parquet", SENTENCE_TABLE)["review_id"]))
 
 
 def read_activation_pair(folder: Path, *, probe: bool = True) -> Pair[Activations]:
-    """A folder of activations."""
+    """Read the activations of both splits in a folder."""
     return read_both(lambda split: read_activations(folder / f"{split}.safetensors", probe=probe))
 
 
 def read_poolings() -> list[Pair[Activations]]:
-    """The activations of the further poolings that `extract` kept."""
+    """Read the activations of the further poolings (`extract.also`)."""
     first, other = (layout.POOLINGS / split for split in SPLITS)
     names = sorted(path.name for path in first.glob("*.safetensors"))
     return [Pair(*(read_activations(folder / name) for folder in (first, other))) for name in names]
 
 
 def list_controls(*, probe: bool = True) -> dict[str, Callable[[], Pair[Activations]]]:
-    """What reads the activations of each control, by name; the `controls` stage decides which there are."""
+    """Functions that read the activations of each control, by the control's name."""
     folders = sorted(folder for folder in layout.CONTROLS.iterdir() if folder.is_dir())
     return {folder.name: partial(read_activation_pair, folder, probe=probe) for folder in folders}

@@ -1,4 +1,4 @@
-"""Who labels, and with what."""
+"""Opens the labellers that params.yaml names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def read_vocabulary() -> list[Descriptor]:
-    """The descriptors."""
+    """Read the descriptors of the vocabulary."""
     entries = read_json(layout.DESCRIPTORS)["descriptors"]
     return [Descriptor(entry["name"], tuple(entry["members"]), entry["sentences"]) for entry in entries]
 
@@ -44,14 +44,14 @@ class Labelling:
     def label(
         self, name: str, stage: str, tables: Sequence[pd.DataFrame], descriptors: Sequence[Descriptor]
     ) -> Labelled:
-        """Labels of calibration and of other tables, by a labeller of that name that has learned from calibration,
-        the first of them, alone. stage: keeps finished shards."""
+        """Label tables with the labeller `name`, which learns from the first of them, calibration, alone. stage: the
+        folder of its finished shards."""
         calibration, *others = tables
         candidates = read_table(layout.CANDIDATES, CANDIDATE_TABLE)
         with open_encoder(stage, self.runtime, self.sharding) as encoder:
-            return self._labeller(name, encoder).label(calibration, others, candidates, descriptors)
+            return self._open(name, encoder).label(calibration, others, candidates, descriptors)
 
-    def _teacher(self, way: str) -> Teacher:
+    def _open_teacher(self, way: str) -> Teacher:
         from descry.labelling import prompted
 
         options = self.settings.prompted
@@ -65,7 +65,7 @@ class Labelling:
             return prompted.ListTeacher(asker, read_prompt("label_list", prompted.LIST_FIELDS), options.max_tokens)
         return prompted.EachTeacher(asker, read_prompt("label_each", prompted.EACH_FIELDS), options.threshold)
 
-    def _labeller(self, name: str, encoder: Encoder) -> Labeller:
+    def _open(self, name: str, encoder: Encoder) -> Labeller:
         if name == "embedding":
             from descry.labelling.embedding import EmbeddingLabeller
 
@@ -78,7 +78,7 @@ class Labelling:
             from descry.labelling.distil import Distiller
 
             options = self.settings.distil
-            return Distiller(self._teacher(options.teacher), encoder, options.sample, options.seed)
+            return Distiller(self._open_teacher(options.teacher), encoder, options.sample, options.seed)
         from descry.labelling.prompted import PromptedLabeller
 
-        return PromptedLabeller(self._teacher(name))
+        return PromptedLabeller(self._open_teacher(name))

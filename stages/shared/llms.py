@@ -1,4 +1,4 @@
-"""The language models that params.yaml names, ready to be asked."""
+"""The language models that params.yaml names, the answer cache and the prompts, for the stages that ask one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from descry.errors import InputError
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Client
+from descry.llm.options import LocalOptions, ServerOptions
 from descry.llm.prompts import Prompt
 from descry.results import layout
 from descry.settings.llms import Llms, LocalLlm
@@ -21,7 +22,7 @@ PROMPTS = Path("prompts")
 
 
 def open_client(name: str, llms: Llms, asking: Asking, sharding: Sharding) -> Client:
-    """The language model of that name. Errors: InputError where there is none, or its weights are not there."""
+    """Open the client of the language model `name`. Errors: InputError if there is none or it has no weights."""
     chosen = llms.entries.get(name)
     if chosen is None:
         known = ", ".join(sorted(llms.entries)) or "none"
@@ -33,21 +34,26 @@ def open_client(name: str, llms: Llms, asking: Asking, sharding: Sharding) -> Cl
             raise InputError(f"params.yaml: llms.{name} runs on this machine: name its weights in models.llms.{name}")
         files = read_json(folder / "manifest.json")["files"]
         weights = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        options |= {"name": name, "revision": weights}
         if sharding.engine == "ray":
             from descry.llm.remote import LlmLoader, RemoteModel
 
-            return RemoteModel(start_ray(sharding), LlmLoader(folder, options))
+            return RemoteModel(start_ray(sharding), LlmLoader(folder, name, weights, LocalOptions(**options)))
         from descry.llm.local import LocalModel
 
-        return LocalModel(folder, **options)
+        return LocalModel(folder, name, weights, LocalOptions(**options))
     from descry.llm.server import Server
 
-    return Server(name=name, parallel=asking.concurrency, timeout=asking.timeout, retries=asking.retries, **options)
+    return Server(
+        name,
+        ServerOptions(**options),
+        parallel=asking.concurrency,
+        timeout=asking.timeout,
+        retries=asking.retries,
+    )
 
 
 def open_answers(asking: Asking) -> AnswerCache:
-    """The answer cache."""
+    """Open the answer cache. Errors: InputError if its folder cannot be used."""
     try:
         folder = Path(asking.answers).expanduser()
     except RuntimeError as error:
@@ -56,6 +62,6 @@ def open_answers(asking: Asking) -> AnswerCache:
 
 
 def read_prompt(name: str, fields: tuple[str, ...]) -> Prompt:
-    """The prompt `prompts/<name>.txt`. Errors: InputError where it cannot be read or lacks a field."""
+    """Read `prompts/<name>.txt`. Errors: InputError if it cannot be read or its fields are not `fields`."""
     path = PROMPTS / f"{name}.txt"
     return Prompt.parse(read_text(path), fields, str(path))

@@ -1,10 +1,12 @@
-"""Passes of a target over sentences, a shard of them in memory at a time."""
+"""Passes of the target over tables of sentences, one shard in memory at a time."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from descry.activations.extraction import Reader, cut_shards, extract_shards
 from descry.activations.record import Activations
@@ -20,12 +22,19 @@ from stages.shared.shards import choose_engine, keep_shards
 
 
 def sentences_path(split: str) -> Path:
-    """The table of a split's sentences."""
+    """Path of the table of a split's sentences."""
     return layout.SENTENCES / f"{split}.parquet"
 
 
+def read_texts(split: str, rows: np.ndarray) -> list[str]:
+    """Read the sentences of a split in `rows`, in ascending order."""
+    wanted = set(rows.tolist())
+    texts = chain.from_iterable(read_pieces(sentences_path(split), SENTENCE_TABLE, "text"))
+    return [text for row, text in enumerate(texts) if row in wanted]
+
+
 def target_loader(settings: Extract, runtime: Runtime) -> TargetLoader:
-    """The target, and which of its neurons are read."""
+    """What loads the target, with the neurons that are read."""
     layers = None if settings.layers is None else tuple(settings.layers)
     neurons = {"site": settings.site, "stack": settings.stack, "layers": layers, "modules": settings.modules}
     folder = (layout.MODELS / "target").absolute()
@@ -34,38 +43,35 @@ def target_loader(settings: Extract, runtime: Runtime) -> TargetLoader:
 
 @dataclass(frozen=True)
 class Passes:
-    """How passes are made, and what is kept of them."""
+    """The settings of passes."""
 
     settings: Extract
     runtime: Runtime
     sharding: Sharding
 
     def target(self) -> TargetLoader:
-        """The target."""
+        """What loads the target."""
         return target_loader(self.settings, self.runtime)
 
-    def kept(self, name: str, tables: Sequence[Path], *more: Section) -> AbstractContextManager[Path]:
-        """Where the stage `name` keeps finished shards of some tables of sentences; more: other settings that it
-        reads."""
+    def keep(self, name: str, tables: Sequence[Path], *more: Section) -> AbstractContextManager[Path]:
+        """The folder where the stage `name` keeps finished shards of tables of sentences. more: its other settings."""
         files = [layout.MODELS / "target/manifest.json", *tables]
         return keep_shards(name, [self.settings, self.runtime, *more], files, shard=self.sharding.shard)
 
     def sample(self, split: str, size: int, key: str) -> tuple[str, ...]:
-        """The texts of at most `size` sentences, drawn by `probe_sample`."""
-        pieces = read_pieces(sentences_path(split), SENTENCE_TABLE, "sentence_id")
-        rows = set(sample_probe(chain.from_iterable(pieces), size, key).tolist())
-        texts = chain.from_iterable(read_pieces(sentences_path(split), SENTENCE_TABLE, "text"))
-        return tuple(text for row, text in enumerate(texts) if row in rows)
+        """The texts of at most `size` sentences of a split, drawn by `sample_probe`."""
+        ids = chain.from_iterable(read_pieces(sentences_path(split), SENTENCE_TABLE, "sentence_id"))
+        return tuple(read_texts(split, sample_probe(ids, size, key)))
 
     def over(
-        self, path: Path, source: TargetSource, poolings: Sequence[str], checkpoint: Path, progress: str
+        self, path: Path, loader: TargetSource, poolings: Sequence[str], checkpoint: Path, progress: str
     ) -> list[Activations]:
-        """What is kept of a pass over a table of sentences, one for each pooling."""
+        """The activations kept of a pass over a table of sentences, for each pooling."""
         ids = chain.from_iterable(read_pieces(path, SENTENCE_TABLE, "sentence_id"))
         probe_rows = sample_probe(ids, self.settings.probe, key=path.stem)
         return extract_shards(
             choose_engine(self.sharding),
-            Reader(source, tuple(poolings), self.settings.top_k, self.runtime.batch_tokens),
+            Reader(loader, tuple(poolings), self.settings.top_k, self.runtime.batch_tokens),
             cut_shards(read_pieces(path, SENTENCE_TABLE, "text", self.sharding.shard), probe_rows),
             probe_rows,
             count_rows(path),

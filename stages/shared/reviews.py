@@ -7,12 +7,12 @@ from descry.settings.text import Reviews
 
 
 def find_source(chosen: Reviews) -> str:
-    """Where the reviews come from: the Hub where the section names a data set there, else the file."""
+    """The source of the reviews: the Hub data set if the section names one, else the file."""
     return chosen.hub or chosen.source
 
 
 def read_chosen_reviews(chosen: Reviews) -> Iterator[Review]:
-    """The reviews, one by one. Errors: InputError as `read_reviews`."""
+    """Read the reviews one by one. Errors: InputError as `read_reviews`."""
     return read_reviews(
         find_source(chosen),
         text_field=chosen.text_field,

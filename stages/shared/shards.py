@@ -1,4 +1,4 @@
-"""Who works on shards, and where finished ones are kept until all are."""
+"""The engine that works on shards, and the folder where finished ones are kept until all are done."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ if TYPE_CHECKING:
 def keep_shards(
     name: str, sections: Sequence[Section], files: Sequence[Path], **more: Any
 ) -> AbstractContextManager[Path]:
-    """Where the stage `name` keeps finished shards: a folder of its own for every other content of these settings
-    and files, and for every other code."""
-    given = {section.section: section.model_dump() for section in sections}
+    """The folder where the stage `name` keeps finished shards, one for each content of settings, files and code."""
+    settings = {section.section: section.model_dump() for section in sections}
     return open_workspace(
-        layout.SHARDS / name, compute_fingerprint(given | more | {str(path): sha256(path) for path in files})
+        layout.SHARDS / name, compute_fingerprint(settings | more | {str(path): sha256(path) for path in files})
     )
 
 
 def choose_engine(settings: Sharding) -> Engine:
-    """Who works on shards."""
+    """Open the engine that `runtime.engine` names."""
     return LocalEngine() if settings.engine == "local" else start_ray(settings)
 
 
 def start_ray(settings: Sharding) -> RayEngine:
-    """The Ray cluster. Errors: InputError where Ray is not installed or the cluster not reached."""
+    """Connect to a Ray cluster, or start one. Errors: InputError if Ray is not installed or the cluster not reached."""
     try:
         from descry.compute.ray_engine import RayEngine
     except ImportError:

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from descry.ablation import study as ablation_study
+from descry.ablation import study as study_module
 from descry.ablation.effects import LinearProbe
 from descry.ablation.study import LEAST, AblationStudy, Sample, Words, measure_ablation, select_strongest
 from descry.ablation.words import Occurrence
-from descry.assignment import Findings, assign, gather_evidence
-from descry.storage.schema import TABLES
+from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.schemas.ablate import ABLATION_TABLE
 
 NAMES = ["carried", "idle", "also carried"]
 NEURONS, SENTENCES = 90, 600
@@ -35,7 +35,7 @@ class Made:
         self.values = self.fired.mean(0).astype(np.float32)
         self.calls: list[int] = []
 
-    def represented(self, target: Any, texts: Sequence[str], *, off: Any = None, **options: Any) -> np.ndarray:
+    def represent(self, target: Any, texts: Sequence[str], *, off: Any = None, **options: Any) -> np.ndarray:
         rows = np.array([int(text) for text in texts])
         fired = self.fired[rows].copy()
         if off is not None:
@@ -45,8 +45,7 @@ class Made:
 
     def findings(self) -> Findings:
         exemplars = np.argsort(-self.fired[:300], axis=0)[:40].T
-        rule = {"rule": "enrichment", "alpha": 1e-4, "min_lift": 1.5, "min_count": 3, "tau": 0.1}
-        return assign(gather_evidence(exemplars, self.labels[:300]), **rule)
+        return assign(gather_evidence(exemplars, self.labels[:300]), Rule(alpha=1e-4))
 
     def study(self, words: Words | None = None) -> AblationStudy:
         reviews = [str(row // 2) for row in range(300)]
@@ -57,7 +56,7 @@ class Made:
             values=self.values,
             found=self.findings(),
             layer=np.tile([1, 2], NEURONS // 2),
-            probe=LinearProbe.of(self.represented(None, list(map(str, range(300)))), self.labels[:300]),
+            probe=LinearProbe.of(self.represent(None, list(map(str, range(300)))), self.labels[:300]),
             sample=sample,
             texts=[str(300 + row) for row in sample.rows],
             words=words,
@@ -69,7 +68,7 @@ class Made:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     made = Made()
-    monkeypatch.setattr(ablation_study, "represented", made.represented)
+    monkeypatch.setattr(study_module, "represent", made.represent)
     return made
 
 
@@ -86,7 +85,7 @@ def test_what_neurons_carry_is_lost_with_them_and_what_they_do_not_is_not(made: 
         assert table.loc[name, "separation_above_low"] > 0
     assert table.loc["idle", "own"] == table.loc["idle", "separation_own"] == 0
     assert table.loc["idle", "auroc"] > 0.85
-    here = study.sample.around(0)
+    here = study.sample.select(0)
     before = study.scores(here)[:, 0]
     assert table.loc["carried", "auroc"] == pytest.approx(roc_auc_score(study.sample.labels[here, 0], before))
 
@@ -113,7 +112,7 @@ def test_the_sample_is_what_was_drawn_and_the_first_that_bear_each_descriptor() 
     assert found.rows[found.common].tolist() == sorted(order[:10].tolist())
     assert (found.labels == labels[found.rows]).all()
     assert len(set(zip(found.review, [reviews[row] for row in found.rows], strict=True))) == found.review.max() + 1
-    around = found.rows[found.around(0)]
+    around = found.rows[found.select(0)]
     assert set(around) == set(order[:10]) | {row for row in found.rows if labels[row, 0] == 1}
 
 
@@ -134,7 +133,7 @@ def test_words_are_asked_for_with_the_same_neurons_off(made: Made, monkeypatch: 
         share = [(off[0] // 30 == column).mean() for column in columns]  # of what is off, this column's own
         return before - 2.0 * np.array(share)
 
-    monkeypatch.setattr(ablation_study, "log_probabilities", expected)
+    monkeypatch.setattr(study_module, "measure_log_probabilities", expected)
     words = Words(None, places, before, np.arange(60) // 2)  # type: ignore[arg-type]
     table = made.study(words).table(NAMES, **OPTIONS)
     assert table["words"].tolist() == [20, 20, 20]
@@ -148,7 +147,7 @@ def test_words_are_asked_for_with_the_same_neurons_off(made: Made, monkeypatch: 
 
 def a_table(**columns: Any) -> pd.DataFrame:
     size = len(columns["above"])
-    rows = {name: np.full(size, np.nan) for name in TABLES["ablation"]}
+    rows = {name: np.full(size, np.nan) for name in ABLATION_TABLE.columns}
     return pd.DataFrame(rows | {"descriptor": [str(row) for row in range(size)]} | columns)
 
 
@@ -180,5 +179,5 @@ def test_without_any_descriptor_there_is_nothing_to_say(made: Made) -> None:
     study.found.assigned[:] = False
     table = study.table(NAMES, **OPTIONS)
     assert table.empty
-    assert list(table) == list(TABLES["ablation"])
+    assert list(table) == list(ABLATION_TABLE.columns)
     assert measure_ablation(table, seed=0) == ({"ablation": {}}, {"exchangeable_sets": {}, "random_neurons": {}})

@@ -62,7 +62,7 @@ def some(target: Target, seed: int = 0) -> np.ndarray:
 def by_hand(target: Target, neurons: np.ndarray, value: float) -> Target:
     """The same target with the neurons switched off in its weights, or by layers of its own."""
     model = deepcopy(target.model)
-    other = target.replaced(model)
+    other = target.replace_model(model)
     for site, (start, stop) in zip(other.sites, pairwise(np.cumsum([0, *other.widths])), strict=True):
         own = torch.from_numpy(neurons[(neurons >= start) & (neurons < stop)] - start)
         if site.output:
@@ -112,7 +112,7 @@ def test_layers_that_share_their_weights_are_switched_off_one_by_one(tmp_path: P
         apart.load_state_dict(
             {n.replace("layer_groups.0", f"layer_groups.{group}"): w for n, w in weights.items()}, strict=False
         )
-    other = target.replaced(apart)
+    other = target.replace_model(apart)
     np.testing.assert_allclose(
         represent(other, TEXTS, pooling="mean"), represent(target, TEXTS, pooling="mean"), atol=1e-6
     )

@@ -126,8 +126,8 @@ def test_what_is_kept_is_the_same_whoever_saw_what_and_whenever_it_was_set_aside
         part = straight.empty(probe_rows)
         if len(rows):
             part.update([values[rows]], rows.numpy(), rows)
-        merged.merge(Kept.restored(part.state(), ["mean"], 4))
-        merged = Kept.restored(merged.state(), ["mean"], 4)
+        merged.merge(Kept.restore(part.state(), ["mean"], 4))
+        merged = Kept.restore(merged.state(), ["mean"], 4)
     for one, other in zip(straight.compute(), merged.compute(), strict=True):
         for name, array in vars(one).items():
             np.testing.assert_array_equal(getattr(other, name), array)

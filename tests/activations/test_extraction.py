@@ -78,12 +78,12 @@ def test_pooling_against_rows_worked_out_by_hand(pooling: str) -> None:
 def test_a_batch_of_one_equals_a_batch_of_n_and_padding_never_enters(tiny_bert: Path, pooling: str) -> None:
     target = Target(tiny_bert)
     ids, special = target.encode(TEXTS)
-    [together] = target.pooled(ids, special, [pooling])
+    [together] = target.pool(ids, special, [pooling])
     for side in ("left", "right"):
         target.tokenizer.padding_side = side
-        torch.testing.assert_close(target.pooled(ids, special, [pooling])[0], together, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(target.pool(ids, special, [pooling])[0], together, atol=1e-6, rtol=1e-5)
     for row in range(len(TEXTS)):
-        alone = target.pooled([ids[row]], [special[row]], [pooling])[0][0]
+        alone = target.pool([ids[row]], [special[row]], [pooling])[0][0]
         torch.testing.assert_close(alone, together[row], atol=1e-6, rtol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_the_embedded_model_gives_its_documented_neurons(embedded_model: Path) -
     target = Target(embedded_model)
     assert target.widths == [1536] * 6
     ids, special = target.encode(["The battery died."])
-    [one] = target.pooled(ids, special, ["max"])
+    [one] = target.pool(ids, special, ["max"])
     expected = np.concatenate([v.max(0) for v in slow_activations(embedded_model, "The battery died.")])
     np.testing.assert_allclose(one[0].numpy(), expected, atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_too_long_a_sentence_is_cut_not_refused(tiny_bert: Path) -> None:
 def test_hooks_are_gone_after_a_pass(tiny_bert: Path) -> None:
     target = Target(tiny_bert)
     ids, special = target.encode(TEXTS[:1])
-    target.pooled(ids, special, ["max"])
+    target.pool(ids, special, ["max"])
     assert not any(site.module._forward_pre_hooks for site in target.sites)
 
 

@@ -89,8 +89,8 @@ def test_the_interval_holds_the_truth_although_sentences_of_a_review_are_alike()
     assert 0.89 <= np.mean(inside) <= 0.99
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["rule"])
-def test_expectations_are_those_of_permutations(rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_expectations_are_those_of_permutations(rule: Rule) -> None:
     """b's labels change places among the sentences that bear a and among those that do not: mean and deviation of what
     a's neurons then bear, and to how many of them b is assigned by the very counts that were enough before."""
     labels, exemplars, found = a_split(2, rule)
@@ -172,7 +172,7 @@ def test_what_no_neuron_carries_stays_open() -> None:
 def test_a_descriptor_that_never_stands_beside_another_has_no_information() -> None:
     labels = np.repeat([[1, 0, 0], [0, 1, 0]], 20, axis=0).astype(np.int8)
     exemplars = np.arange(40).reshape(2, 20)
-    found = assign(gather_evidence(exemplars, labels), **RULES[0])
+    found = assign(gather_evidence(exemplars, labels), RULES[0])
     told = find_relations(NAMES, exemplars, labels, labels.astype(float), ["a", "b"] * 20, found, RULES[0])
     table = told.table().set_index(["descriptor", "other"])
     assert np.isnan(table.loc[("one", "two"), "pmi"])

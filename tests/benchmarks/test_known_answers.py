@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import known_answers as planted
+from benchmarks import known_answers
 from descry.activations.extraction import extract
-from descry.assignment import Findings, assign, gather_evidence
+from descry.assignment import Findings, Rule, assign, gather_evidence
 from descry.evaluation.gold import label_aspects
 from descry.models.surgery import find_up_maps
 from descry.models.target import Target
@@ -16,20 +17,21 @@ from descry.storage.nesting import flatten
 from tests.conftest import ROOT
 
 ALPHA = 0.05
+RULE = Rule(exemplars=200, alpha=ALPHA)
 
 
 @pytest.fixture(scope="module")
-def world() -> planted.Synthetic:
-    return planted.build_synthetic(0)
+def world() -> known_answers.Synthetic:
+    return known_answers.build_synthetic(0)
 
 
-def test_a_world_is_its_seed(world: planted.Synthetic) -> None:
-    again, other = planted.build_synthetic(0), planted.build_synthetic(1)
+def test_a_world_is_its_seed(world: known_answers.Synthetic) -> None:
+    again, other = known_answers.build_synthetic(0), known_answers.build_synthetic(1)
     assert all(np.array_equal(value, vars(again)[name]) for name, value in vars(world).items())
     assert not np.array_equal(world.activations, other.activations)
 
 
-def test_neurons_fire_on_what_they_are_said_to_fire_on(world: planted.Synthetic) -> None:
+def test_neurons_fire_on_what_they_are_said_to_fire_on(world: known_answers.Synthetic) -> None:
     for neuron in range(len(world.kind)):
         kind, values = world.kind[neuron], world.activations[:, neuron]
         about = world.truth[:, world.about[neuron]]
@@ -48,12 +50,12 @@ def test_neurons_fire_on_what_they_are_said_to_fire_on(world: planted.Synthetic)
 
 def test_noise_drops_and_adds_the_shares_it_is_told_to() -> None:
     truth = np.random.default_rng(0).random((50_000, 3)) < [0.02, 0.1, 0.3]
-    observed = planted.add_label_noise(np.random.default_rng(1), truth, 0.2, 0.1)
+    observed = known_answers.add_label_noise(np.random.default_rng(1), truth, 0.2, 0.1)
     assert observed.dtype == np.int8
     for column, true in zip((observed == 1).T, truth.T, strict=True):
         assert (~column & true).sum() / true.sum() == pytest.approx(0.2, abs=0.04)
         assert (column & ~true).sum() / true.sum() == pytest.approx(0.1, abs=0.03)
-    np.testing.assert_array_equal(planted.add_label_noise(np.random.default_rng(1), truth, 0.0, 0.0), truth)
+    np.testing.assert_array_equal(known_answers.add_label_noise(np.random.default_rng(1), truth, 0.0, 0.0), truth)
 
 
 def test_exemplars_are_an_exact_sort_and_dead_neurons_have_none() -> None:
@@ -61,14 +63,13 @@ def test_exemplars_are_an_exact_sort_and_dead_neurons_have_none() -> None:
     values[:, 4] = 0.0
     expected = np.argsort(-values, axis=0, kind="stable")[:7].T
     expected[4] = -1
-    np.testing.assert_array_equal(planted.take_exemplars(values, 7), expected)
+    np.testing.assert_array_equal(known_answers.take_exemplars(values, 7), expected)
 
 
-def test_recovery_counts_as_a_slow_count_does(world: planted.Synthetic) -> None:
-    found = planted.measure_planted_recovery(world, 100, alpha=ALPHA)
-    assigned = assign(
-        gather_evidence(planted.take_exemplars(world.activations, 100), world.observed), alpha=ALPHA
-    ).assigned
+def test_recovery_counts_as_a_slow_count_does(world: known_answers.Synthetic) -> None:
+    found = known_answers.measure_planted_recovery(world, replace(RULE, exemplars=100))
+    evidence = gather_evidence(known_answers.take_exemplars(world.activations, 100), world.observed)
+    assigned = assign(evidence, RULE).assigned
     pairs = {(n, d) for n, d in np.argwhere(assigned).tolist()}
     truth = {(n, d) for n, d in np.argwhere(world.about).tolist() if world.kind[n] not in ("opposed", "decoy", "dead")}
     usual = {(n, d) for n, d in truth if world.kind[n] != "rare_conjunction"}
@@ -81,9 +82,8 @@ def test_recovery_counts_as_a_slow_count_does(world: planted.Synthetic) -> None:
 
 @pytest.fixture(scope="module")
 def recovered() -> dict[str, float]:
-    runs = [
-        flatten(planted.measure_planted_recovery(planted.build_synthetic(seed), 200, alpha=ALPHA)) for seed in range(5)
-    ]
+    worlds = [known_answers.build_synthetic(seed) for seed in range(5)]
+    runs = [flatten(known_answers.measure_planted_recovery(world, RULE)) for world in worlds]
     return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
 
 
@@ -101,8 +101,8 @@ def test_neurons_without_a_descriptor_receive_hardly_any(recovered: dict[str, fl
 
 
 def test_noise_in_the_labels_lowers_recall_and_not_the_share_of_true_findings() -> None:
-    worlds = [planted.build_synthetic(2, dropped=share) for share in (0.0, 0.4, 0.8)]
-    runs = [planted.measure_planted_recovery(world, 200, alpha=ALPHA) for world in worlds]
+    worlds = [known_answers.build_synthetic(2, dropped=share) for share in (0.0, 0.4, 0.8)]
+    runs = [known_answers.measure_planted_recovery(world, RULE) for world in worlds]
     assert runs[0]["recall"] > runs[1]["recall"] > runs[2]["recall"]
     assert max(run["fdr"] for run in runs) <= ALPHA + 0.01
 
@@ -119,14 +119,14 @@ def reviews() -> tuple[list[str], np.ndarray, list[str]]:
 
 def test_inputs_are_what_the_up_maps_read(tiny_bert: Path) -> None:
     target, texts = Target(tiny_bert), ["the battery died", "small loud box and sound"]
-    inputs = planted.read_ffn_inputs(target, texts, pooling="mean")
+    inputs = known_answers.read_ffn_inputs(target, texts, pooling="mean")
     assert sorted(inputs) == [1, 2, 3]
     for site in target.sites:
         seen: list[torch.Tensor] = []
         (up,) = find_up_maps(target.model, site).values()
         hook = up.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0][0, 1:-1].mean(0)))
         for text in texts:
-            planted.read_last_hidden_state(target, [text])
+            known_answers.read_last_hidden_state(target, [text])
         hook.remove()
         np.testing.assert_allclose(inputs[site.layer], torch.stack(seen).numpy(), atol=2e-3)
     assert target.widths == [48] * 3
@@ -135,7 +135,7 @@ def test_inputs_are_what_the_up_maps_read(tiny_bert: Path) -> None:
 def test_thresholded_neurons_are_open_on_their_share_of_sentences() -> None:
     generator = np.random.default_rng(0)
     inputs, weights = generator.normal(1.0, 3.0, size=(1000, 8)), generator.normal(size=(5, 8))
-    new = planted.set_thresholds(weights, inputs, quantile=0.9, scale=2.0)
+    new = known_answers.set_thresholds(weights, inputs, quantile=0.9, scale=2.0)
     before = inputs @ new.weights.numpy().T + new.biases.numpy()
     np.testing.assert_allclose((before > 0).mean(axis=0), 0.1, atol=2e-3)
     np.testing.assert_allclose(before.std(axis=0), 2.0)
@@ -150,16 +150,16 @@ def test_named_asks_for_the_strongest_assigned_descriptor() -> None:
     assigned = np.array([[True, True, False], [False, True, True], [False, False, False], [True, False, False]])
     found: Any = Findings(None, strength, strength, strength, assigned)  # type: ignore[arg-type]
     wanted = np.array([[True, False, False], [False, True, False], [True, True, True], [False, True, True]])
-    assert planted.share_named(found, np.arange(4), wanted) == 0.5
-    assert planted.share_named(found, np.array([1]), wanted[[1]]) == 1.0
+    assert known_answers.share_named(found, np.arange(4), wanted) == 0.5
+    assert known_answers.share_named(found, np.array([1]), wanted[[1]]) == 1.0
 
 
 def test_change_of_outputs_is_seen_where_there_is_one(tiny_bert: Path) -> None:
     one, other = Target(tiny_bert), Target(tiny_bert)
     texts = ["the battery died after a week", "loud", "box was torn"]
-    assert planted.measure_output_change(one, other, texts, batch=2) == 0.0
+    assert known_answers.measure_output_change(one, other, texts, batch=2) == 0.0
     other.sites[2].module.bias.data[0] += 1.0
-    assert planted.measure_output_change(one, other, texts, batch=2) > 0.01
+    assert known_answers.measure_output_change(one, other, texts, batch=2) > 0.01
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +170,11 @@ def operated(
     texts, labels, ids = reviews
     whole, folder = Target(embedded_model), tmp_path_factory.mktemp("operated")
     whole.model.encoder.layer, whole.model.config.num_hidden_layers = whole.model.encoder.layer[:3], 3
-    original = whole.replaced(whole.model)
-    inputs = planted.read_ffn_inputs(original, texts)[2]
-    probes = planted.train_linear_probes(inputs, labels == 1, ids, repeats=2, seed=0).reshape(6, -1)
+    original = whole.replace_model(whole.model)
+    inputs = known_answers.read_ffn_inputs(original, texts)[2]
+    probes = known_answers.train_linear_probes(inputs, labels == 1, ids, repeats=2, seed=0).reshape(6, -1)
     weights = np.concatenate([probes, np.random.default_rng(0).normal(size=probes.shape)])
-    planted.save_copy(original, {2: planted.set_thresholds(weights, inputs)}, folder)
+    known_answers.save_copy(original, {2: known_answers.set_thresholds(weights, inputs)}, folder)
     return original, Target(folder)
 
 
@@ -184,7 +184,7 @@ def test_the_copy_computes_what_the_original_does(
     original, copy = operated
     assert original.widths == [1536] * 3
     assert copy.widths == [1548] * 3
-    assert planted.measure_output_change(original, copy, reviews[0][:50]) == 0.0
+    assert known_answers.measure_output_change(original, copy, reviews[0][:50]) == 0.0
 
 
 def test_neurons_planted_in_a_real_model_are_named(
@@ -192,11 +192,11 @@ def test_neurons_planted_in_a_real_model_are_named(
 ) -> None:
     texts, labels, _ = reviews
     active = extract(operated[1], texts, np.arange(0), top_k=50)
-    found = assign(gather_evidence(active.exemplars(50), labels))
+    found = assign(gather_evidence(active.exemplars(50), labels), Rule())
     new = np.flatnonzero((active.layer == 2) & (active.index >= 1536))
     aspect = np.eye(3, dtype=bool)
-    assert planted.share_named(found, new[:6], np.tile(aspect, (2, 1))) == 1.0
-    assert planted.share_named(found, new[:6], np.tile(aspect[[1, 2, 0]], (2, 1))) == 0.0
+    assert known_answers.share_named(found, new[:6], np.tile(aspect, (2, 1))) == 1.0
+    assert known_answers.share_named(found, new[:6], np.tile(aspect[[1, 2, 0]], (2, 1))) == 0.0
     strength = found.strength.max(axis=1)
     assert strength[new[:6]].min() > strength[new[6:]].max()
     untouched = (active.layer != 2) & (active.index >= 1536)

@@ -71,7 +71,7 @@ def test_a_neuron_is_told_as_the_tables_have_it(folder: Path, capsys: Captured) 
     text = " ".join(shown(capsys, "neuron", "1:1", "--run", folder).split())
     assert "driven by word 1 (50%), odd [red]" in text
     assert "lexical, on validation too" in text
-    assert "by words as char-" in shown(capsys, "neuron", "2:0", "--run", folder)
+    assert "by words like char-" in shown(capsys, "neuron", "2:0", "--run", folder)
     dead = told(capsys, "neuron", f"2:{WIDTH - 1}", "--run", folder)
     assert dead["descriptors"] == []
     assert dead["exemplars"] == {split: [] for split in SPLITS}
@@ -112,7 +112,7 @@ def test_a_descriptor_is_told_as_the_tables_have_it(folder: Path, capsys: Captur
         table = getattr(run, name).set_index("descriptor").loc["refund"]
         assert found[name] == table.to_dict() | {"descriptor": "refund"}
     text = shown(capsys, "descriptor", "refund", "--run", folder)
-    assert f"{100 * found['transfer']['replication']:.0f} % of them in the other corpus" in text
+    assert f"{100 * found['transfer']['replication']:.0f} % of them are found again in the other corpus" in text
     assert f"depth is {found['depth']['depth']:.2f} of 1" in text
     assert f"tells it apart {100 * found['ablation']['separation_own']:.0f} % less" in text
     assert told(capsys, "descriptor", HOSTILE, "--run", folder)["depth"] is None
@@ -288,25 +288,25 @@ def test_driving_words_are_marked_without_colour() -> None:
             {"start": 12, "stop": 16},
         ],
     }
-    assert explain.marked(sentence, [0.1, 1.0, 0.6, 0.4]).plain == "The [battery] died."
-    assert explain.marked(sentence, [1.0, 0.1, 0.6, 0.5]).plain == "[The] batt[ery] [died]."
-    assert explain.marked(sentence, [-1.0, -0.1, 0.0, -2.0]).plain == "The battery died."
+    assert explain.mark(sentence, [0.1, 1.0, 0.6, 0.4]).plain == "The [battery] died."
+    assert explain.mark(sentence, [1.0, 0.1, 0.6, 0.5]).plain == "[The] batt[ery] [died]."
+    assert explain.mark(sentence, [-1.0, -0.1, 0.0, -2.0]).plain == "The battery died."
     hostile = {"text": "\x1b[31m[red]", "tokens": [{"start": 0, "stop": 5}]}
-    assert explain.marked(hostile, [1.0]).plain == "[\\x1b[31m][red]"
+    assert explain.mark(hostile, [1.0]).plain == "[\\x1b[31m][red]"
 
 
 @pytest.fixture(scope="module")
-def listener() -> explain.Listener:
+def listener() -> explain.Explainer:
     """What explains sentences by the committed run."""
-    return explain.Listener.of(Folder.of(ROOT))
+    return explain.Explainer.of(Folder.of(ROOT))
 
 
 @needs_a_run
-def test_sentences_of_validation_are_explained_as_the_vote_ranks_them(listener: explain.Listener) -> None:
+def test_sentences_of_validation_are_explained_as_the_vote_ranks_them(listener: explain.Explainer) -> None:
     active = Pair(*(read_activations(ROOT / layout.ACTIVATIONS / f"{split}.safetensors") for split in SPLITS))
     labels = read_arrays(ROOT / layout.LABELS / "first/calibration.safetensors", LABEL_ARRAYS)[0]["labels"]
-    rule = dict(Folder.of(ROOT).assign)
-    found = assign(gather_evidence(active.calibration.exemplars(rule.pop("exemplars")), labels), **rule)
+    rule = Folder.of(ROOT).rule
+    found = assign(gather_evidence(active.calibration.exemplars(rule.exemplars), labels), rule)
     heard = measure_firing_pair(active)
     order, scores = rank_descriptors(heard, found), listener.electorate.scores(heard.validation)
     sentences = descry.load(ROOT).sentences.query("split == 'validation'")["text"].to_numpy()
@@ -328,7 +328,7 @@ def test_explain_finds_what_a_sentence_speaks_of_and_where(capsys: Captured) -> 
     best = first["descriptors"][0]
     assert best["descriptor"] == "refund"
     assert best["chance"] < 0.02
-    driven = [first["text"][start:stop] for start, stop in explain.driving(first, best["tokens"])]
+    driven = [first["text"][start:stop] for start, stop in explain.find_driving(first, best["tokens"])]
     assert any("refund" in words for words in driven)
     assert [bool(row["neurons"]) for row in first["descriptors"]] == [True] * 2 + [False] * 58
     contributions = [neuron["contribution"] for neuron in best["neurons"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from descry.compute import checkpoints as shards
+from descry.compute import checkpoints
 from descry.compute.checkpoints import Saver, compute_fingerprint, open_workspace
 from descry.compute.engine import LocalEngine
 from descry.embedding.sharded import EncoderLoader, ShardedEncoder
@@ -21,13 +21,13 @@ def test_every_ingredient_is_in_the_key(monkeypatch: pytest.MonkeyPatch, tmp_pat
     others = [{"a": 2, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [2, 1]}}, {"a": 1}, {**given, "d": 0}]
     assert len({compute_fingerprint(other) for other in [given, *others]}) == 5
     before = compute_fingerprint(given)
-    monkeypatch.setattr(shards, "version", lambda name: "0")
+    monkeypatch.setattr(checkpoints, "version", lambda name: "0")
     assert compute_fingerprint(given) != before
     monkeypatch.undo()
-    shutil.copytree(Path(shards.__file__).parent, tmp_path / "descry")
-    monkeypatch.setattr(shards, "__file__", str(tmp_path / "descry" / "shards.py"))
+    shutil.copytree(Path(checkpoints.__file__).parents[1], tmp_path / "descry")
+    monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "descry" / "compute" / "checkpoints.py"))
     assert compute_fingerprint(given) == before
-    (tmp_path / "descry" / "neurons.py").write_text("changed")
+    (tmp_path / "descry" / "models" / "neurons.py").write_text("changed")
     assert compute_fingerprint(given) != before
 
 
@@ -52,7 +52,7 @@ def test_a_workspace_outlives_what_breaks_off_and_no_other_key(tmp_path: Path) -
 
 def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     now, saved = [0.0], list[float]()
-    monkeypatch.setattr(shards.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
 
     def save() -> None:
         saved.append(now[0])

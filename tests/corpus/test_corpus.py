@@ -21,8 +21,8 @@ from descry.corpus.segmentation import cut_sentences, has_letter, normalise, seg
 from descry.corpus.sentences import build_sentence_table, build_undivided_table, choose_split
 from descry.errors import InputError
 from descry.splits import SPLITS
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 REVIEWS = ROOT / "data" / "reviews.jsonl"
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -288,7 +288,7 @@ BAD_FILES = {
         "id,body\n1,B.\n",
         "line 1: no field 'text'; name the field that holds the text (present: 'id', 'body')",
     ),
-    "csv column twice": ("r.csv", "text,text\nA.,B.\n", "line 1: the column 'text' is there twice"),
+    "csv column twice": ("r.csv", "text,text\nA.,B.\n", "line 1: the column 'text' appears twice"),
     "csv unclosed quote": (
         "r.csv",
         'text,n\nA.,1\n"B.,2\nC.,3\n',
@@ -401,12 +401,12 @@ def test_hub_without_the_field(monkeypatch):
         (
             [whole("a", "One."), whole("b", "Two.")],
             {"validation": 1e-9},
-            "r.txt: no sentence falls on the validation",
+            "r.txt: no sentence falls into the validation",
         ),
         (
             [whole("a", "One."), whole("b", "Two.")],
             {"validation": 1 - 1e-9},
-            "no sentence falls on the calibration",
+            "no sentence falls into the calibration",
         ),
         (
             [whole("a", "One.")],

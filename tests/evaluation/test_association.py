@@ -54,7 +54,7 @@ def activations(probe: np.ndarray, probe_rows: np.ndarray, count: int) -> Activa
 
 @dataclass(frozen=True)
 class Run:
-    """What `associations` takes."""
+    """What `measure_associations` takes."""
 
     neurons: np.ndarray
     columns: np.ndarray

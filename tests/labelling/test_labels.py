@@ -25,9 +25,10 @@ from descry.labelling.embedding import (
 )
 from descry.labelling.labels import find_cuts
 from descry.vocabulary.candidates import build_candidate_table
-from descry.vocabulary.clustering import cluster_candidates
+from descry.vocabulary.clustering import ClusterOptions, cluster_candidates
 from descry.vocabulary.descriptors import Descriptor
 from descry.vocabulary.retrieval import Retrieval
+from tests.conftest import ROOT
 
 FOUND = [Descriptor("battery", ("battery", "charge"), 3), Descriptor("sound", ("sound",), 2)]
 USUAL: dict[str, Any] = {
@@ -154,9 +155,7 @@ def described(model: Path) -> str:
         embedder, share=0.5, per_sentence=3, words=6000, pairs=10, min_reviews=2, sample=99, template=template
     )
     candidates = generator.propose(table).candidates
-    found = cluster_candidates(
-        candidates,
-        embedder,
+    options = ClusterOptions(
         threshold=0.6,
         min_sentences=4,
         max_descriptors=60,
@@ -164,6 +163,7 @@ def described(model: Path) -> str:
         points=500,
         template=template,
     )
+    found = cluster_candidates(candidates, embedder, options)
     labels = EmbeddingLabeller(embedder, **USUAL).label(table, [table.head(9)], candidates, found).tables
     return repr((found, [(one.labels.tobytes().hex(), one.scores.tobytes().hex()) for one in labels]))
 
@@ -174,11 +174,11 @@ def test_the_embedded_model_names_what_is_there_and_gives_the_same_bytes_in_anot
     here = described(embedded_model)
     for words in (("battery",), ("box", "parcel"), ("loud",), ("dollars", "money", "paid")):
         assert any(f"'{word}'" in here for word in words)
-    command = "import sys; from tests.test_labelling import *; print(described(Path(sys.argv[1])))"
+    command = "import sys; from tests.labelling.test_labels import *; print(described(Path(sys.argv[1])))"
     there = subprocess.run(
         [sys.executable, "-c", command, str(embedded_model)],
         env={**os.environ, "PYTHONHASHSEED": "1"},
-        cwd=Path(__file__).resolve().parent.parent,
+        cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,

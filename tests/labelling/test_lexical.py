@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,8 @@ from descry.labelling.labels import LOWEST, Labels, assign_folds
 from descry.labelling.lexical import LexicalLabeller, weigh_words
 from descry.vocabulary.candidates import build_candidate_table
 from descry.vocabulary.descriptors import Descriptor
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 USUAL = LexicalLabeller(letters=50, min_sentences=2, spread=0.5, breadth=1.0, reference=1000)
 TOPICS = {
     "battery": ["battery", "charge", "drains", "lasted"],
@@ -195,10 +194,10 @@ def test_letters_join_the_forms_of_a_word() -> None:
 def test_nothing_to_learn_from_is_said() -> None:
     calibration, topic = corpus(1, 30)
     with pytest.raises(InputError, match="proposed any descriptor"):
-        USUAL.label(calibration, [], proposed(topic, FOUND).head(0), FOUND).tables
+        USUAL.label(calibration, [], proposed(topic, FOUND).head(0), FOUND)
     for few in (table(["battery", "sound"]), table(["battery battery"])):
         with pytest.raises(InputError, match="min_sentences"):
-            USUAL.label(few, [], proposed(np.zeros(len(few), dtype=int), FOUND), FOUND).tables
+            USUAL.label(few, [], proposed(np.zeros(len(few), dtype=int), FOUND), FOUND)
 
 
 def described() -> str:
@@ -229,7 +228,7 @@ def test_real_sentences_give_the_same_bytes_in_another_process() -> None:
     here = described()
     assert min(ast.literal_eval(here)[1]) >= 0.8
     there = subprocess.run(
-        [sys.executable, "-c", "from tests.test_lexical import described; print(described())"],
+        [sys.executable, "-c", "from tests.labelling.test_lexical import described; print(described())"],
         env={**os.environ, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
         check=True,

@@ -180,7 +180,7 @@ def test_threads_and_processes_share_a_cache(tmp_path: Path) -> None:
 
 def test_prompts_are_filled_once_and_say_what_they_lack() -> None:
     prompt = Prompt.parse("{a} and {b}, {not a field} {\n", ["a", "b"], "p.txt")
-    assert prompt.filled(a="{b}", b="x{a}") == "{b} and x{a}, {not a field} {"
+    assert prompt.fill(a="{b}", b="x{a}") == "{b} and x{a}, {not a field} {"
     with pytest.raises(InputError, match=r"^p.txt: the prompt has no \{b\}; it needs \{a\}, \{b\}$"):
         Prompt.parse("{a}", ["a", "b"], "p.txt")
     with pytest.raises(

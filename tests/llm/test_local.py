@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.local import LocalModel
+from descry.llm.options import LocalOptions
+from descry.settings.llms import LocalLlm
 from tests.support import tiny_llms
 
 KINDS = ("t5", "chat", "plain")
@@ -59,8 +61,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def local(folder: Path, **changes: Any) -> LocalModel:
-    options = {"name": "mine", "revision": "r", "device": "cpu", "dtype": "float32", "batch_tokens": 4096}
-    return LocalModel(folder, **(options | changes))
+    options = LocalLlm(client="transformers").model_dump(exclude={"client"}) | changes
+    return LocalModel(folder, options.pop("name", "mine"), options.pop("revision", "r"), LocalOptions(**options))
 
 
 def answers(model: LocalModel, prompts: Sequence[str], max_tokens: int = 12, choices: Sequence[str] = ()) -> list[Any]:

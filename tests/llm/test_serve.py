@@ -23,7 +23,9 @@ from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.local import LocalModel
+from descry.llm.options import LocalOptions, ServerOptions
 from descry.llm.server import Server
+from descry.settings.llms import LocalLlm, ServerLlm
 from tests.conftest import TEXT
 
 CHAT = (
@@ -100,7 +102,8 @@ def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 def server(url: str, folder: Path, **options: Any) -> Server:
-    return Server(name="served", base_url=url, model=str(folder), parallel=4, timeout=60.0, retries=2, **options)
+    options = ServerLlm(client="openai", base_url=url, model=str(folder), **options).model_dump(exclude={"client"})
+    return Server("served", ServerOptions(**options), parallel=4, timeout=60.0, retries=2)
 
 
 def texts(answers: Sequence[Answer | Failure]) -> list[str]:
@@ -111,7 +114,8 @@ def texts(answers: Sequence[Answer | Failure]) -> list[str]:
 def test_a_real_server_gives_what_the_model_gives_here(url: str, folder: Path, tmp_path: Path) -> None:
     requests = [Request(prompt, 12) for prompt in PROMPTS]
     cache = AnswerCache(tmp_path)
-    local = LocalModel(folder, name="local", revision="0", device="cpu", dtype="float32", batch_tokens=256)
+    options = LocalLlm(client="transformers", batch_tokens=256).model_dump(exclude={"client"})
+    local = LocalModel(folder, "local", "0", LocalOptions(**options))
     served, here = ask(server(url, folder), requests, cache, "job"), ask(local, requests, cache, "job")
     assert texts(served) == texts(here)
     assert len(set(texts(here))) > len(PROMPTS) / 2

@@ -24,8 +24,10 @@ from descry.labelling.prompted import AGAIN_FIELDS, LIST_FIELDS, Asker, ListTeac
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
+from descry.llm.options import ServerOptions
 from descry.llm.prompts import Prompt
 from descry.llm.server import Server, _NotAnAnswer
+from descry.settings.llms import ServerLlm
 from tests.support.fake_server import (
     CUT,
     HANGS,
@@ -69,9 +71,10 @@ LASTING = {
 
 def client(server: FakeServer | str, **options: Any) -> Server:
     url = server if isinstance(server, str) else server.url
-    return Server(
-        **({"name": "m", "base_url": url, "model": "tiny", "parallel": 4, "timeout": 5, "retries": 2} | options)
-    )
+    calls: dict[str, Any] = {"parallel": 4, "timeout": 5, "retries": 2}
+    calls |= {key: options.pop(key) for key in list(options) if key in calls}
+    llm = ServerLlm(client="openai", base_url=url, model="tiny").model_dump(exclude={"client"}) | options
+    return Server("m", ServerOptions(**llm), **calls)
 
 
 def asked(count: int, **options: Any) -> list[Request]:
@@ -307,10 +310,13 @@ from pathlib import Path
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Request
+from descry.llm.options import ServerOptions
 from descry.llm.server import Server
+from descry.settings.llms import ServerLlm
 
 url, folder, count = sys.argv[1:]
-server = Server(name="m", base_url=url, model="tiny", parallel=8, timeout=60, retries=2)
+options = ServerLlm(client="openai", base_url=url, model="tiny").model_dump(exclude={"client"})
+server = Server("m", ServerOptions(**options), parallel=8, timeout=60, retries=2)
 requests = [Request(f"prompt {number}", 64) for number in range(int(count))]
 answers = ask(server, requests, AnswerCache(Path(folder)), "job")
 print("answers:", json.dumps([answer.text for answer in answers]))

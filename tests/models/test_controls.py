@@ -29,7 +29,7 @@ def into(target: Target) -> list[Site]:
 def inputs_of(target: Target, text: str) -> list[torch.Tensor]:
     """What goes into each layer's feed-forward block, own tokens only, one sentence at a time."""
     ids, special = target.encode([text])
-    return target.inputs(ids, special, [(site, lambda values, own: values[own]) for site in into(target)])
+    return target.read(ids, special, [(site, lambda values, own: values[own]) for site in into(target)])
 
 
 def test_moments_equal_those_of_all_tokens_in_one_pile(tiny_bert: Path) -> None:
@@ -144,7 +144,7 @@ def test_directions_of_values_without_a_non_linearity_have_their_mean_and_spread
     def values(which: Target) -> list[torch.Tensor]:
         ids, special = which.encode(TEXTS)
         sights = [(site, lambda values, own, site=site: site.read(values)[own]) for site in which.sites]
-        return which.inputs(ids, special, sights)  # type: ignore[arg-type]
+        return which.read(ids, special, sights)  # type: ignore[arg-type]
 
     for one, other, again in zip(
         values(target), values(control), values(controls.build_random_directions(target, TEXTS, seed=3)), strict=True

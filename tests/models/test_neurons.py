@@ -59,7 +59,7 @@ def expected(target: Target, name: str, site: str, stack: str = "encoder") -> li
 
 
 def read(target: Target, texts: list[str]) -> list[torch.Tensor]:
-    return target.pooled(*target.encode(texts), sorted(POOLINGS))
+    return target.pool(*target.encode(texts), sorted(POOLINGS))
 
 
 CASES = [(name, "encoder") for name in FAMILIES] + [

@@ -21,8 +21,10 @@ from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Request
 from descry.llm.local import LocalModel
+from descry.llm.options import LocalOptions
 from descry.llm.remote import LlmLoader, RemoteModel
 from descry.models.target import TargetLoader
+from descry.settings.llms import LocalLlm
 from tests.activations.test_extraction import TEXTS
 from tests.llm.test_local import built
 from tests.support.squares import Squares
@@ -80,7 +82,7 @@ def test_both_workers_work_and_items_are_taken_as_they_are_needed(cluster: RayEn
 def test_what_cannot_be_borne_ends_in_one_line(
     cluster: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("descry.cluster.RETRIES", 1)
+    monkeypatch.setattr("descry.compute.ray_engine.RETRIES", 1)
     with pytest.raises(InputError, match=r"^-3 is negative$"):
         list(cluster.map(Squares(tmp_path), [1, 2, -3, 4]))
     with pytest.raises(InputError, match="die again and again") as caught:
@@ -95,16 +97,14 @@ def test_a_model_that_does_not_load_ends_in_one_line(cluster: RayEngine, tmp_pat
 
 
 def test_a_language_model_on_workers_answers_as_on_this_machine(cluster: RayEngine, tmp_path: Path) -> None:
-    options = {
-        "name": "tiny",
-        "revision": "0",
-        "device": "cpu",
-        "dtype": "float32",
-        "batch_tokens": 200,
-    }
+    llm = LocalLlm(client="transformers", batch_tokens=200)
+    options = LocalOptions(**llm.model_dump(exclude={"client"}))
     folder = built(tmp_path, "chat")
     requests = [Request(f"say {text}", 6) for text in TEXTS]
-    local, remote = LocalModel(folder, **options), RemoteModel(cluster, LlmLoader(folder, options))
+    local, remote = (
+        LocalModel(folder, "tiny", "0", options),
+        RemoteModel(cluster, LlmLoader(folder, "tiny", "0", options)),
+    )
     assert remote.identity == local.identity
     assert remote.batches(requests) == local.batches(requests)
     answers = [AnswerCache(tmp_path / name) for name in ("here", "there")]
@@ -113,7 +113,7 @@ def test_a_language_model_on_workers_answers_as_on_this_machine(cluster: RayEngi
     assert all(isinstance(answer, Answer) for answer in here)
     del remote
     with pytest.raises(InputError, match=r"^llms\.tiny: .* does not load"):
-        RemoteModel(cluster, LlmLoader(tmp_path / "nowhere", options))
+        RemoteModel(cluster, LlmLoader(tmp_path / "nowhere", "tiny", "0", options))
 
 
 def test_a_node_killed_in_the_middle_loses_nothing(nodes: Nodes, cluster: RayEngine, tmp_path: Path) -> None:

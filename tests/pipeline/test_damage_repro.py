@@ -26,7 +26,7 @@ from descry.schemas.vectors import VECTOR_ARRAYS
 from descry.storage.arrays import read_arrays, write_arrays
 from descry.storage.files import sha256
 from stages.harness.recorded import find_cache, find_object, read_entries, read_expected
-from stages.harness.stage import _declared, run_stage
+from stages.harness.stage import _read_declared, run_stage
 from tests.support.projects import SMALL, Shell, change, clone, environment, with_model
 
 PIPELINE = (
@@ -81,13 +81,13 @@ def stage(name: str) -> int:
     with pytest.MonkeyPatch.context() as own:
         own.setattr(sys, "argv", [module, *filter(None, [item])])
         own.setenv("DVC_STAGE", name)
-        _declared.cache_clear()
+        _read_declared.cache_clear()
         try:
             run_stage(importlib.import_module(f"stages.{module}").main)
         except SystemExit as end:
             return int(end.code or 0)
         finally:
-            _declared.cache_clear()
+            _read_declared.cache_clear()
     return 0
 
 

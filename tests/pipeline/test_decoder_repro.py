@@ -110,11 +110,11 @@ def test_its_neurons_are_about_something(runs: tuple[Path, Path]) -> None:
     folder = runs[1]
     run = descry.load(folder)
     assert np.bincount(run.neurons["layer"]).tolist() == [0, *[4 * WIDTH] * LAYERS]
-    found = json.loads((folder / "metrics/consistency.json").read_text())
+    found = json.loads((folder / "metrics/detail/consistency.json").read_text())
     assert found["pairs"] >= 10
     assert found["replication"] > 5 * found["replication_unassigned"]
     assert found["replication"] > 3 * found["null"]["permuted_neurons"]["replication"]
-    beyond = json.loads((folder / "metrics/beyond.json").read_text())
+    beyond = json.loads((folder / "metrics/detail/beyond.json").read_text())
     assert beyond["transfer"]["replication"] > 3 * beyond["transfer"]["chance"]
     described = run.triggers.merge(run.neurons.query("descriptors > 0")[["layer", "index"]])
     assert (described["class"] != "contextual").mean() > 0.5  # a maximum over tokens is one token's

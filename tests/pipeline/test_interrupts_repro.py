@@ -21,7 +21,7 @@ import psutil
 import pytest
 import yaml
 
-from stages.commands.mend import whole_lock
+from stages.commands.mend import is_whole
 from tests.conftest import ROOT, bert
 from tests.pipeline.test_server_repro import KEY, VARIABLE, reader
 from tests.support.fake_server import FakeServer, Reply, Seen
@@ -169,7 +169,7 @@ class Trials:
 
     def mend(self) -> None:
         run = shell(self.folder, self.folder.parent / "site")
-        self.mended += bool(run("python", "-m", "stages.mend").stdout)
+        self.mended += bool(run("python", "-m", "stages.commands.mend").stdout)
 
     def again(self, stage: str) -> None:
         """The same command again, as `make` gives it."""
@@ -197,7 +197,7 @@ def trials(folder: Path) -> Trials:
 def again(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """The same command again, as `make` gives it: first what DVC left half-written is put away."""
     run = shell(folder, folder.parent / "site")
-    run("python", "-m", "stages.mend")
+    run("python", "-m", "stages.commands.mend")
     return run("dvc", "repro", *command, check=False)
 
 
@@ -275,9 +275,9 @@ def test_a_lock_file_cut_off_is_put_back_as_committed(project: Path) -> None:
     run("git", "commit", "-qm", "run")
     text = path.read_text()
     path.write_text(text[:1000])
-    assert "put back as committed" in run("python", "-m", "stages.mend").stdout
+    assert "restored from the last commit" in run("python", "-m", "stages.commands.mend").stdout
     assert path.read_text() == text
-    assert run("python", "-m", "stages.mend").stdout == ""
+    assert run("python", "-m", "stages.commands.mend").stdout == ""
 
 
 def test_wherever_a_lock_file_is_cut_no_output_is_half_noted() -> None:
@@ -285,8 +285,8 @@ def test_wherever_a_lock_file_is_cut_no_output_is_half_noted() -> None:
     folder = {"hash": "md5", "md5": "0123456789abcdef0123456789abcdef.dir", "size": 10, "nfiles": 2}
     stage = {"cmd": "x", "deps": [{"path": "a", **note}], "outs": [{"path": "b", **note}, {"path": "c", **folder}]}
     text = yaml.safe_dump({"schema": "2.0", "stages": {"one": stage, "two": stage}}, sort_keys=False)
-    assert whole_lock(text)
-    accepted = [text[:end] for end in range(len(text)) if whole_lock(text[:end])]
+    assert is_whole(text)
+    accepted = [text[:end] for end in range(len(text)) if is_whole(text[:end])]
     for cut in accepted:
         stages = yaml.safe_load(cut).get("stages", {}).values()
         assert all(out in stage["outs"] for found in stages for out in found.get("outs", []))
@@ -300,7 +300,7 @@ def test_a_conflict_is_left_to_git(project: Path) -> None:
     try:
         for damaged in (conflict, text + conflict):
             path.write_text(damaged)
-            shell(project, project.parent / "site")("python", "-m", "stages.mend")
+            shell(project, project.parent / "site")("python", "-m", "stages.commands.mend")
             assert path.read_text() == damaged
     finally:
         path.write_text(text)

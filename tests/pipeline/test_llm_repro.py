@@ -336,7 +336,7 @@ def test_the_whole_pipeline_runs_on_what_models_say(labelled: Run, tmp_path: Pat
     assert "Running stage 'label@first'" not in said
     page = (folder / "report/index.html").read_text()
     assert all(name in page for name in labelled.names)
-    evaluation = json.loads((folder / "metrics/evaluation.json").read_text())
+    evaluation = json.loads((folder / "metrics/detail/evaluation.json").read_text())
     assert evaluation["sentence"]["gold"]
     agreed = read_table(folder / "data/labels/second/agreement.parquet", AGREEMENT_TABLE)
     given = agreed[agreed["positives"] > 0]

@@ -234,7 +234,7 @@ REVIEWS = {
     "one review": Case(reviews(jsonl("It died.")), ["split"], "holds one review; at least two are needed"),
     "two reviews": Case(reviews(jsonl("It died.", "It lives.")), ["split"], "reviews 2, ", works=True),
     "all on one side": Case(
-        all_of(reviews(jsonl(*FEW)), setting("split.validation", "0.001")), ["split"], "no sentence falls on the valid"
+        all_of(reviews(jsonl(*FEW)), setting("split.validation", "0.001")), ["split"], "no sentence falls into the val"
     ),
     "few reviews": Case(reviews(jsonl(*FEW)), ["split", "extract calibration", "assign calibration"],
                         "params.yaml: assign.exemplars is 40, but"),
@@ -577,10 +577,11 @@ def test_an_endpoint_that_answers_nonsense_is_told_in_one_line(
 
 DROPPED = """
 import os, pandas, pyarrow.parquet
-from stages import _parameters, _stage, split
+from stages import split
+from stages.harness import environment, parameters, recorded, stage
 os.environ["DVC_STAGE"] = "split"
 os.setgid(65534), os.setuid(65534)
-_stage.run(split.main)
+stage.run_stage(split.main)
 """
 
 

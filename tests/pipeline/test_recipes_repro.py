@@ -107,7 +107,7 @@ def test_your_own_language_model(project: tuple[Path, Shell]) -> None:
     with FakeServer(answer) as server:
         path = folder / f"presets/{name}.yaml"
         path.write_text(re.sub(r"base_url: \S+", f"base_url: {server.url}", path.read_text()))
-        run("python", "-m", "stages.preset", name)
+        run("python", "-m", "stages.commands.preset", name)
         run(*repro)
         assert len(server.prompts) > 100
     labels = descry.load(folder).descriptors

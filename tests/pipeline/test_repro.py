@@ -37,8 +37,8 @@ def test_the_run_leaves_all_it_promises(project: Path, site: Path) -> None:
     run = shell(project, site)
     assert (project / "report" / "index.html").stat().st_size > 10_000
     metrics = json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
-    assert "another corpus" in run("python", "-m", "stages.summary").stdout
-    assert set(metrics) == {f"metrics/{name}.json" for name in ("consistency", "evaluation", "beyond")}
+    assert "another corpus" in run("python", "-m", "stages.commands.summary").stdout
+    assert set(metrics) == {f"metrics/{name}.json" for name in ("neurons", "chance", "random_directions", "untrained")}
     assert run("git", "status", "--porcelain").stdout == ""
 
 
@@ -73,7 +73,7 @@ def test_every_figure_stands_beside_chance(project: Path) -> None:
         alone = table.loc[table["null"] == "", "measure"]
         rest = {one for one in alone if not one.rpartition(".")[2].startswith("ceiling_")}
         assert rest <= {"relations.pairs", "tokens.descriptor_correlation"}
-    found = json.loads((project / "metrics" / "beyond.json").read_text())
+    found = json.loads((project / "metrics" / "detail" / "beyond.json").read_text())
     for group, name in (("tokens", "agreement"), ("relations", "replication"), ("transfer", "replication")):
         assert any(name in levels.get(group, {}) for levels in found["null"].values())
         assert 0 < found[group][name] <= 1
@@ -145,6 +145,7 @@ def test_a_parameter_touches_just_its_stages(
 def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -> None:
     run = shell(project, site)
     before = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    shown = json.loads(run("dvc", "metrics", "show", "--json").stdout)
     for path, value in LEFT_OUT.items():
         change(project, path, value)
     try:
@@ -152,10 +153,8 @@ def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -
         after = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
         changed = {name for name in after if after[name].get("outs") != before[name].get("outs")}
         assert changed == {*BEYOND, "replicate", "metrics", "report"}
-        assert json.loads((project / "metrics" / "beyond.json").read_text()) == {}
-        assert (
-            json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]["metrics/beyond.json"]["data"] == {}
-        )
+        assert json.loads((project / "metrics" / "detail" / "beyond.json").read_text()) == {}
+        assert json.loads(run("dvc", "metrics", "show", "--json").stdout) == shown
         for folder in ("triggers", "relations", "depth", "transfer", "replication", "ablation"):
             for path in (project / "data" / folder).iterdir():
                 assert count_rows(path) == 0
@@ -163,7 +162,7 @@ def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -
         assert "Beyond these reviews" not in page
         run("python", "-m", "descry", "verify")
         assert "20 of" in run("python", "-m", "descry", "top").stdout
-        assert "another corpus" not in run("python", "-m", "stages.summary").stdout
+        assert "another corpus" not in run("python", "-m", "stages.commands.summary").stdout
     finally:
         run("git", "checkout", "-q", ".")
         run("dvc", "checkout", "-q", "--force")
@@ -177,8 +176,10 @@ def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -
     run = shell(folder, tmp_path / "site", PATH=warm_path(**other), **other)
     run("dvc", "repro", "-q")
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
-    for name in ("consistency.json", "evaluation.json", "beyond.json"):
-        assert (folder / "metrics" / name).read_bytes() == (project / "metrics" / name).read_bytes()
+    metrics = [path.relative_to(project) for path in (project / "metrics").rglob("*.json")]
+    assert len(metrics) == 7
+    for path in metrics:
+        assert (folder / path).read_bytes() == (project / path).read_bytes()
 
 
 def test_an_experiment_reruns_no_model_and_shows_its_difference(project: Path, site: Path) -> None:
@@ -187,7 +188,7 @@ def test_an_experiment_reruns_no_model_and_shows_its_difference(project: Path, s
     assert "Running stage 'assign@calibration'" in done.stdout
     for stage in ("models@target", "split", "generate", "cluster", "label@first", "extract@calibration", "controls"):
         assert f"Running stage '{stage}'" not in done.stdout
-    assert "metrics/evaluation.json" in json.loads(run("dvc", "metrics", "diff", "--json").stdout)
+    assert "metrics/neurons.json" in json.loads(run("dvc", "metrics", "diff", "--json").stdout)
     parameters = json.loads(run("dvc", "params", "diff", "--json").stdout)["params.yaml"]
     assert set(parameters) == {"assign.exemplars"}
     assert "index.html" in run("dvc", "plots", "diff", "-o", "dvc_plots").stdout

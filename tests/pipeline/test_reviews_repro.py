@@ -32,10 +32,10 @@ def test_real_reviews_are_described_in_what_shoppers_talk_about(tmp_path: Path) 
     names = {entry["name"] for entry in json.loads((folder / "data/descriptors.json").read_text())["descriptors"]}
     assert len(names) == 60
     assert {"book", "story", "illustrations", "characters"} & names  # the first reviews are of books
-    evaluation = json.loads((folder / "metrics/evaluation.json").read_text())
+    evaluation = json.loads((folder / "metrics/detail/evaluation.json").read_text())
     assert "oracle" not in evaluation  # no gold, no figure against gold
     assert "gold" not in evaluation["sentence"]
-    consistency = json.loads((folder / "metrics/consistency.json").read_text())
+    consistency = json.loads((folder / "metrics/detail/consistency.json").read_text())
     assert consistency["replication"] > 3 * consistency["replication_null"]
     assert consistency["jaccard"] > 3 * consistency["jaccard_null"]
     assert "random_directions" not in consistency["null"]  # switched off

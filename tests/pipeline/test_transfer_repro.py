@@ -31,12 +31,12 @@ def test_the_reviews_of_others_bear_it_out(project: tuple[Path, Shell], name: st
     (folder / "other.jsonl").write_text("".join(lines[::step]), encoding="utf-8")
     change(folder, "transfer.source", "other.jsonl")
     run("dvc", "repro", "-q", "replicate", "metrics")
-    found = json.loads((folder / "metrics/beyond.json").read_text())["transfer"]
+    found = json.loads((folder / "metrics/detail/beyond.json").read_text())["transfer"]
     assert found["replication"] > times * found["chance"]
     assert found["strongest_replication"] > found["replication"]
     table = descry.load(folder).transfer.query("pairs > 0 and there_prevalence >= 0.01")  # some are not spoken of there
     assert len(table) > 10
     assert (table["replication"] > table["unassigned"]).mean() > 0.9
     if name == "opinosis":  # its topics are known
-        common = json.loads((folder / "metrics/beyond.json").read_text())["null"]["most_common"]["transfer"]
+        common = json.loads((folder / "metrics/detail/beyond.json").read_text())["null"]["most_common"]["transfer"]
         assert found["sentence"]["gold"]["recall_at_2"] > 2 * common["sentence"]["gold"]["recall_at_2"]

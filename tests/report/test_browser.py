@@ -17,7 +17,8 @@ import pytest
 
 from descry.report.build import build_report
 from descry.report.content import Content, SplitContent, tabulate_carriers
-from tests.report.test_report import RULE, a_run
+from descry.report.figures import strongest
+from tests.report.test_report import a_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
@@ -80,7 +81,6 @@ def hostile() -> Content:
             ["aspect", "descriptor"]
         ),
         target=f"{HOST}/<script>{RUN}</script>",
-        rule=RULE | {"exemplars": 12},
     )
 
 
@@ -163,7 +163,7 @@ def use(watched: Watched) -> None:
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         page.mouse.move(300, 300)
         page.mouse.wheel(0, 5000)
-        for link in page.locator("main section:not([hidden]) a.chip, main section:not([hidden]) a.address").all()[:2]:
+        for link in page.locator("main > section:not([hidden]) :is(a.chip, a.address)").all()[:2]:
             link.click()
             page.go_back()
         for choice in page.locator("#stage:not([hidden]) select").all():
@@ -184,7 +184,7 @@ def test_nothing_of_the_data_runs_and_nothing_is_fetched(watched: Watched, addre
 
 def test_what_the_data_holds_is_shown_as_it_stands(watched: Watched, run: Content) -> None:
     page = watched.page
-    assert page.title() == f"What the neurons of {run.target} speak of"
+    assert page.title() == f"What the neurons of {run.target} respond to"
     assert page.locator(".model").inner_text() == run.target
     watched.see("descriptors")
     assert set(page.locator(".card h2").all_text_contents()) == set(PAYLOADS)
@@ -350,8 +350,8 @@ def test_a_downloaded_table_is_the_table_of_the_run(opened: Watched, plain: tupl
     head, *rows = downloaded(opened.see("descriptors"))
     counts = tabulate_carriers(run).set_index("descriptor")
     assert {row[0]: int(row[5]) for row in rows} == counts["neurons"].to_dict()
-    head, *rows = downloaded(opened.see("measures"), "#measures button.csv")
-    measures = pd.concat([run.consistency, run.evaluation])
+    head, *rows = downloaded(opened.see("measures"), "#measures button[data-table=measures]")
+    measures = pd.concat([run.consistency, run.evaluation, run.beyond.measures])
     assert [row[0] for row in rows] == measures["measure"].tolist()
     assert [float(row[2]) for row in rows] == pytest.approx(measures["value"].tolist(), rel=1e-5)
 
@@ -364,7 +364,9 @@ def test_downloads_of_what_goes_beyond_are_the_tables_of_the_run(opened: Watched
     beyond = plain[0].beyond
     page = opened.see("map")
     head, *rows = downloaded(page, "#stage button.csv >> nth=1")
-    relations = beyond.relations.assign(again=beyond.relations_there["p"] <= 0.05).set_index(["descriptor", "other"])
+    relations = beyond.relations.assign(replicates=beyond.relations_validation["p"] <= 0.05).set_index(
+        ["descriptor", "other"]
+    )
     assert len(rows) == len(relations)
     for row in rows:
         own = relations.loc[(row[0], row[1])]
@@ -397,10 +399,10 @@ def test_what_drives_a_neuron_is_shown_and_can_be_asked_for(opened: Watched, pla
         wanted = drives[drives["class"] == kind]
         assert page.locator("output").inner_text() == f"{len(wanted)} neurons"
         assert set(names(page)) <= {f"{one.layer}:{one.index}" for one in wanted[["layer", "index"]].itertuples()}
-    page.select_option("#stage label:has-text('Driven by') select", "")
+    page.select_option("#stage label:has-text('Triggered by') select", "")
     assert page.locator("output").inner_text() == "60 neurons"
     own = drives.query("layer == 2").iloc[0]
-    card = opened.see(f"neuron/2:{own['index']}").locator("section:has(> h2:text('What drives it'))")
+    card = opened.see(f"neuron/2:{own['index']}").locator("section:has(> h2:text('What triggers it'))")
     assert card.locator("b").first.inner_text() == own["class"]
     said = card.locator(".chip").all_text_contents()
     assert [text.rsplit(" ", 1)[0].strip() for text in said[: len(own["words"])]] == list(own["words"])
@@ -412,7 +414,7 @@ def test_tables_of_what_goes_beyond_are_sorted(opened: Watched, plain: tuple[Con
     first = page.locator("#stage table.rows").nth(0)
     transfer = plain[0].beyond.transfer.sort_values("replication", ascending=False)
     assert first.locator("tbody th").all_text_contents()[:5] == transfer["descriptor"].tolist()[:5]
-    page.click("button.sort >> text=found again there")
+    page.click("button.sort >> text=replication there")
     upward = first.locator("tbody th").all_text_contents()
     assert [name for name in upward if name != transfer["descriptor"].iloc[-1]][:5] == transfer["descriptor"].tolist()[
         -2:-7:-1
@@ -432,17 +434,22 @@ def test_no_cell_of_a_download_is_a_formula(watched: Watched) -> None:
 def test_links_lead_from_descriptor_to_neuron_to_neighbour_and_back(opened: Watched) -> None:
     page = opened.see("descriptors")
     page.click(".card h2 a >> nth=0")
+    settled(page)
     name = page.locator("#stage h1").inner_text().split("\n")[-1]
     page.click("#stage tbody th a >> nth=0")
+    settled(page)
     neuron = page.locator("#stage h1").inner_text().split("\n")[-1]
     assert page.url.endswith(f"#neuron/{neuron}")
     assert name in page.locator("#stage table").first.inner_text()
     assert page.title().startswith(neuron)
     page.click(".neighbours a.address >> nth=0")
+    settled(page)
     assert page.locator("#stage h1").inner_text().split("\n")[-1] != neuron
     page.go_back()
+    settled(page)
     assert page.locator("#stage h1").inner_text().split("\n")[-1] == neuron
     page.go_back()
+    settled(page)
     assert page.locator("#stage h1").inner_text().split("\n")[-1] == name
 
 
@@ -523,6 +530,38 @@ def test_the_keyboard_reaches_everything(opened: Watched) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     assert "#neuron/" in page.url
+
+
+def test_the_first_screen_leads_to_the_full_cards(opened: Watched, plain: tuple[Content, str]) -> None:
+    run = plain[0]
+    units = strongest.select_strongest(run)
+    assert len(units) >= 3
+    page = opened.see("overview")
+    cards = page.locator(".unit")
+    assert cards.locator("a.address").all_text_contents() == [unit.address for unit in units]
+    for number, unit in enumerate(units):
+        assert cards.nth(number).locator("a.chip").inner_text() == unit.descriptor
+        short = cards.nth(number).locator(".text")
+        shown = [[mark.text_content() for mark in text.locator("mark").all()] for text in short.all()]
+        cards.nth(number).locator("a.address").click()
+        settled(page)
+        assert page.locator("#stage h1").inner_text().split("\n")[-1] == unit.address
+        validation = page.locator(".side >> nth=1").locator(".text")
+        full = [[mark.text_content() for mark in validation.nth(n).locator("mark").all()] for n in range(len(shown))]
+        assert shown == full
+        opened.see("overview")
+    page.click("text=All measures")
+    assert page.locator("main section:not([hidden]) h1").first.inner_text() == "Measures"
+
+
+def test_the_first_screen_needs_no_script(browser: Any, plain: tuple[Content, str]) -> None:
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(plain[1])
+    assert page.locator(".unit").count() == len(strongest.select_strongest(plain[0]))
+    assert page.locator(".unit mark").first.is_visible()
+    assert page.locator(".trusted").count() == 4
+    context.close()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

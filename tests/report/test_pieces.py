@@ -12,20 +12,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from descry.report.content import Content, SplitContent
+from descry.report.content import Content, SplitContent, tabulate_pairs
 from descry.report.page.further import RELATED
 from descry.report.page.page import PLOTS, render_page
 from descry.report.page.pieces import (
     BINS,
-    LEVELS,
     count_histograms,
-    list_pairs,
     pack,
     pack_all,
     round_bits,
     select_shown_rows,
 )
 from descry.report.plots.series import tabulate_series
+from descry.report.shading import LEVELS
 from tests.report.test_report import HOSTILE, NAMES, a_run
 
 SHOWN = 4
@@ -68,7 +67,7 @@ def test_pairs_are_those_of_the_tables(run: Content, found: dict[str, Any]) -> N
         assert arrays["count"][here].tolist() == own["count"].tolist()
         assert arrays["known"][here].tolist() == own["known"].tolist()
     strengths = run.associations.set_index(["layer", "index", "descriptor"])
-    for at, row in enumerate(list_pairs(run).itertuples()):
+    for at, row in enumerate(tabulate_pairs(run).itertuples()):
         key = (run.layer[row.neuron], run.index[row.neuron], NAMES[row.column])
         assert arrays["pearson_low"][at] == np.float32(strengths.loc[key, "pearson_low"])
     assert content["descriptors"][0]["layers"] == [
@@ -79,7 +78,7 @@ def test_pairs_are_those_of_the_tables(run: Content, found: dict[str, Any]) -> N
 def test_a_pair_stands_beside_what_validation_says_of_it(run: Content, found: dict[str, Any]) -> None:
     arrays, _ = found["core"]
     tested = run.associations.set_index(["layer", "index", "descriptor"])
-    for at, row in enumerate(list_pairs(run).itertuples()):
+    for at, row in enumerate(tabulate_pairs(run).itertuples()):
         own = tested.loc[(run.layer[row.neuron], run.index[row.neuron], NAMES[row.column])]
         for name in ("validation_count", "validation_known", "validation_p"):
             assert arrays[name][at] == own[name]
@@ -186,13 +185,13 @@ def test_rounded_floats_are_near_and_take_half_the_room() -> None:
 def test_the_map_is_that_of_the_relations(run: Content, found: dict[str, Any]) -> None:
     arrays, _ = found["map"]
     place = {name: column for column, name in enumerate(NAMES)}
-    rows = zip(run.beyond.relations.to_dict("records"), run.beyond.relations_there["p"], strict=True)
+    rows = zip(run.beyond.relations.to_dict("records"), run.beyond.relations_validation["p"], strict=True)
     for own, there in rows:
         at = place[own["descriptor"]], place[own["other"]]
         for name in RELATED:
             assert arrays[name][at] == pytest.approx(own[name], rel=2**-12)
         assert arrays["q"][at] == own["q"]
-        assert arrays["again"][at] == (there <= 0.05)
+        assert arrays["replicates"][at] == (there <= 0.05)
     assert np.isnan(np.diagonal(arrays["ratio"])).all()
     assert sorted(arrays["order"]) == list(range(len(NAMES)))
     assert arrays["sizes"].tolist() == [20, 20, 20]
@@ -200,14 +199,14 @@ def test_the_map_is_that_of_the_relations(run: Content, found: dict[str, Any]) -
 
 def test_what_drives_neurons_and_what_becomes_of_descriptors_is_what_the_tables_say(run: Content, found: Any) -> None:
     arrays, content = found["core"]
-    described = set(run.found.calibration["neuron"])
+    described = set(run.assigned.calibration["neuron"])
     for neuron, kind in enumerate(arrays["kind"].tolist()):
         expected = run.beyond.triggers["class"][neuron] if neuron in described else None
         assert (content["classes"][kind] if kind < 3 else None) == expected
     pairs = run.beyond.transfer_pairs.set_index(["layer", "index", "descriptor"])["p"]
-    for at, own in enumerate(list_pairs(run).itertuples()):
+    for at, own in enumerate(tabulate_pairs(run).itertuples()):
         p = pairs[run.layer[own.neuron], run.index[own.neuron], NAMES[own.column]]
-        assert arrays["elsewhere"][at] == (p <= 0.05)
+        assert arrays["transferred"][at] == (p <= 0.05)
     causes = run.beyond.ablation.set_index("descriptor")
     for one in content["descriptors"]:
         assert one["causes"]["separation_above_low"] == pytest.approx(
@@ -216,26 +215,35 @@ def test_what_drives_neurons_and_what_becomes_of_descriptors_is_what_the_tables_
         assert one["causes"]["word_above"] is None
         assert (one["depth"] is None) == (one["name"] == NAMES[-1])
     assert content["descriptors"][0]["transfer"]["replication"] is None
-    level = run.figures["transfer.replication"].levels["unassigned_pairs"]
+    level = run.scores["transfer.replication"].levels["unassigned_pairs"]
     assert content["chance"]["transfer"] == level.mean
     words = [one for layer in (1, 2, 3) for one in found[f"layer-{layer}"][1]]
     for own, row in zip(words, run.beyond.triggers.to_dict("records"), strict=True):
         assert [word for word, _ in own["words"]] == row["words"]
-        assert content["classes"][own["there"]] == row["validation_class"]
+        assert content["classes"][own["validation_class"]] == row["validation_class"]
         assert own["pattern"] == row["pattern"]
 
 
 def test_what_is_left_out_is_not_there(run: Content) -> None:
-    names = ("triggers", "relations", "relations_there", "depth", "transfer", "transfer_pairs", "ablation", "measures")
+    names = (
+        "triggers",
+        "relations",
+        "relations_validation",
+        "depth",
+        "transfer",
+        "transfer_pairs",
+        "ablation",
+        "measures",
+    )
     bare = replace(run, beyond=replace(run.beyond, **{name: getattr(run.beyond, name).head(0) for name in names}))
     found = {name: unpacked(piece) for name, piece in pack_all(bare, SHOWN).items()}
     arrays, content = found["core"]
     assert (arrays["kind"] == 255).all()
-    assert (arrays["elsewhere"] == 255).all()
+    assert (arrays["transferred"] == 255).all()
     assert all(one["transfer"] is one["causes"] is one["depth"] is None for one in content["descriptors"])
     assert content["chance"] == {"transfer": None}
     assert set(found["map"][0]) == {"order", "sizes"}
     assert found["layer-1"][1] is None
     page = render_page(bare, tabulate_series(bare), dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20)), exemplars=2)
     assert "#beyond" not in page[: page.index("<script")]
-    assert "Beyond these reviews" not in page
+    assert "Polysemanticity" not in page[: page.index("<script")]

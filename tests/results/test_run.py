@@ -17,11 +17,11 @@ from scipy.stats import hypergeom
 import descry
 from descry.activations.record import Activations, read_activations, write_activations
 from descry.analyses.triggers import CLASSES
-from descry.assignment import assign_by, gather_evidence, log_p, tabulate_assignments
+from descry.assignment import RULES, Rule, assign_by, gather_evidence, log_p, tabulate_assignments
 from descry.errors import InputError
 from descry.results import columns, layout
-from descry.results.changes import HEADLINES
 from descry.results.columns import NEEDED
+from descry.results.measures import HEADLINES
 from descry.results.run import Run
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
@@ -32,14 +32,13 @@ from descry.schemas.split import SENTENCE_TABLE
 from descry.splits import SPLITS
 from descry.storage.arrays import read_arrays, write_arrays
 from descry.storage.files import write_json
-from descry.storage.schema import TABLES
 from descry.storage.tables import read_table, write_table
 from tests.conftest import ROOT
 
 HOSTILE = "odd [red]\x1b[31m name"
 NAMES = ["refund", "battery", HOSTILE]
 WIDTH, SENTENCES, EXEMPLARS = 8, 150, 20
-RULE = {"alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.5}
+THRESHOLDS = {"exemplars": EXEMPLARS, "alpha": 0.05, "min_lift": 1.5, "min_count": 3, "tau": 0.5}
 FINISHED = all((ROOT / needed).is_file() for needed in NEEDED)
 needs_a_run = pytest.mark.skipif(not FINISHED, reason="no finished run is at hand: run `dvc repro` or `dvc pull`")
 
@@ -49,11 +48,11 @@ def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray
     generator = np.random.default_rng(9)
 
     def write(name: str, rows: int, **given: Any) -> None:
-        path, kind = columns.FURTHER[name]
-        numbers = {key: generator.random(rows) for key in TABLES[kind]}
-        whole = {key: np.arange(rows) for key, dtype in TABLES[kind].items() if dtype.startswith("int")}
-        table = pd.DataFrame(numbers | whole | given)[list(TABLES[kind])]
-        write_table(folder / path, table, kind)
+        path, schema = columns.FURTHER[name]
+        numbers = {key: generator.random(rows) for key in schema.columns}
+        whole = {key: np.arange(rows) for key, dtype in schema.columns.items() if dtype.startswith("int")}
+        table = pd.DataFrame(numbers | whole | given)[list(schema.columns)]
+        write_table(folder / path, table, schema)
 
     words = [[f"word {neuron}", HOSTILE][: 1 + neuron % 2] for neuron in range(len(layer))]
     shares = [[0.5, 0.25][: len(own)] for own in words]
@@ -71,7 +70,7 @@ def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray
     given = {name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")}
     write("transfer_pairs", len(pairs), **given, p=np.linspace(0, 0.1, len(pairs)))
     measure = pd.DataFrame([("transfer.replication", "unassigned_pairs", 0.7, 0.1, 0.05, 0.15, 1, 0.6)])
-    measure.columns = pd.Index(TABLES["measures"])
+    measure.columns = pd.Index(list(MEASURE_TABLE.columns))
     write_table(folder / layout.REPLICATION / "measures.parquet", measure, MEASURE_TABLE)
 
 
@@ -110,28 +109,27 @@ def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAM
         sentences["text"] = [f"sentence {row} of [bold]{split}[/bold] \x1b[31mand more" for row in range(SENTENCES)]
         write_table(folder / layout.SENTENCES / f"{split}.parquet", sentences, SENTENCE_TABLE)
         evidence = gather_evidence(active.exemplars(EXEMPLARS), labels)
-        tables[split] = tabulate_assignments(
-            assign_by(("enrichment", "composition"), evidence, **RULE), layer, index, names
-        )
+        findings = assign_by(RULES, evidence, Rule(**THRESHOLDS))
+        tables[split] = tabulate_assignments(findings, layer, index, names)
         write_table(folder / layout.ASSIGNMENTS / f"{split}.parquet", tables[split], ASSIGNMENT_TABLE)
     pairs = tables["calibration"].loc[tables["calibration"][f"{rule}_assigned"], ["layer", "index", "descriptor"]]
     place = (pairs["layer"] - 1) * WIDTH + pairs["index"], pairs["descriptor"].map(names.index)
     tested = {"count": evidence.counts, "known": evidence.known, "p": np.exp(log_p(evidence))}  # on validation
     found = pairs.assign(**{f"validation_{name}": values[place] for name, values in tested.items()})
-    strengths = list(TABLES["associations"])[len(found.columns) :]
+    strengths = list(ASSOCIATION_TABLE.columns)[len(found.columns) :]
     found[strengths] = generator.random((len(pairs), len(strengths)))
     write_table(folder / layout.ASSOCIATIONS, found, ASSOCIATION_TABLE)
     vocabulary = [{"name": name, "members": [name, f"{name}s"], "sentences": 30} for name in names]
     write_json(folder / layout.DESCRIPTORS, {"descriptors": vocabulary})
     beyond = ("tokens", "relations", "depth", "transfer", "ablation")
-    headlines = {name: null for name, null in HEADLINES.items() if name.partition(".")[0] not in beyond}
-    rows = [(name, null, 0.5, 0.1, 0.05, 0.15, 20, 0.44) for name, null in headlines.items()]
+    headlines = [measure for measure in HEADLINES if measure.name.partition(".")[0] not in beyond]
+    rows = [(measure.name, measure.chance, 0.5, 0.1, 0.05, 0.15, 20, 0.44) for measure in headlines]
     measures = pd.DataFrame([*rows, ("labels.none_share", "", 0.2, *[np.nan] * 3, 0, np.nan)])
-    measures.columns = pd.Index(TABLES["measures"])
+    measures.columns = pd.Index(list(MEASURE_TABLE.columns))
     for part, own in ((layout.EVALUATION, measures), (layout.CONSISTENCY, measures[:0])):
         write_table(folder / part / "measures.parquet", own, MEASURE_TABLE)
     further(folder, names, layer, index, pairs)
-    params = {"assign": {"rule": rule, "exemplars": EXEMPLARS} | RULE}
+    params = {"assign": {"rule": rule} | THRESHOLDS}
     lock = {"assign@calibration": {"params": {"params.yaml": params}}}
     (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
     return folder
@@ -199,7 +197,7 @@ def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
     assert run.descriptors["prevalence"].tolist() == pytest.approx(known.mean().tolist())
     assert run.sentences["sentence_id"].tolist()[SENTENCES] == "v0"
     listed = run.measures["measure"].tolist()
-    assert listed == [name for name in HEADLINES if name in listed and "transfer" not in name] + [
+    assert listed == [one.name for one in HEADLINES if one.name in listed and "transfer" not in one.name] + [
         "labels.none_share",
         "transfer.replication",
     ]
@@ -208,8 +206,8 @@ def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
 
 def test_tables_beyond_the_paper_are_those_of_their_stages(run: Run, folder: Path, tmp_path: Path) -> None:
     for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
-        table, (path, kind) = getattr(run, name), columns.FURTHER[name]
-        written = read_table(folder / path, kind)
+        table, (path, schema) = getattr(run, name), columns.FURTHER[name]
+        written = read_table(folder / path, schema)
         pd.testing.assert_frame_equal(table[list(written)], written)
     there = read_table(folder / columns.FURTHER["relations_there"][0], RELATION_TABLE)
     assert run.relations["replicates"].tolist() == (there["p"] <= 0.05).tolist()
@@ -276,8 +274,8 @@ def test_importing_descry_loads_nothing() -> None:
 @needs_a_run
 def test_the_committed_runs_tables_say_what_its_metrics_say() -> None:
     run = descry.load(ROOT)
-    consistency = json.loads((ROOT / "metrics/consistency.json").read_text())
-    evaluation = json.loads((ROOT / "metrics/evaluation.json").read_text())
+    consistency = json.loads((ROOT / "metrics/detail/consistency.json").read_text())
+    evaluation = json.loads((ROOT / "metrics/detail/evaluation.json").read_text())
     assert len(run.pairs) == consistency["pairs"]
     assert (run.pairs["validation_p"] <= 0.05).mean() == pytest.approx(consistency["replication"], abs=1e-6)
     assert (run.neurons["descriptors"] > 0).sum() == evaluation["neuron"]["described"]

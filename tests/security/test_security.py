@@ -28,6 +28,7 @@ from descry.errors import InputError, escape_unprintable
 from descry.llm.cache import AnswerCache, answer_key
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.local import LocalModel
+from descry.llm.options import LocalOptions, ServerOptions
 from descry.llm.prompts import Prompt
 from descry.llm.server import Server
 from descry.models import fetch as models
@@ -35,7 +36,7 @@ from descry.models.fetch import Origin, fetch
 from descry.models.target import Target
 from descry.report.build import build_report
 from descry.report.page.csv import write_csv as written
-from descry.settings.llms import Llms
+from descry.settings.llms import Llms, LocalLlm, ServerLlm
 from descry.settings.models import LlmWeights
 from descry.settings.parsing import parse_edits, parse_section
 from tests.conftest import ROOT
@@ -47,7 +48,8 @@ Change = Callable[[Path], object]
 
 
 def as_local_model(folder: Path) -> LocalModel:
-    return LocalModel(folder, name="x", revision="", device="cpu", dtype="float32", batch_tokens=100)
+    options = LocalLlm(client="transformers", batch_tokens=100).model_dump(exclude={"client"})
+    return LocalModel(folder, "x", "", LocalOptions(**options))
 
 
 READERS: tuple[Callable[[Path], object], ...] = (Target, SentenceEncoder, as_local_model)
@@ -127,14 +129,29 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "an index that leaves the folder": (an_index("../../x.safetensors"), "'../../x.safetensors', which is no"),
     "an index with a path from the root": (an_index("/etc/passwd"), "'/etc/passwd', which is no"),
     "an index of a pickle": (a_pickle_in_the_index, "'evil.json', which is no"),
-    "an index of numbers": (lambda folder: edit(folder, "model.safetensors.index.json", weight_map=[1]), "no index"),
+    "an index of numbers": (
+        lambda folder: edit(folder, "model.safetensors.index.json", weight_map=[1]),
+        "not an index",
+    ),
     "a configuration that is not JSON": (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
-    "a kernel of the Hub": (lambda folder: edit(folder, "config.json", attn_implementation="x/kernel"), "code of the"),
-    "a kernel, deeper": (lambda folder: edit(folder, "config.json", text=[{"_attn_implementation": "x/y"}]), "code of"),
+    "a kernel of the Hub": (
+        lambda folder: edit(folder, "config.json", attn_implementation="x/kernel"),
+        "code from the",
+    ),
+    "a kernel, deeper": (
+        lambda folder: edit(folder, "config.json", text=[{"_attn_implementation": "x/y"}]),
+        "code from",
+    ),
     "a module of the folder": (a_module("evil.Evil"), "asks for 'evil.Evil'"),
     "a module of any library": (a_module("joblib.numpy_pickle"), "asks for 'joblib.numpy_pickle'"),
-    "a module behind a module": (a_module("sentence_transformers.base.model.pickle"), "model.pickle', which is none"),
-    "modules that are no list": (lambda folder: (folder / "modules.json").write_text('{"a": 1}'), "no list of modules"),
+    "a module behind a module": (
+        a_module("sentence_transformers.base.model.pickle"),
+        "model.pickle', which is not one",
+    ),
+    "modules that are no list": (
+        lambda folder: (folder / "modules.json").write_text('{"a": 1}'),
+        "not a list of modules",
+    ),
     "a link to a file outside": (a_link("vocab.txt"), "a link that leads out of the folder"),
     "a link to a folder outside": (a_linked_folder, "a link that leads out of the folder"),
 }
@@ -295,7 +312,7 @@ def test_an_edits_file_makes_no_objects() -> None:
 
 def test_what_fills_a_prompt_is_no_field() -> None:
     prompt = Prompt.parse("Read: {sentence} of {words}", ("sentence", "words"), "x.txt")
-    assert prompt.filled(sentence="{words} {0.__class__} %s", words="4") == "Read: {words} {0.__class__} %s of 4"
+    assert prompt.fill(sentence="{words} {0.__class__} %s", words="4") == "Read: {words} {0.__class__} %s of 4"
 
 
 def test_what_stands_in_an_answer_is_no_sql(tmp_path: Path) -> None:
@@ -378,7 +395,8 @@ KEY = f"sk-{uuid4().hex}"
 
 def asked(monkeypatch: pytest.MonkeyPatch, url: str) -> Answer | Failure:
     monkeypatch.setenv("SHOP_KEY", KEY)
-    server = Server(name="shop", base_url=url, model="m", key="SHOP_KEY", parallel=1, timeout=10.0, retries=0)
+    options = ServerLlm(client="openai", base_url=url, model="m", key="SHOP_KEY").model_dump(exclude={"client"})
+    server = Server("shop", ServerOptions(**options), parallel=1, timeout=10.0, retries=0)
     return server.answer([Request("a prompt", 5)])[0]
 
 
@@ -449,7 +467,7 @@ FORBIDDEN = re.compile(
 
 
 def test_nothing_that_runs_data_stands_in_the_code() -> None:
-    allowed = {"yaml.load(": {"stages/preset.py", "stages/_parameters.py", "descry/layout.py"}}  # with safe loaders
+    allowed = {"yaml.load(": {"stages/commands/preset.py", "descry/results/layout.py"}}  # with safe loaders
     files = [path for folder in ("descry", "stages") for path in (ROOT / folder).rglob("*") if path.suffix in KINDS]
     assert len(files) > 60
     for path in files:

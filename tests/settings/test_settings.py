@@ -14,9 +14,10 @@ from descry.settings.llms import Llms
 from descry.settings.parsing import parse_edits, parse_section
 from descry.settings.text import Edits
 from tests.conftest import ROOT
+from tests.support.modules import list_sections
 
 VALUES = load_yaml(str(ROOT / "params.yaml"))
-SECTIONS = Section.__subclasses__()
+SECTIONS = list_sections()
 KEYED = [section for section in SECTIONS if section.model_fields]
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import load_yaml, modify_yaml
 
-from descry.settings.base import Section
 from descry.settings.parsing import parse_section
 from descry.storage.nesting import flatten
 from tests.conftest import ROOT
+from tests.support.modules import list_sections
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 PARAMS = (ROOT / "params.yaml").read_text()
@@ -25,7 +25,7 @@ def applied(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
     if not (folder / "params.yaml").exists():
         (folder / "params.yaml").write_text(PARAMS)
         (folder / "presets").symlink_to(ROOT / "presets")
-    command = [sys.executable, "-m", "stages.preset", *names]
+    command = [sys.executable, "-m", "stages.commands.preset", *names]
     done = subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False
     )
@@ -36,7 +36,7 @@ def applied(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
 def test_a_preset_changes_just_its_keys_and_is_valid(tmp_path: Path, name: str) -> None:
     assert applied(tmp_path, name).returncode == 0
     changed, before = load_yaml(str(tmp_path / "params.yaml")), load_yaml(str(ROOT / "params.yaml"))
-    for section in Section.__subclasses__():
+    for section in list_sections():
         parse_section(section, changed)
     preset = flatten(load_yaml(str(ROOT / "presets" / f"{name}.yaml")))
     empty: dict[str, Any] = {"llms": {}, "models.llms": {}}
@@ -57,7 +57,7 @@ def test_a_preset_lies_over_what_dvc_has_written_anew(tmp_path: Path, name: str)
         values["split"]["text_field"] = "body"
     assert applied(tmp_path, name).returncode == 0
     changed = load_yaml(str(tmp_path / "params.yaml"))
-    for section in Section.__subclasses__():
+    for section in list_sections():
         parse_section(section, changed)
     assert changed["split"]["text_field"] == "body"
 

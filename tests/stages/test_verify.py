@@ -16,7 +16,7 @@ from descry.schemas.vectors import VECTOR_ARRAYS
 from descry.storage.arrays import write_arrays
 from descry.storage.files import write_json
 from descry.storage.tables import write_table
-from stages.harness import environment as _environment
+from stages.harness import environment
 from stages.harness.environment import PACKAGES, describe_environment, find_unlike_lock, read_stamps, write_stamp
 from stages.harness.recorded import hash_file
 
@@ -183,7 +183,7 @@ def test_a_half_upgraded_environment_is_told(
     assert main(["verify", "../there"]) == 1
     assert line in capsys.readouterr().out
     Path("requirements.lock").write_text("torch==2.13.0\n")
-    monkeypatch.setattr(_environment, "_installed", lambda name: "2.13.0+cpu")
+    monkeypatch.setattr(environment, "_installed", lambda name: "2.13.0+cpu")
     assert find_unlike_lock() == ""
 
 

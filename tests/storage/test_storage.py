@@ -11,7 +11,7 @@ from descry.activations.record import Activations, read_activations, write_activ
 from descry.errors import InputError
 from descry.schemas.extract import ACTIVATION_ARRAYS
 from descry.schemas.split import GOLD_TABLE
-from descry.storage import arrays as artifacts
+from descry.storage import schema
 from descry.storage.arrays import write_arrays
 from descry.storage.files import read_json, write_json, write_metrics
 from descry.storage.tables import read_table, write_table
@@ -72,9 +72,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_every_process_writes_the_same_bytes(tmp_path: Path) -> None:
     here = write_all(tmp_path / "here")
     for seed in ("1", "2", "3"):
-        command = (
-            "import sys; from pathlib import Path; from tests.test_artifacts import *; write_all(Path(sys.argv[1]))"
-        )
+        command = "import sys; from tests.storage.test_storage import *; write_all(Path(sys.argv[1]))"
         folder = tmp_path / seed
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", command, str(folder)], cwd=ROOT, env=environment, check=True)
@@ -119,7 +117,7 @@ def test_arrays_that_disagree_are_refused(tmp_path: Path) -> None:
 
 def test_another_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_all(tmp_path)
-    monkeypatch.setattr(artifacts, "SCHEMA", 2)
+    monkeypatch.setattr(schema, "VERSION", 2)
     for kind in ("activations", "gold"):
         with pytest.raises(InputError, match="schema 1"):
             READERS[kind](paths[kind])

@@ -18,14 +18,14 @@ from tests.support.projects import environment
 SERVES = """
 import importlib, json, os, sys, torch, traceback
 torch.set_num_threads(1)
-from stages import _stage
+from stages.harness import stage as harness
 
 def run(command):
     stage, _, argument = command.partition(" ")
     sys.argv = [stage, argument]
     os.environ["DVC_STAGE"] = f"{stage}@{argument}" if argument else stage
-    _stage._declared.cache_clear()
-    _stage.run(importlib.import_module(f"stages.{stage}").main)
+    harness._read_declared.cache_clear()
+    harness.run_stage(importlib.import_module(f"stages.{stage}").main)
 
 def ended(command):
     code = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
 from descry.vocabulary.candidates import build_candidate_table
-from descry.vocabulary.clustering import build_profiles, cluster_candidates, find_communities
+from descry.vocabulary.clustering import ClusterOptions, build_profiles, cluster_candidates, find_communities
 
 GROUPS = {"battery": ("battery", "charge", "charger"), "box": ("box", "carton"), "loud": ("loud", "noise", "hum")}
 
@@ -48,38 +48,38 @@ def named(*answers: str) -> pd.DataFrame:
 ANSWERS = named(
     "battery", "battery,charge", "battery", "charger", "box", "carton,box", "Loud ", "noise", "hum,loud", ""
 )
-LAX: dict[str, Any] = {
-    "min_sentences": 1,
-    "template": "{}",
-    "threshold": 0.6,
-    "company": 0.0,
-    "max_descriptors": 60,
-    "points": 5000,
-}
+LAX = ClusterOptions(
+    min_sentences=1,
+    template="{}",
+    threshold=0.6,
+    company=0.0,
+    max_descriptors=60,
+    points=5000,
+)
 
 
 def test_candidates_of_one_meaning_become_one_descriptor_and_the_heaviest_come_first() -> None:
-    found = cluster_candidates(ANSWERS, Toy(), **LAX)
+    found = cluster_candidates(ANSWERS, Toy(), LAX)
     assert [set(one.members) for one in found] == [set(GROUPS["battery"]), set(GROUPS["loud"]), set(GROUPS["box"])]
     assert [one.sentences for one in found] == [4, 3, 2]
     assert found[0].members[0] == "battery"
     assert all(one.name in one.members for one in found)
-    assert cluster_candidates(ANSWERS, Toy(), **(LAX | {"max_descriptors": 1})) == found[:1]
+    assert cluster_candidates(ANSWERS, Toy(), replace(LAX, max_descriptors=1)) == found[:1]
 
 
 def test_the_order_of_the_table_changes_nothing() -> None:
     turned = ANSWERS.iloc[::-1].reset_index(drop=True)
-    assert cluster_candidates(turned, Toy(), **LAX) == cluster_candidates(ANSWERS, Toy(), **LAX)
+    assert cluster_candidates(turned, Toy(), LAX) == cluster_candidates(ANSWERS, Toy(), LAX)
 
 
 def test_a_candidate_named_twice_in_a_sentence_counts_once() -> None:
-    assert cluster_candidates(named("box,box,BOX", "box"), Toy(), **LAX)[0].sentences == 2
+    assert cluster_candidates(named("box,box,BOX", "box"), Toy(), LAX)[0].sentences == 2
 
 
 @pytest.mark.parametrize("table", [named(""), ANSWERS.iloc[:0], ANSWERS])
 def test_no_descriptor_is_told_with_the_thresholds_to_loosen(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"`cluster\.threshold` or `cluster\.min_sentences`"):
-        cluster_candidates(table, Toy(), **(LAX | {"min_sentences": 50}))
+        cluster_candidates(table, Toy(), replace(LAX, min_sentences=50))
 
 
 def test_communities_are_disjoint_and_hold_only_what_is_close_to_their_centre() -> None:

@@ -26,6 +26,7 @@ from descry.labelling.prompted import (
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.prompts import Prompt
+from descry.schemas.generate import ANSWER_TABLE, CANDIDATE_TABLE
 from descry.storage.tables import read_table, write_table
 from descry.vocabulary.candidates import Proposals, build_answer_table, build_candidate_table, unite
 from descry.vocabulary.descriptors import Descriptor
@@ -89,7 +90,7 @@ def test_the_prompts_written_out(tmp_path: Path) -> None:
     assert listing.requests([sentence], ["battery", "price"]) == [Request(LIST, 16)]
     each = EachTeacher(asker, the_prompt("label_each", EACH_FIELDS), 0.5)
     assert each.requests([sentence], ["battery", "price"])[1] == Request(EACH, 4, ("yes", "no"))
-    assert asker.again.filled(prompt=LIST) == LIST + AGAIN
+    assert asker.again.fill(prompt=LIST) == LIST + AGAIN
 
 
 def test_the_vocabulary_comes_first_so_that_servers_can_reuse_it(tmp_path: Path) -> None:
@@ -164,9 +165,9 @@ def test_a_generator_names_its_candidates_and_keeps_the_raw_answers(tmp_path: Pa
         ("price", "echo"),
     ]
     assert len(both.answers) == 3
-    for kind, frame in (("candidates", both.candidates), ("answers", build_answer_table([], [], ""))):
-        write_table(tmp_path / "t.parquet", frame, kind)
-        assert read_table(tmp_path / "t.parquet", kind)["row"].tolist() == frame["row"].tolist()
+    for schema, frame in ((CANDIDATE_TABLE, both.candidates), (ANSWER_TABLE, build_answer_table([], [], ""))):
+        write_table(tmp_path / "t.parquet", frame, schema)
+        assert read_table(tmp_path / "t.parquet", schema)["row"].tolist() == frame["row"].tolist()
 
 
 def test_a_generator_that_gets_too_few_answers_says_so(tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_an_answer_that_cannot_be_read_is_asked_once_more_and_then_missing(tmp_p
     with pytest.raises(
         InputError, match=r"^label: 25.0 % of the labels are missing, above label.max_missing \(20 %\).*'hm'"
     ):
-        PromptedLabeller(strict).label(tables[0], [tables[1]], build_candidate_table([], [], [], [], ""), FOUND).tables
+        PromptedLabeller(strict).label(tables[0], [tables[1]], build_candidate_table([], [], [], [], ""), FOUND)
 
 
 def test_each_pair_is_labelled_by_its_probability(tmp_path: Path) -> None:

@@ -106,5 +106,5 @@ def test_what_a_review_repeats_counts_for_less() -> None:
 
 
 def test_a_corpus_in_which_no_word_recurs_is_told_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"lower `generate\.min_reviews`"):
+    with pytest.raises(InputError, match=r"lower `generate\.retrieval\.min_reviews`"):
         generator(min_reviews=99).propose(toy_sentences())

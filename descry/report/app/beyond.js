@@ -1,7 +1,7 @@
-// Beyond one split of one corpus: what drives neurons, another corpus, neurons switched off.
+// Analyses beyond the paper: lexical triggers, transfer, ablation.
 
 const share = (value) => (value === null || value === undefined ? "–" : percent(value));
-const bounds = (one, name) => html`<b>${small(one[name])}</b> <small>[${small(one[`${name}_low`])}, ${small(one[`${name}_high`])}]</small>`;
+const bounds = (figures, name) => html`<b>${small(figures[name])}</b> <small>[${small(figures[`${name}_low`])}, ${small(figures[`${name}_high`])}]</small>`;
 const small = (value) => (value === null ? "–" : value.toFixed(Math.abs(value) < 0.0995 ? 3 : 2).replace(/^-(?=.*[1-9])/, "−").replace("-", ""));
 const lost = (value) => (value === null ? "–" : `${value < 0 ? "−" : ""}${percent(Math.abs(value))}`);
 
@@ -25,51 +25,51 @@ function Figures({ run, kind, name, columns, query, amend }) {
     return csvText([["descriptor", ...keys], ...rows.map((column) => [run.descriptors[column].name, ...keys.map((key) => run.descriptors[column][kind][key])])]);
   };
   return html`<div class="tools"><output class="count">${plural(rows.length, "descriptor")}</output><${CsvButton} name=${name} make=${csv} /></div>
-    <${Table} label=${name} columns=${columns.map((one) => ({ ...one, sorts: true }))} rows=${rows} cells=${cells} sort=${sort} up=${up}
+    <${Table} label=${name} columns=${columns.map((column) => ({ ...column, sorts: true }))} rows=${rows} cells=${cells} sort=${sort} up=${up}
       onSort=${turn} page=${Number(query[`${name}_page`] ?? 0)} onPage=${(page) => amend({ [`${name}_page`]: page || "" })} size=${15} />`;
 }
 
-const NAME = { key: "descriptor", title: "descriptor", value: (one) => one.name, cell: (one, _, column) => html`<a href=${address("descriptor", one.name)}>${one.name}</a>` };
-const named = (run) => ({ ...NAME, value: (one) => -[...run.descriptors.map((other) => other.name)].sort().indexOf(one.name) });
+const NAME = { key: "descriptor", title: "descriptor", value: (descriptor) => descriptor.name, cell: (descriptor, _, column) => html`<a href=${address("descriptor", descriptor.name)}>${descriptor.name}</a>` };
+const named = (run) => ({ ...NAME, value: (descriptor) => -[...run.descriptors.map((other) => other.name)].sort().indexOf(descriptor.name) });
 
 const transferColumns = (run) => [
   named(run),
-  { key: "again", title: "found again there", number: true, hint: "share of its neurons with p at most 0.05 there; mark: of all other neurons", value: (_, own) => own.replication,
-    cell: (_, own) => own.replication === null ? "–" : html`<span class="gauge"><${Meter} value=${own.replication} mark=${own.unassigned ?? 0} /> <b>${share(own.replication)}</b></span>` },
-  { key: "chance", title: "by chance", number: true, hint: "share of all other neurons", value: (_, own) => own.unassigned, cell: (_, own) => html`<span class="chance">${share(own.unassigned)}</span>` },
-  { key: "validation", title: "on validation", number: true, wide: true, value: (one) => one.replicates, cell: (one) => share(one.replicates) },
-  { key: "neurons", title: "neurons", number: true, value: (one) => one.neurons[0], cell: (one) => whole(one.neurons[0]) },
-  { key: "here", title: "sentences here", number: true, wide: true, value: (one) => one.prevalence[0], cell: (one) => share(one.prevalence[0]) },
-  { key: "there", title: "there", number: true, wide: true, value: (_, own) => own.there_prevalence, cell: (_, own) => share(own.there_prevalence) },
+  { key: "again", title: "replication there", number: true, hint: "share of its neurons with p at most 0.05 there; mark: of all other neurons", value: (_, figures) => figures.replication,
+    cell: (_, figures) => figures.replication === null ? "–" : html`<span class="gauge"><${Meter} value=${figures.replication} mark=${figures.unassigned ?? 0} /> <b>${share(figures.replication)}</b></span>` },
+  { key: "chance", title: "other neurons", number: true, hint: "the same share of all other neurons: chance", value: (_, figures) => figures.unassigned, cell: (_, figures) => html`<span class="chance">${share(figures.unassigned)}</span>` },
+  { key: "validation", title: "on validation", number: true, wide: true, value: (descriptor) => descriptor.replicates, cell: (descriptor) => share(descriptor.replicates) },
+  { key: "neurons", title: "neurons", number: true, value: (descriptor) => descriptor.neurons[0], cell: (descriptor) => whole(descriptor.neurons[0]) },
+  { key: "prevalence", title: "prevalence", number: true, wide: true, value: (descriptor) => descriptor.prevalence[0], cell: (descriptor) => share(descriptor.prevalence[0]) },
+  { key: "there_prevalence", title: "prevalence there", number: true, wide: true, value: (_, figures) => figures.there_prevalence, cell: (_, figures) => share(figures.there_prevalence) },
 ];
 
 const causeColumns = (run) => {
-  const worded = run.descriptors.some((one) => one.causes?.words > 0);
+  const worded = run.descriptors.some((descriptor) => descriptor.causes?.words > 0);
   const kinds = [["", "AUROC", small], ["separation_", "separation", lost], ...(worded ? [["word_", "log-probability of its words", small]] : [])];
   return [
     named(run),
     ...kinds.slice(0, worded ? 3 : 2).reverse().flatMap(([prefix, title, shown]) => [
-      { key: `${prefix}own`, title: `${title} lost`, number: true, value: (_, own) => own[`${prefix}own`], cell: (_, own) => html`<b>${shown(own[`${prefix}own`])}</b>` },
-      ...(prefix ? [{ key: `${prefix}random`, title: "random neurons", number: true, hint: "as many random neurons of the same layers", value: (_, own) => own[`${prefix}random_own`], cell: (_, own) => html`<span class="chance">${shown(own[`${prefix}random_own`])}</span>` }] : []),
-      { key: `${prefix}above`, title: "above random [95 %]", number: true, hint: "its own loss less the others', above the same of random neurons; 0 by chance", value: (_, own) => own[`${prefix}above`], cell: (_, own) => bounds(own, `${prefix}above`) },
+      { key: `${prefix}own`, title: `${title} lost`, number: true, value: (_, figures) => figures[`${prefix}own`], cell: (_, figures) => html`<b>${shown(figures[`${prefix}own`])}</b>` },
+      ...(prefix ? [{ key: `${prefix}random`, title: "random neurons", number: true, hint: "lost without as many random neurons of the same layers: chance", value: (_, figures) => figures[`${prefix}random_own`], cell: (_, figures) => html`<span class="chance">${shown(figures[`${prefix}random_own`])}</span>` }] : []),
+      { key: `${prefix}above`, title: "above random [95 %]", number: true, hint: "its loss less the other descriptors', above the same of random neurons; chance is 0", value: (_, figures) => figures[`${prefix}above`], cell: (_, figures) => bounds(figures, `${prefix}above`) },
     ]),
-    { key: "neurons", title: "neurons off", number: true, wide: true, value: (_, own) => own.neurons, cell: (_, own) => whole(own.neurons) },
+    { key: "neurons", title: "ablated", number: true, wide: true, value: (_, figures) => figures.neurons, cell: (_, figures) => whole(figures.neurons) },
   ];
 };
 
-// Described neurons of every layer by what drives them.
-function Driving({ run }) {
+// Described neurons of every layer by what triggers them.
+function TriggersByLayer({ run }) {
   const counts = run.layers.map(() => run.classes.map(() => 0));
   const place = new Map(run.layers.map((layer, at) => [layer, at]));
   for (let neuron = 0; neuron < run.neurons; neuron++) {
     if (run.kind[neuron] < run.classes.length) counts[place.get(run.layer[neuron])][run.kind[neuron]]++;
   }
   const csv = () => csvText([["layer", ...run.classes], ...counts.map((row, at) => [run.layers[at], ...row])]);
-  return html`<h2 id="words">Which words drive neurons</h2>
-    <p class="note">Token-bound: one word carries much of a neuron's activation (by default a fifth) beyond its part of the words. Lexical: a few together do (by default five). Contextual: no few words do. Of the described neurons; a neuron's words stand on its card.</p>
-    <div class="tools"><${CsvButton} name="drivers" make=${csv} /></div>
-    <div class="scroll" role="region" aria-label="What drives neurons, by layer" tabindex="0"><table class="grid">
-      <thead><tr><th scope="col">layer</th>${run.classes.map((one) => html`<th scope="col">${one}</th>`)}</tr></thead>
+  return html`<h2 id="words">Lexical triggers</h2>
+    <p class="note">Described neurons by what triggers them. Token-bound: one word has a large share of the neuron's activation (by default a fifth). Lexical: a few words together have (by default five). Contextual: neither. The words are on the neuron's card.</p>
+    <div class="tools"><${CsvButton} name="triggers" make=${csv} /></div>
+    <div class="scroll" role="region" aria-label="Lexical triggers by layer" tabindex="0"><table class="grid">
+      <thead><tr><th scope="col">layer</th>${run.classes.map((kind) => html`<th scope="col">${kind}</th>`)}</tr></thead>
       <tbody>${counts.map((row, at) => {
         const all = Math.max(row.reduce((sum, count) => sum + count, 0), 1);
         return html`<tr key=${at}><th scope="row">${run.layers[at]}</th>${row.map((count, kind) => html`<td style=${`--more:${(count / all).toFixed(2)}`}><a href=${address("neurons", undefined, { layer: run.layers[at], driven: run.classes[kind] })}>${percent(count / all)}</a> <small>${whole(count)}</small></td>`)}</tr>`;
@@ -77,13 +77,13 @@ function Driving({ run }) {
 }
 
 function BeyondView({ run, query, amend }) {
-  const has = (kind) => run.descriptors.some((one) => one[kind]);
+  const has = (kind) => run.descriptors.some((descriptor) => descriptor[kind]);
   const more = { run, query, amend };
-  return html`${run.kinds && html`<${Driving} run=${run} />`}
-    ${has("transfer") && html`<h2 id="transfer">Another corpus</h2>
-      <p class="note">The same vocabulary and the same pairs of neuron and descriptor, looked for in another corpus, where nothing was learned or assigned. A descriptor that holds here alone fooled us.${run.chance.transfer !== null && ` Over all, pairs that were not assigned show in ${percent(run.chance.transfer)}.`}</p>
+  return html`${run.kinds && html`<${TriggersByLayer} run=${run} />`}
+    ${has("transfer") && html`<h2 id="transfer">Transfer to another corpus</h2>
+      <p class="note">The same pairs of neuron and descriptor, tested on another corpus, on which nothing was learned or assigned. A descriptor that does not transfer may be an artefact of the first corpus.${run.chance.transfer !== null && ` Chance over all descriptors: ${percent(run.chance.transfer)}.`}</p>
       <${Figures} ...${more} kind="transfer" name="transfer" columns=${transferColumns(run)} />`}
-    ${has("causes") && html`<h2 id="causes">Neurons switched off</h2>
-      <p class="note">Every descriptor's strongest neurons are switched off (by default they give their mean), and as many random described neurons of the same layers. A linear probe reads the descriptor off the model's final representation. AUROC: how well it ranks the sentences, where 1 leaves little to lose. Separation: how far its sentences lie from the others, which AUROC near 1 hides. Lost separation that random neurons do not take is what these neurons cause.</p>
+    ${has("causes") && html`<h2 id="causes">Ablation</h2>
+      <p class="note">Each descriptor's strongest neurons are ablated (by default set to their mean), and, for comparison, as many random described neurons of the same layers. A linear probe reads the descriptor off the model's final representation. AUROC: how well the probe ranks the sentences; near 1 there is little to lose. Separation: the distance between sentences with and without the descriptor, which AUROC near 1 hides. Separation that is lost without these neurons, and not without random ones, is their causal effect.</p>
       <${Figures} ...${more} kind="causes" name="causes" columns=${causeColumns(run)} />`}`;
 }

@@ -41,9 +41,9 @@ class Run {
   constructor(core) {
     Object.assign(this, core.content, core);
     this.neurons = this.layer.length;
-    this.columns = new Map(this.descriptors.map((one, column) => [one.name, column]));
-    this.kinds = this.kind.some((one) => one < this.classes.length);
-    this.words = this.descriptors.map((one) => [one.name, ...one.members].join("\n").toLowerCase());
+    this.columns = new Map(this.descriptors.map((descriptor, column) => [descriptor.name, column]));
+    this.kinds = this.kind.some((kind) => kind < this.classes.length);
+    this.words = this.descriptors.map((descriptor) => [descriptor.name, ...descriptor.members].join("\n").toLowerCase());
     this.starts = new Map();
     for (let neuron = 0; neuron < this.neurons; neuron++) {
       if (!this.starts.has(this.layer[neuron])) this.starts.set(this.layer[neuron], neuron);
@@ -68,11 +68,11 @@ class Run {
   prevalence(pair, split = 0) { return this.descriptors[this.column[pair]].prevalence[split]; }
   composition(pair) { return this.count[pair] / Math.max(this.known[pair], 1); }
   lift(pair) { return this.composition(pair) / this.prevalence(pair); }
-  again(pair) { return this.validation_count[pair] / Math.max(this.validation_known[pair], 1); }
+  validationComposition(pair) { return this.validation_count[pair] / Math.max(this.validation_known[pair], 1); }
   replicated(pair) { return this.validation_p[pair] <= this.replicates; }
 
-  // What drives a neuron: "token-bound", "lexical", "contextual"; undefined where that is not known.
-  driven(neuron) { return this.classes[this.kind[neuron]]; }
+  // What triggers a neuron: "token-bound", "lexical", "contextual"; undefined where that is not known.
+  triggered(neuron) { return this.classes[this.kind[neuron]]; }
 
   // Columns of the descriptors that a text is in, or in one of whose members it is.
   matching(text) {
@@ -86,7 +86,7 @@ class Run {
     const named = /^\d+:\d*$/.test(find.trim()) ? find.trim() : "";
     const chosen = of ? [this.columns.get(of)] : find.trim() && !named ? this.matching(find) : null;
     const wanted = chosen && new Uint8Array(this.descriptors.length);
-    for (const own of chosen ?? []) wanted[own] = 1;
+    for (const found of chosen ?? []) wanted[found] = 1;
     const only = layer === "" ? -1 : Number(layer);
     const floor = least === "" ? -Infinity : Number(least);
     const none = count === "0";
@@ -96,15 +96,15 @@ class Run {
     const shown = [];
     for (let neuron = 0; neuron < this.neurons; neuron++) {
       if (only >= 0 && layers[neuron] !== only) continue;
-      if (driven && this.driven(neuron) !== driven) continue;
+      if (driven && this.triggered(neuron) !== driven) continue;
       if (named && !this.name(neuron).startsWith(named)) continue;
       const start = bounds[neuron];
       const stop = bounds[neuron + 1];
       if (none ? stop > start : stop - start < fewest) continue;
       let pair = -1;
-      for (let own = start; own < stop; own++) {
-        if ((!wanted || wanted[column[own]]) && (floor === -Infinity || pearson[own] >= floor)) {
-          pair = own;
+      for (let at = start; at < stop; at++) {
+        if ((!wanted || wanted[column[at]]) && (floor === -Infinity || pearson[at] >= floor)) {
+          pair = at;
           break;
         }
       }
@@ -131,16 +131,16 @@ class Run {
   }
 }
 
-// Places 0 to count - 1 by the value of each, highest first (up: lowest), ties in order, NaN last. Bits of floats that
-// are told in order, and the place behind them, make one number each, which are sorted without a function of ours.
+// Places 0 to count - 1 by the value of each, highest first (up: lowest), ties in order, NaN last. A float's bits, turned
+// so that they sort as the float does, and the place behind them make one number, sorted without a comparison function.
 const PLACES = 2 ** 21;
 function ranked(count, value, up) {
   const float = new Float32Array(1);
   const bits = new Uint32Array(float.buffer);
   const keys = new Float64Array(count);
   for (let at = 0; at < count; at++) {
-    const own = value(at);
-    float[0] = Number.isNaN(own) ? Infinity : up ? own : -own;
+    const key = value(at);
+    float[0] = Number.isNaN(key) ? Infinity : up ? key : -key;
     keys[at] = ((bits[0] & 0x80000000 ? ~bits[0] : bits[0] | 0x80000000) >>> 0) * PLACES + at;
   }
   const order = new Array(count);

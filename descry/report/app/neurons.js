@@ -1,35 +1,35 @@
 // Neurons: the table of all, and the card of one.
 
-const DRIVEN = { "token-bound": "one word (token-bound)", lexical: "a few words (lexical)", contextual: "no few words (contextual)" };
+const TRIGGERS = { "token-bound": "one word (token-bound)", lexical: "a few words (lexical)", contextual: "no few words (contextual)" };
 
 const NEURON_COLUMNS = [
   { key: "neuron", title: "neuron", sorts: true, hint: "layer:index" },
-  { key: "descriptors", title: "descriptors", sorts: true, hint: "what its strongest sentences speak of, best first" },
-  { key: "composition", title: "of its sentences", sorts: true, number: true, wide: true, hint: "the share that bears the first descriptor shown; mark: of all sentences" },
-  { key: "lift", title: "lift", sorts: true, number: true, hint: "that share over the share of all sentences; 1 by chance" },
+  { key: "descriptors", title: "descriptors", sorts: true, hint: "descriptors that are enriched among its strongest sentences, best first" },
+  { key: "composition", title: "composition", sorts: true, number: true, wide: true, hint: "share of its strongest sentences that bear the first descriptor shown; mark: share of all sentences" },
+  { key: "lift", title: "lift", sorts: true, number: true, hint: "composition over the share of all sentences; chance is 1" },
   { key: "q", title: "q", sorts: true, number: true, wide: true, hint: "false discovery rate" },
-  { key: "again", title: "on validation", sorts: true, number: true, hint: "the same share on other reviews; found again where p is at most 0.05" },
-  { key: "correlation", title: "correlation", sorts: true, number: true, hint: "of activation and label on validation's sentences; 0 by chance" },
+  { key: "again", title: "on validation", sorts: true, number: true, hint: "composition on other reviews; the pair replicates where p is at most 0.05" },
+  { key: "correlation", title: "correlation", sorts: true, number: true, hint: "of activation and label on validation's sentences; chance is 0" },
 ];
 const SHOWN_CHIPS = 3;
 
 function neuronCells(run, neuron, pair) {
-  const own = run.pairs(neuron);
-  const first = pair < 0 ? own : [pair, ...own.filter((other) => other !== pair)];
-  const more = first.length - SHOWN_CHIPS;
-  const chips = first.slice(0, SHOWN_CHIPS).map((one) => html`<${Chip} run=${run} column=${run.column[one]} /> `);
-  const names = html`${chips}${more > 0 && html`<small>and ${more} more</small>`}${first.length === 0 && html`<small>none</small>`}`;
+  const pairs = run.pairs(neuron);
+  const ordered = pair < 0 ? pairs : [pair, ...pairs.filter((other) => other !== pair)];
+  const more = ordered.length - SHOWN_CHIPS;
+  const chips = ordered.slice(0, SHOWN_CHIPS).map((shown) => html`<${Chip} run=${run} column=${run.column[shown]} /> `);
+  const names = html`${chips}${more > 0 && html`<small>and ${more} more</small>`}${ordered.length === 0 && html`<small>none</small>`}`;
   const name = html`<${NeuronLink} run=${run} neuron=${neuron} />`;
   if (pair < 0) return [name, names, "", "", "", "", ""];
   return [
     name, names,
     html`<span class="gauge"><${Meter} value=${run.composition(pair)} mark=${run.prevalence(pair)} /> <b>${percent(run.composition(pair))}</b></span>`,
-    times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} />`, signed(run.pearson[pair]),
+    times(run.lift(pair)), chance(run.q[pair]), html`<${Replicates} run=${run} pair=${pair} />`, signed(run.pearson[pair]),
   ];
 }
 
-const Again = ({ run, pair }) => html`<span class=${run.replicated(pair) ? "good" : "bad"}>
-  <span aria-hidden="true">${run.replicated(pair) ? "✓" : "✗"}</span><span class="hidden">${run.replicated(pair) ? "found again:" : "not found again:"}</span> ${percent(run.again(pair))}</span>`;
+const Replicates = ({ run, pair }) => html`<span class=${run.replicated(pair) ? "good" : "bad"}>
+  <span aria-hidden="true">${run.replicated(pair) ? "✓" : "✗"}</span><span class="hidden">${run.replicated(pair) ? "replicates:" : "does not replicate:"}</span> ${percent(run.validationComposition(pair))}</span>`;
 
 const PAIR_HEADS = ["layer", "index", "descriptor", "count", "known", "composition", "lift", "q", "validation_count",
   "validation_known", "validation_composition", "validation_lift", "validation_p", "pearson", "pearson_low",
@@ -45,11 +45,11 @@ function pairsCsv(run, neurons) {
     const pairs = run.pairs(neuron);
     if (!pairs.length) rows.push([...place, ...Array(PAIR_HEADS.length - 2).fill(null)]);
     for (const pair of pairs) {
-      const after = run.prevalence(pair, 1) > 0 ? run.again(pair) / run.prevalence(pair, 1) : 0;
+      const lift = run.prevalence(pair, 1) > 0 ? run.validationComposition(pair) / run.prevalence(pair, 1) : 0;
       rows.push([
         ...place, run.descriptors[run.column[pair]].name, run.count[pair], run.known[pair], exact(run.composition(pair)),
         exact(run.lift(pair)), exact(run.q[pair]), run.validation_count[pair], run.validation_known[pair],
-        exact(run.again(pair)), exact(after), exact(run.validation_p[pair]),
+        exact(run.validationComposition(pair)), exact(lift), exact(run.validation_p[pair]),
         ...PAIR_HEADS.slice(13).map((head) => exact(run[head][pair])),
       ]);
     }
@@ -74,12 +74,12 @@ function Neurons({ run, query, amend }) {
   const set = (key) => (event) => amend({ [key]: event.target.value, page: "" });
   const named = query.of && run.columns.has(query.of);
   const asked = named || !query.of ? query : { ...query, of: "" };
-  return html`<p class="lead">Every neuron, and what its strongest sentences speak of. The figures are those of the first descriptor shown.</p>
+  return html`<p class="lead">Every neuron with its descriptors. The figures are those of the first descriptor shown.</p>
     <div class="tools" role="search" aria-label="Neurons">
       <label>Find <input id="find-neuron" type="search" value=${query.find ?? ""} onInput=${set("find")} placeholder="4:812 or a word" autocomplete="off" spellcheck="false" /></label>
       <label>Layer <select value=${query.layer ?? ""} onChange=${set("layer")}><option value="">all</option>${run.layers.map((layer) => html`<option value=${String(layer)}>${layer}</option>`)}</select></label>
       <label>Descriptors <select value=${query.count ?? ""} onChange=${set("count")}><option value="">any number</option><option value="0">none</option><option value="1">1 or more</option><option value="2">2 or more</option><option value="3">3 or more</option><option value="5">5 or more</option></select></label>
-      ${run.kinds && html`<label>Driven by <select value=${query.driven ?? ""} onChange=${set("driven")}><option value="">any words</option>${run.classes.map((one) => html`<option value=${one}>${DRIVEN[one]}</option>`)}</select></label>`}
+      ${run.kinds && html`<label>Triggered by <select value=${query.driven ?? ""} onChange=${set("driven")}><option value="">any words</option>${run.classes.map((kind) => html`<option value=${kind}>${TRIGGERS[kind]}</option>`)}</select></label>`}
       <label>Correlation at least <input type="number" min="-1" max="1" step="0.05" value=${query.least ?? ""} onInput=${set("least")} /></label>
       ${query.of && html`<span class="chip">${named ? `only ${query.of}` : `no descriptor ${query.of}`} <button type="button" class="plain-button" onClick=${() => amend({ of: "", page: "" })} aria-label="All descriptors">×</button></span>`}
     </div>
@@ -96,10 +96,10 @@ function Histogram({ bins, low, high, cut, label }) {
     <line class="cut" x1=${x(cut)} x2=${x(cut)} y1="-2" y2=${height} />
     <text x=${Math.min(Math.max(x(cut), 40), width - 40)} y="-5" text-anchor="middle">exemplars from ${cut.toFixed(2)}</text>
     <text x="0" y=${height + 15}>${low.toFixed(2)}</text><text x=${width} y=${height + 15} text-anchor="end">${high.toFixed(2)}</text>
-  </svg><figcaption>Its activation over sentences of calibration (heights: square roots of counts).</figcaption></figure>`;
+  </svg><figcaption>Its activation over calibration's sentences (heights: square roots of counts).</figcaption></figure>`;
 }
 
-function Exemplars({ run, data, texts, at, split, title, column }) {
+function Exemplars({ run, data, texts, at, split, heading, column }) {
   const ids = data[`${split}_exemplars`];
   const shown = ids.length / data.low.length;
   const bounds = data[`${split}_bounds`];
@@ -109,48 +109,48 @@ function Exemplars({ run, data, texts, at, split, title, column }) {
     if (id < 0) continue;
     const labels = texts.labels.subarray(texts.label_bounds[id], texts.label_bounds[id + 1]);
     const mark = labels.includes(2 * column) ? "yes" : labels.includes(2 * column + 1) ? "unknown" : "no";
-    const said = { yes: `Speaks of ${run.descriptors[column]?.name}:`, no: "Does not:", unknown: "Label missing:" }[mark];
+    const title = { yes: `Labelled ${run.descriptors[column]?.name}:`, no: "Not labelled so:", unknown: "Label missing:" }[mark];
     items.push(html`<li class=${column < 0 ? "" : mark}>
-      ${column >= 0 && html`<span class="mark" title=${said}><span aria-hidden="true">${{ yes: "●", no: "○", unknown: "?" }[mark]}</span><span class="hidden">${said}</span></span>`}
+      ${column >= 0 && html`<span class="mark" title=${title}><span aria-hidden="true">${{ yes: "●", no: "○", unknown: "?" }[mark]}</span><span class="hidden">${title}</span></span>`}
       <span><${Shaded} text=${texts.content.texts[id]} spans=${texts.spans.subarray(texts.span_bounds[id], texts.span_bounds[id + 1])} levels=${data[`${split}_levels`].subarray(bounds[slot], bounds[slot + 1])} />
       <small> ${texts.content.products[texts.product[id]]} ${data[`${split}_values`][slot].toFixed(2)}</small></span></li>`);
   }
-  return html`<section class="side"><h3>${title}</h3><ol>${items}</ol>${!items.length && html`<p class="note">It never moves, so it has none.</p>`}</section>`;
+  return html`<section class="side"><h3>${heading}</h3><ol>${items}</ol>${!items.length && html`<p class="note">Its activation does not vary, so it has none.</p>`}</section>`;
 }
 
-const PAIR_COLUMNS = [{ title: "descriptor" }, { title: "of its sentences", number: true }, { title: "lift", number: true },
+const PAIR_COLUMNS = [{ title: "descriptor" }, { title: "composition", number: true }, { title: "lift", number: true },
   { title: "q", number: true }, { title: "on validation (p)", number: true },
   { title: "correlation [95 %]", number: true }, { title: "AUPRC (chance)", number: true },
-  { title: "elsewhere", number: true, hint: "found again in the other corpus: p at most 0.05 there" }];
+  { title: "transfer", number: true, hint: "whether the pair replicates on the other corpus: p at most 0.05 there" }];
 
-const Elsewhere = ({ run, pair }) => run.elsewhere[pair] > 1 ? "–" : html`<span class=${run.elsewhere[pair] ? "good" : "bad"}>
-  <span aria-hidden="true">${run.elsewhere[pair] ? "✓" : "✗"}</span><span class="hidden">${run.elsewhere[pair] ? "found again" : "not found again"}</span></span>`;
+const Transferred = ({ run, pair }) => run.transferred[pair] > 1 ? "–" : html`<span class=${run.transferred[pair] ? "good" : "bad"}>
+  <span aria-hidden="true">${run.transferred[pair] ? "✓" : "✗"}</span><span class="hidden">${run.transferred[pair] ? "replicates" : "does not replicate"}</span></span>`;
 
 function pairCells(run, pair) {
   const interval = Number.isFinite(run.pearson[pair]) ? ` [${signed(run.pearson_low[pair])}, ${signed(run.pearson_high[pair])}]` : "";
   return [
     html`<${Chip} run=${run} column=${run.column[pair]} />`,
     html`<span class="gauge"><${Meter} value=${run.composition(pair)} mark=${run.prevalence(pair)} /> <b>${percent(run.composition(pair))}</b></span>`,
-    times(run.lift(pair)), chance(run.q[pair]), html`<${Again} run=${run} pair=${pair} /> <small>(${chance(run.validation_p[pair])})</small>`,
+    times(run.lift(pair)), chance(run.q[pair]), html`<${Replicates} run=${run} pair=${pair} /> <small>(${chance(run.validation_p[pair])})</small>`,
     html`${signed(run.pearson[pair])}<small>${interval}</small>`,
     html`${signed(run.auprc[pair])} <small>(${signed(run.prevalence(pair, 1))})</small>`,
-    html`<${Elsewhere} run=${run} pair=${pair} />`,
+    html`<${Transferred} run=${run} pair=${pair} />`,
   ];
 }
 
-// What drives a neuron: its class, its words and what they carry, and whether they tell where it fires.
-function Drivers({ run, neuron, one }) {
+// What triggers a neuron: its class, its words and their shares, and whether they predict where it fires.
+function Triggers({ run, neuron, trigger }) {
   const word = ([name, share]) => html`<span class="chip">${name} <small>${percent(share)}</small></span> `;
-  const kind = run.driven(neuron);
-  return html`<section><h2>What drives it</h2>
-    <p>${kind && html`<b>${kind}</b>${run.classes[one.there] === kind ? ", on validation too" : `, on validation ${run.classes[one.there]}`}. `}${one.words.map(word)}${one.pattern && html`<span class="chip pattern">${one.pattern}</span>`}</p>
-    <p class="note">The share of its activation that a word carries beyond its part, were it spread evenly over the sentences' tokens. Token-bound: one word carries much of it (by default a fifth); lexical: a few together do (by default five). A sentence's strongest token carries ${percent(one.peak)}. On validation its words stand in ${plural(one.sentences, "sentence")}, and in ${whole(one.count)} of its strongest ones (p ${chance(one.p)}); correlation ${signed(one.correlation)}, by chance 0.</p></section>`;
+  const kind = run.triggered(neuron);
+  return html`<section><h2>What triggers it</h2>
+    <p>${kind && html`<b>${kind}</b>${run.classes[trigger.validation_class] === kind ? ", on validation too" : `, on validation ${run.classes[trigger.validation_class]}`}. `}${trigger.words.map(word)}${trigger.pattern && html`<span class="chip pattern">${trigger.pattern}</span>`}</p>
+    <p class="note">A word's percentage is its share of the neuron's activation above what an even spread over tokens would give it. Token-bound: one word has a large share (by default a fifth); lexical: a few words together have (by default five); contextual: neither. The strongest token of a sentence has ${percent(trigger.peak)}. On validation the words occur in ${plural(trigger.sentences, "sentence")}, ${whole(trigger.count)} of them among its strongest (p ${chance(trigger.p)}); correlation of words and activation ${signed(trigger.correlation)}, where chance is 0.</p></section>`;
 }
 
 function Neighbour({ run, data, slot }) {
   const neuron = data.neighbour[slot];
   const pairs = run.pairs(neuron).slice(0, SHOWN_CHIPS);
-  return html`<li><${NeuronLink} run=${run} neuron=${neuron} /> <b>${data.shared[slot]}</b> of ${run.compared} alike <small>(${data.elsewhere[slot]} on validation)</small> ${pairs.map((pair) => html`<${Chip} run=${run} column=${run.column[pair]} /> `)}</li>`;
+  return html`<li><${NeuronLink} run=${run} neuron=${neuron} /> <b>${data.shared[slot]}</b> of ${run.compared} shared <small>(${data.shared_validation[slot]} on validation)</small> ${pairs.map((pair) => html`<${Chip} run=${run} column=${run.column[pair]} /> `)}</li>`;
 }
 
 function Neuron({ run, argument, query, amend }) {
@@ -164,23 +164,23 @@ function Neuron({ run, argument, query, amend }) {
   const columns = run.chance.transfer === null ? PAIR_COLUMNS.slice(0, -1) : PAIR_COLUMNS;
   const same = (other) => other >= 0 && other < run.neurons && html`<${NeuronLink} run=${run} neuron=${other} />`;
   const near = data?.low ? Array.from({ length: data.neighbour.length / data.low.length }, (_, n) => at * (data.neighbour.length / data.low.length) + n).filter((slot) => data.neighbour[slot] >= 0) : [];
-  return html`<p class="lead">Layer ${run.layer[neuron]}, neuron ${run.index[neuron]}: ${pairs.length ? `its strongest sentences speak of ${plural(pairs.length, "descriptor")} more often than chance explains.` : "no descriptor is its own under the rule of this run."}
+  return html`<p class="lead">Layer ${run.layer[neuron]}, neuron ${run.index[neuron]}: ${pairs.length ? `${plural(pairs.length, "descriptor")}, enriched among its strongest sentences.` : "no descriptor under the rule of this run."}
       <span class="steps">${same(neuron - 1)} ← → ${same(neuron + 1)}</span></p>
     ${pairs.length > 0 && html`<${Table} label="Its descriptors" columns=${columns} rows=${pairs} cells=${(pair) => pairCells(run, pair).slice(0, columns.length)} size=${1000} />
       <p class="tools"><${CsvButton} name=${`neuron-${run.layer[neuron]}-${run.index[neuron]}`} make=${() => pairsCsv(run, [neuron])} /></p>`}
     ${!data?.low || !texts ? html`<${Waiting} />` : html`
     <h2>Its strongest sentences</h2>
-    <p class="note">The stronger the shade, the higher this neuron's activation on the token, from its mean to its peak of ${data.peak[at].toFixed(2)}; underlined: the sentence's strongest. The figure is its activation on the sentence.
-      ${pairs.length === 1 && ` Marked: sentences that speak of ${run.descriptors[column].name}.`}
-      ${pairs.length > 1 && html` <label>Marked: sentences that speak of <select value=${run.descriptors[column].name} onChange=${(event) => amend({ of: event.target.value })}>${pairs.map((pair) => html`<option value=${run.descriptors[run.column[pair]].name}>${run.descriptors[run.column[pair]].name}</option>`)}</select></label>`}</p>
+    <p class="note">The stronger the shade, the higher this neuron's activation on the token, from its mean to its peak of ${data.peak[at].toFixed(2)}; underlined: the sentence's strongest token. The number is its activation on the sentence.
+      ${pairs.length === 1 && ` Marked: sentences labelled ${run.descriptors[column].name}.`}
+      ${pairs.length > 1 && html` <label>Marked: sentences labelled <select value=${run.descriptors[column].name} onChange=${(event) => amend({ of: event.target.value })}>${pairs.map((pair) => html`<option value=${run.descriptors[run.column[pair]].name}>${run.descriptors[run.column[pair]].name}</option>`)}</select></label>`}</p>
     <div class="sides">
-      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="calibration" title="Calibration: where it was found" column=${column} />
-      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="validation" title="Validation: other reviews" column=${column} />
+      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="calibration" heading="Calibration: where its descriptors were assigned" column=${column} />
+      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="validation" heading="Validation: other reviews" column=${column} />
     </div>
-    ${data.content && html`<${Drivers} run=${run} neuron=${neuron} one=${data.content[at]} />`}
+    ${data.content && html`<${Triggers} run=${run} neuron=${neuron} trigger=${data.content[at]} />`}
     <div class="sides">
       <section><h2>Activation</h2><${Histogram} bins=${Array.from(data.histogram.subarray((at * data.histogram.length) / data.low.length, ((at + 1) * data.histogram.length) / data.low.length))} low=${data.low[at]} high=${data.high[at]} cut=${data.cut[at]} label=${`Histogram of the neuron's activation, from ${data.low[at].toFixed(2)} to ${data.high[at].toFixed(2)}`} /></section>
-      <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${run.compared} strongest sentences of calibration. By chance: ${((run.compared * run.compared) / run.sentences[0]).toFixed(1)}, on validation ${((run.compared * run.compared) / run.sentences[1]).toFixed(1)}.</p>
+      <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${run.compared} strongest sentences of calibration. Chance: ${((run.compared * run.compared) / run.sentences[0]).toFixed(1)}, on validation ${((run.compared * run.compared) / run.sentences[1]).toFixed(1)}.</p>
         <ol class="neighbours">${near.map((slot) => html`<${Neighbour} run=${run} data=${data} slot=${slot} />`)}</ol></section>
     </div>`}`;
 }

@@ -2,7 +2,7 @@
 
 const VIEWS = {
   descriptors: ["Descriptors", Descriptors], descriptor: [null, Descriptor], neurons: ["Neurons", Neurons],
-  neuron: [null, Neuron], map: ["Map", MapView], beyond: ["Beyond", BeyondView], try: ["Try it", Examples],
+  neuron: [null, Neuron], map: ["Map", MapView], beyond: ["Beyond the paper: triggers, transfer, ablation", BeyondView], try: ["Try it", Examples],
 };
 const PARENTS = { descriptor: "descriptors", neuron: "neurons" };
 const stage = document.getElementById("stage");
@@ -71,7 +71,7 @@ function setTheme(theme) {
 
 function startTheme() {
   const store = { get: () => { try { return localStorage.getItem("descry-theme"); } catch { return null; } },
-    set: (theme) => { try { localStorage.setItem("descry-theme", theme); } catch { /* a browser that keeps nothing */ } } };
+    set: (theme) => { try { localStorage.setItem("descry-theme", theme); } catch { /* a browser without storage */ } } };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   setTheme(store.get() ?? (dark.matches ? "dark" : "light"));
   dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));

@@ -63,13 +63,13 @@ function Shaded({ text, spans, levels }) {
     const start = Math.max(spans[2 * token], place);
     const stop = spans[2 * token + 1];
     if (stop <= start) continue;
-    const own = letters.slice(start, stop).join("");
+    const word = letters.slice(start, stop).join("");
     plain += letters.slice(place, start).join("");
     if (levels[token] > 0) {
       flush();
       const style = `--level:${levels[token]}`;
-      out.push(levels[token] === peak ? html`<mark style=${style}>${own}</mark>` : html`<span class="token" style=${style}>${own}</span>`);
-    } else plain += own;
+      out.push(levels[token] === peak ? html`<mark style=${style}>${word}</mark>` : html`<span class="token" style=${style}>${word}</span>`);
+    } else plain += word;
     place = stop;
   }
   plain += letters.slice(place).join("");
@@ -102,7 +102,7 @@ function Table({ label, columns, rows, cells, sort, up, onSort, page = 0, onPage
     </table></div>${pager}`;
 }
 
-// What a piece holds, once it is there.
+// What a piece holds, null until it is unpacked.
 function usePiece(name) {
   const [held, hold] = useState({});
   useEffect(() => { piece(name).then((found) => hold({ name, found })); }, [name]);

@@ -1,86 +1,43 @@
-"""A headline figure: a value, what chance gives, what other neurons give, and a sentence about it."""
+"""A headline figure: a value beside chance and controls, and a sentence that says what it means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import NamedTuple
 
 from descry.report.content import Content
-from descry.report.measures import CONTROL_TEXTS, NULL_TEXTS, Level
-from descry.report.words import format_count, format_interval, format_measure, format_percent
-
-NAMES = {name: called for name, (called, _) in (NULL_TEXTS | CONTROL_TEXTS).items()}
-NAMES |= {"most_common": "always the most common", "definition": "by definition"}
-DEFINITION = {"definition": Level(0.05, 0.05, 0.05)}
-"""What p <= 0.05 gives where there is nothing to find."""
-
-
-class ChanceShown(NamedTuple):
-    """Levels that look alike: how they are shown, whose they are, and their intervals."""
-
-    shown: str
-    names: str
-    intervals: str
-
-
-class ControlShown(NamedTuple):
-    """What a control gives: its name, what it is called, how it is shown, its interval, what it is a share of."""
-
-    name: str
-    called: str
-    shown: str
-    interval: str
-    basis: str
+from descry.report.measures import CONTROL_TEXTS, NULL_TEXTS, Level, Score
+from descry.report.words import format_count, format_interval, format_percent
+from descry.results.measures import find_measure
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure in [0, 1], a sentence about it, what chance gives and what the controls give, by name.
+    """A figure in [0, 1].
 
-    detail: what the value is a share of; bases: the same of the controls.
+    name: of the measure; term: what the field calls it; sentence: what it means; chance: what the null gives that is
+    chance for the measure, None where it was not measured; controls: what these give, by name; detail: what the value
+    is a share of; bases: what the controls' values are shares of.
     """
 
-    title: str
+    name: str
+    term: str
     sentence: str
     value: float
-    chances: Mapping[str, Level]
-    yardsticks: Mapping[str, Level] = field(default_factory=dict)
+    chance: Level | None
+    controls: Mapping[str, Level]
     detail: str = ""
     bases: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def chance(self) -> float | None:
-        """The highest of the chance values."""
-        return max((level.mean for level in self.chances.values()), default=None)
+    def title(self) -> str:
+        """The measure in plain words."""
+        return find_measure(self.name).title
 
     @property
-    def beside(self) -> list[ChanceShown]:
-        """The chance values as they are shown, the highest first, each with its names; those that look alike
-        together."""
-        alike: dict[str, list[str]] = {}
-        for name, level in self.chances.items():
-            alike.setdefault(format_percent(level.mean), []).append(name)
-        highest = sorted(alike.items(), key=lambda group: -max(self.chances[name].mean for name in group[1]))
-        return [
-            ChanceShown(shown, ", ".join(NAMES[name] for name in names), "; ".join(map(self._interval, names)))
-            for shown, names in highest
-        ]
-
-    def _interval(self, name: str) -> str:
-        level = self.chances[name]
-        bounds = format_interval(level.low, level.high, format_measure)
-        return f"{NAMES[name]}: {format_measure(level.mean)} {bounds}".rstrip()
-
-    @property
-    def others(self) -> list[ControlShown]:
-        """What the controls give as it is shown."""
-        return [self._other(name, level) for name, level in self.yardsticks.items()]
-
-    def _other(self, name: str, level: Level) -> ControlShown:
-        bounds = format_interval(level.low, level.high, format_percent).replace(" %", "")
-        return ControlShown(name, NAMES[name], format_percent(level.mean), bounds, self.bases.get(name, ""))
+    def null(self) -> str:
+        """What the null is called that is chance for the measure."""
+        return NULL_TEXTS[find_measure(self.name).chance][0]
 
 
 @dataclass(frozen=True)
@@ -89,26 +46,42 @@ class Group:
 
     title: str
     note: str
-    figures: list[Headline]
+    figures: Sequence[Headline]
     remark: str = ""
 
 
-def make_headline(
-    run: Content, key: str, title: str, sentence: str, known: Mapping[str, Level] = MappingProxyType({})
-) -> list[Headline]:
-    """The headline of a measure, in a list that is empty where it was not measured. known: further chance levels."""
-    found = run.figures.get(key)
-    if found is None:
+def make_headline(run: Content, name: str, term: str, sentence: str) -> list[Headline]:
+    """The headline of a measure, in a list that is empty where it was not measured."""
+    score = run.scores.get(name)
+    if score is None:
         return []
-    return [Headline(title, sentence, found.value, {**known, **found.among(NULL_TEXTS)}, found.among(CONTROL_TEXTS))]
+    return [Headline(name, term, sentence, score.value, score.chance, score.controls)]
 
 
-def add_basis(run: Content, headlines: list[Headline], key: str, form: str) -> list[Headline]:
-    """Headlines that say what they are shares of: key, the measure that tells; form: with {} for it."""
-    basis = run.figures.get(key)
+def make_share(score: Score, size: float, term: str, sentence: str) -> Headline:
+    """The headline of a count as a share of `size`."""
+    chance = None if score.chance is None else score.chance.divide(size)
+    controls = {name: level.divide(size) for name, level in score.controls.items()}
+    detail = f"{format_count(score.value)} of {format_count(size)}"
+    return Headline(score.name, term, sentence, score.value / size, chance, controls, detail)
+
+
+def add_basis(run: Content, headlines: list[Headline], name: str, form: str) -> list[Headline]:
+    """Headlines that say what they are shares of: name, of the measure that counts it; form: with {} for its value."""
+    basis = run.scores.get(name)
     if basis is None:
         return headlines
     show = format_count if basis.counts else format_percent
-    bases = {name: form.format(show(level.mean)) for name, level in basis.among(CONTROL_TEXTS).items()}
-    detail = form.format(show(basis.value))
-    return [replace(one, detail=detail, bases=bases) for one in headlines]
+    bases = {control: form.format(show(level.mean)) for control, level in basis.controls.items()}
+    return [replace(headline, detail=form.format(show(basis.value)), bases=bases) for headline in headlines]
+
+
+def format_bounds(level: Level) -> str:
+    """The 95 % interval of a share, empty where its ends look alike."""
+    return format_interval(level.low, level.high, format_percent).replace(" %", "")
+
+
+def list_controls(run: Content) -> dict[str, tuple[str, str]]:
+    """The controls that any measure has: what each is called, and what it is."""
+    measured = {name for score in run.scores.values() for name in score.levels}
+    return {name: text for name, text in CONTROL_TEXTS.items() if name in measured}

@@ -1,4 +1,4 @@
-"""What the labels are worth against gold aspects: aspect by aspect, and which descriptors its sentences bear."""
+"""How good the labels are against gold aspects: aspect by aspect, and the confusion of aspects and descriptors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 SHOWN = 40
-"""At most this many aspects stand in the confusion table."""
+"""Aspects in the table of confusion, at most."""
 
 
 class Aspect(NamedTuple):
-    """A gold aspect on validation, with the descriptor that matched it best on calibration and its address;
-    precision: average precision of that descriptor's scores, beside chance."""
+    """A gold aspect on validation, with the descriptor that matched it best on calibration.
+
+    precision: average precision of that descriptor's scores; chance: the aspect's own share of the sentences.
+    """
 
     name: str
     descriptor: str
@@ -26,7 +28,7 @@ class Aspect(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Sentences of an aspect that bear a descriptor; share: of the row; best: whether it is the aspect's own."""
+    """Sentences of an aspect that bear a descriptor; share: of the row; best: whether it matches the aspect best."""
 
     sentences: int
     share: float
@@ -59,7 +61,7 @@ def list_aspect_rows(table: pd.DataFrame) -> list[Aspect]:
 
 
 def arrange_confusion(counts: pd.DataFrame, matched: Sequence[Aspect]) -> Confusion | None:
-    """Which descriptors the sentences of every aspect bear; None without aspects. counts: the table of confusion."""
+    """The sentences of every aspect by their descriptors; None without aspects. counts: the table of confusion."""
     if not matched:
         return None
     numbered: dict[str, dict[str, int]] = {}
@@ -67,9 +69,9 @@ def arrange_confusion(counts: pd.DataFrame, matched: Sequence[Aspect]) -> Confus
         numbered.setdefault(str(aspect), {})[str(descriptor)] = int(number)
     top = matched[:SHOWN]
     best = list(dict.fromkeys(aspect.descriptor for aspect in top))
-    own = {aspect.name: aspect.descriptor for aspect in top} | {"": None}
+    matches = {aspect.name: aspect.descriptor for aspect in top} | {"": None}
     rows = []
-    for name, descriptor in own.items():
+    for name, descriptor in matches.items():
         row = numbered.get(name, {})
         seen = [row.get(column, 0) for column in best]
         numbers = [*seen, sum(row.values()) - sum(seen) - row.get("", 0), row.get("", 0)]

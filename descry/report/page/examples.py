@@ -1,4 +1,4 @@
-"""Ready examples: sentences that were read token by token, explained as `descry explain` explains any other."""
+"""Ready-made examples: sentences explained token by token, as `descry explain` does."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ def explain_examples(
     texts: Sequence[str],
     aspects: Sequence[Sequence[str] | None],
 ) -> list[Explained]:
-    """Every example with its GUESSES best descriptors among those that some neuron carries.
+    """Every example with its GUESSES best descriptors among those that some neuron has.
 
-    calibration: with its probe; findings: on calibration; examples: arrays of that kind, as descry.artifacts has them;
-    texts, aspects: of each, None where they are not known.
+    calibration: with its probe; findings: on calibration; examples: arrays of EXAMPLE_ARRAYS; texts: of each; aspects:
+    of each, None where they are not known.
     """
     fired = measure_firing(calibration, calibration)
     electorate = Electorate.of(fired, findings)
-    heard = electorate.scores(fired)
-    spoken = set(electorate.spoken.tolist())
+    scores = electorate.scores(fired)
+    votable = set(electorate.spoken.tolist())
     ends = np.concatenate([[0], np.cumsum(examples["lengths"])])
-    out = []
+    explained = []
     for place, (start, stop) in enumerate(pairwise(ends)):
         pooled = standardise(examples["pooled"][place], calibration)
         tokens = standardise(examples["values"][start:stop], calibration)
-        said = explain(electorate, heard, pooled, tokens, descriptors=GUESSES)
+        explanation = explain(electorate, scores, pooled, tokens, descriptors=GUESSES)
         spans = zip(examples["start"][start:stop].tolist(), examples["stop"][start:stop].tolist(), strict=True)
         guesses = [
             Guess(
                 int(column),
-                round(float(said.score[column]), 4),
-                round(float(said.chance[column]), 6),
-                [round(float(vote), 4) for vote in said.tokens[:, column]],
+                round(float(explanation.score[column]), 4),
+                round(float(explanation.chance[column]), 6),
+                [round(float(vote), 4) for vote in explanation.tokens[:, column]],
                 [
                     (int(n), round(float(z), 3), round(float(part), 5))
                     for n, z, part in zip(speakers.neuron, speakers.z, speakers.contribution, strict=True)
                 ],
             )
-            for column, speakers in zip(said.order, said.speakers, strict=False)
-            if column in spoken
+            for column, speakers in zip(explanation.order, explanation.speakers, strict=False)
+            if column in votable
         ]
-        known = aspects[place]
-        out.append(Explained(texts[place], list(spans), [] if known is None else list(known), guesses))
-    return out
+        gold = aspects[place]
+        explained.append(Explained(texts[place], list(spans), [] if gold is None else list(gold), guesses))
+    return explained

@@ -16,16 +16,13 @@ import pandas as pd
 from safetensors.numpy import save
 
 from descry.analyses.triggers import CLASSES
-from descry.report.content import Content, SplitContent, tabulate_carriers
+from descry.report.content import ASSOCIATIONS, Content, tabulate_carriers, tabulate_pairs
 from descry.report.page import further
+from descry.report.shading import compute_levels, find_peaks, list_spans
 from descry.splits import REPLICATES
 
-ASSOCIATIONS = ("pearson", "auprc")
-"""What is said of how strongly a pair goes together."""
 BINS = 24
-"""Of a neuron's histogram."""
-LEVELS = 9
-"""Of a token's shade, from 1."""
+"""Bins of a neuron's histogram."""
 
 
 def pack(arrays: Mapping[str, np.ndarray], content: Any = None) -> str:
@@ -35,7 +32,7 @@ def pack(arrays: Mapping[str, np.ndarray], content: Any = None) -> str:
     return base64.b64encode(gzip.compress(save(tensors, metadata={"content": text}), mtime=0)).decode()
 
 
-def _small(values: np.ndarray) -> np.ndarray:
+def _narrow(values: np.ndarray) -> np.ndarray:
     """Whole numbers from 0 in the narrowest type that holds them."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
@@ -47,21 +44,11 @@ def round_bits(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(kept), bits.view(np.float32), kept)
 
 
-def list_pairs(run: Content) -> pd.DataFrame:
-    """The assigned pairs by neuron and rank: neuron, column, q, count, known, validation_count, validation_known,
-    validation_p, and each of ASSOCIATIONS with `_low` and `_high`, missing where unknown."""
-    found = run.found.calibration.merge(run.associations, on=["layer", "index", "descriptor"], how="left")
-    found = found.sort_values(["neuron", "rank"], kind="stable")
-    again = [f"validation_{name}" for name in ("count", "known", "p")]
-    strengths = [f"{measure}{bound}" for measure in ASSOCIATIONS for bound in ("", "_low", "_high")]
-    return found[["neuron", "column", "q", "count", "known", *again, *strengths]].reset_index(drop=True)
-
-
 def list_descriptors(run: Content, pairs: pd.DataFrame) -> list[dict[str, Any]]:
     """Every descriptor, in the order of the labels' columns: names, members, and counts, [calibration, validation]
     where there are two; replicates, correlation and best ([value, low, high] of the strongest pair) may be None."""
-    sides = (run.calibration, run.validation)
-    neurons = [np.bincount(found["column"], minlength=len(run.names)) for found in run.found]
+    splits = (run.calibration, run.validation)
+    neurons = [np.bincount(assigned["column"], minlength=len(run.names)) for assigned in run.assigned]
     layers = tabulate_carriers(run).sort_index()[[f"layer_{layer}" for layer in run.layers]].to_numpy()
     replicates = (pairs["validation_p"] <= REPLICATES).groupby(pairs["column"]).mean()
     correlation = pairs.groupby("column")["pearson"].median().dropna()
@@ -71,8 +58,8 @@ def list_descriptors(run: Content, pairs: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "name": run.names[column],
             "members": [str(member) for member in run.descriptors[column]["members"]],
-            "sentences": [int(side.positives[column]) for side in sides],
-            "prevalence": [float(side.prevalence[column]) for side in sides],
+            "sentences": [int(split.positives[column]) for split in splits],
+            "prevalence": [float(split.prevalence[column]) for split in splits],
             "neurons": [int(count[column]) for count in neurons],
             "layers": layers[column].tolist(),
             "replicates": float(replicates[column]) if column in replicates else None,
@@ -85,8 +72,8 @@ def list_descriptors(run: Content, pairs: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _explained(run: Content) -> list[dict[str, Any]]:
-    return [dict(one._asdict(), guesses=[guess._asdict() for guess in one.guesses]) for one in run.explained]
+def _list_explained(run: Content) -> list[dict[str, Any]]:
+    return [dict(item._asdict(), guesses=[guess._asdict() for guess in item.guesses]) for item in run.explained]
 
 
 def pack_core(run: Content, pairs: pd.DataFrame) -> str:
@@ -95,14 +82,14 @@ def pack_core(run: Content, pairs: pd.DataFrame) -> str:
     whole = ("column", "count", "known", "validation_count", "validation_known")
     strengths = [str(name) for name in pairs if str(name).startswith(ASSOCIATIONS)]
     arrays = {
-        "layer": _small(run.layer),
-        "index": _small(run.index),
+        "layer": _narrow(run.layer),
+        "index": _narrow(run.index),
         "bounds": bounds.astype(np.uint32),
-        **{name: _small(pairs[name].to_numpy()) for name in whole},
+        **{name: _narrow(pairs[name].to_numpy()) for name in whole},
         **{name: pairs[name].to_numpy(np.float64) for name in ("q", "validation_p")},
         **{name: pairs[name].to_numpy(np.float32) for name in strengths},
         "kind": further.code_classes(run),
-        "elsewhere": further.code_transfer(run, pairs),
+        "transferred": further.code_transfer(run, pairs),
     }
     records = zip(list_descriptors(run, pairs), further.list_descriptor_details(run), strict=True)
     content = {
@@ -111,85 +98,51 @@ def pack_core(run: Content, pairs: pd.DataFrame) -> str:
         "exemplars": run.calibration.rows.shape[1],
         "compared": run.compared,
         "replicates": REPLICATES,
-        "descriptors": [own | more for own, more in records],
+        "descriptors": [descriptor | details for descriptor, details in records],
         "classes": CLASSES,
         "chance": further.read_transfer_chance(run),
-        "explained": _explained(run),
+        "explained": _list_explained(run),
     }
     return pack(arrays, content)
 
 
-def _ragged(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    bounds = np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.uint32)
+def _concatenate(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each list starts and the last one ends, and all of them one after the other."""
+    bounds = np.concatenate([[0], np.cumsum([len(entries) for entries in lists])]).astype(np.uint32)
     return bounds, np.concatenate([*lists, np.zeros(0, np.int64)])
-
-
-def _spans(side: SplitContent, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of each of these rows (0 for one that was not read), and where they lie: start and stop in turn."""
-    read = side.read
-    first = read.firsts
-    place = np.minimum(np.searchsorted(read.rows, rows), len(read.rows) - 1)
-    there = read.rows[place] == rows
-    pieces = [
-        np.stack([part[first[p] : first[p] + read.lengths[p]] for part in (read.start, read.stop)], 1).ravel()
-        if known
-        else np.zeros(0, np.int64)
-        for p, known in zip(place, there, strict=True)
-    ]
-    return _ragged(pieces)
 
 
 def select_shown_rows(run: Content, exemplars: int) -> tuple[np.ndarray, np.ndarray]:
     """The sentences of calibration and of validation that the page shows, ascending."""
-    own, other = (side.read.exemplars[:, :exemplars] for side in (run.calibration, run.validation))
+    calibration, validation = (split.read.exemplars[:, :exemplars] for split in (run.calibration, run.validation))
     examples = run.examples[run.examples >= 0]
-    return np.union1d(own[own >= 0], examples), np.unique(other[other >= 0])
+    return np.union1d(calibration[calibration >= 0], examples), np.unique(validation[validation >= 0])
 
 
 def pack_sentences(run: Content, rows: tuple[np.ndarray, np.ndarray]) -> str:
     """The sentences that are shown, calibration's first: texts, products, tokens, and labels (twice the column, and 1
     more where the label is missing)."""
     texts, products, spans, labels = [], [], [], []
-    for side, own in zip((run.calibration, run.validation), rows, strict=True):
-        shown = side.sentences.iloc[own]
+    for split, split_rows in zip((run.calibration, run.validation), rows, strict=True):
+        shown = split.sentences.iloc[split_rows]
         texts += [str(text) for text in shown["text"]]
         products += [str(product or "") for product in shown["product"]]
-        bounds, places = _spans(side, own)
-        spans += np.split(places, bounds[1:-1])[: len(own)]
-        for row in side.labels[own]:
+        spans += [places.ravel() for places in list_spans(split, split_rows)]
+        for row in split.labels[split_rows]:
             labels.append(np.sort(np.concatenate([2 * np.flatnonzero(row == 1), 2 * np.flatnonzero(row < 0) + 1])))
     names, product = np.unique(np.array(products, dtype=object).astype(str), return_inverse=True)
-    span_bounds, span_places = _ragged(spans)
-    label_bounds, label_columns = _ragged(labels)
+    span_bounds, span_places = _concatenate(spans)
+    label_bounds, label_columns = _concatenate(labels)
     place = np.searchsorted(rows[0], np.maximum(run.examples, 0))
     arrays = {
-        "product": _small(product),
+        "product": _narrow(product),
         "span_bounds": span_bounds,
-        "spans": _small(span_places),
+        "spans": _narrow(span_places),
         "label_bounds": label_bounds,
-        "labels": _small(label_columns),
+        "labels": _narrow(label_columns),
         "examples": np.where(run.examples >= 0, place, -1).astype(np.int32),
     }
     return pack(arrays, {"texts": texts, "products": names.tolist()})
-
-
-def _levels(side: SplitContent, mean: np.ndarray, peak: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Each value as a shade from 0 (the neuron's mean over sentences, or below) to LEVELS (its peak)."""
-    neuron = np.repeat(np.arange(len(sizes)), sizes.sum(axis=1))
-    height = np.where(peak > mean, peak - mean, np.inf)
-    scaled = (side.read.on_tokens.astype(np.float32) - mean[neuron]) / height[neuron]
-    return np.asarray(np.rint(LEVELS * np.clip(scaled, 0, 1)).astype(np.uint8))
-
-
-def _peaks(side: SplitContent, sizes: np.ndarray) -> np.ndarray:
-    """Each neuron's highest value on a token; -inf without any."""
-    ends = np.cumsum(sizes.sum(axis=1))
-    out = np.full(len(sizes), -np.inf, dtype=np.float32)
-    some = np.flatnonzero(sizes.sum(axis=1))
-    if len(some):
-        starts = (ends - sizes.sum(axis=1))[some]
-        out[some] = np.maximum.reduceat(side.read.on_tokens.astype(np.float32), starts)
-    return out
 
 
 def count_histograms(probe: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,42 +159,45 @@ def count_histograms(probe: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, n
 
 def pack_layers(run: Content, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Iterator[tuple[str, str]]:
     """Of every layer's neurons what their cards show: exemplars, shades of tokens, histograms, neighbours."""
-    sides = dict(zip(("calibration", "validation"), (run.calibration, run.validation), strict=True))
-    sizes = {name: side.read.sizes for name, side in sides.items()}
-    peak = np.maximum(*(_peaks(side, sizes[name]) for name, side in sides.items()))
-    levels = {name: _levels(side, run.calibration.mean, peak, sizes[name]) for name, side in sides.items()}
+    splits = dict(zip(("calibration", "validation"), (run.calibration, run.validation), strict=True))
+    sizes = {name: split.read.sizes for name, split in splits.items()}
+    mean, peak = run.calibration.mean, np.maximum(*map(find_peaks, splits.values()))
+    levels = {}
+    for name, split in splits.items():
+        neuron = np.repeat(np.arange(len(mean)), sizes[name].sum(axis=1))
+        levels[name] = compute_levels(split.read.on_tokens, mean[neuron], peak[neuron])
     first = {name: np.concatenate([[0], np.cumsum(size)]) for name, size in sizes.items()}
     counts, low, high = count_histograms(run.calibration.probe)
     after = {"calibration": 0, "validation": len(rows[0])}
     for layer in run.layers:
-        here = np.flatnonzero(run.layer == layer)
+        chosen = np.flatnonzero(run.layer == layer)
         arrays: dict[str, np.ndarray] = {
-            "histogram": _small(counts[here]),
-            "low": round_bits(low[here]),
-            "high": round_bits(high[here]),
-            "cut": round_bits(run.calibration.activations[here, -1]),
-            "peak": round_bits(peak[here]),
-            "neighbour": run.neighbours.neuron[here],
-            "shared": run.neighbours.shared[here],
-            "elsewhere": run.neighbours.elsewhere[here],
+            "histogram": _narrow(counts[chosen]),
+            "low": round_bits(low[chosen]),
+            "high": round_bits(high[chosen]),
+            "cut": round_bits(run.calibration.activations[chosen, -1]),
+            "peak": round_bits(peak[chosen]),
+            "neighbour": run.neighbours.neuron[chosen],
+            "shared": run.neighbours.shared[chosen],
+            "shared_validation": run.neighbours.elsewhere[chosen],
         }
-        for (name, side), own in zip(sides.items(), rows, strict=True):
-            shown = side.read.exemplars[here, :exemplars]
-            place = np.searchsorted(own, np.maximum(shown, 0)) + after[name]
-            kept = sizes[name][here, :exemplars]
-            width = side.read.exemplars.shape[1]
-            cells = (here[:, None] * width + np.arange(kept.shape[1])).ravel()
+        for (name, split), split_rows in zip(splits.items(), rows, strict=True):
+            shown = split.read.exemplars[chosen, :exemplars]
+            place = np.searchsorted(split_rows, np.maximum(shown, 0)) + after[name]
+            kept = sizes[name][chosen, :exemplars]
+            width = split.read.exemplars.shape[1]
+            cells = (chosen[:, None] * width + np.arange(kept.shape[1])).ravel()
             arrays[f"{name}_exemplars"] = np.where(shown >= 0, place, -1).astype(np.int32)
-            arrays[f"{name}_values"] = round_bits(side.activations[here, : shown.shape[1]])
+            arrays[f"{name}_values"] = round_bits(split.activations[chosen, : shown.shape[1]])
             arrays[f"{name}_bounds"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.uint32)
             runs = [levels[name][first[name][cell] : first[name][cell + 1]] for cell in cells]
             arrays[f"{name}_levels"] = np.concatenate([*runs, np.zeros(0, np.uint8)])
-        yield f"layer-{layer}", pack(arrays, further.list_neuron_details(run, here))
+        yield f"layer-{layer}", pack(arrays, further.list_neuron_details(run, chosen))
 
 
 def pack_map(run: Content) -> str:
     """The relations of all descriptors, and those that are pictured, in order; neurons of every layer."""
-    carried = np.bincount(run.found.calibration["column"], minlength=len(run.names))
+    carried = np.bincount(run.assigned.calibration["column"], minlength=len(run.names))
     arrays, order = further.arrange_relations(run, carried)
     arrays = {name: round_bits(array) if array.dtype == np.float32 else array for name, array in arrays.items()}
     sizes = np.array([np.sum(run.layer == layer) for layer in run.layers], dtype=np.int32)
@@ -251,5 +207,5 @@ def pack_map(run: Content) -> str:
 def pack_all(run: Content, exemplars: int) -> dict[str, str]:
     """Every piece by name. exemplars: sentences shown of each neuron and split, at most those that were read."""
     rows = select_shown_rows(run, exemplars)
-    found = {"core": pack_core(run, list_pairs(run)), "sentences": pack_sentences(run, rows), "map": pack_map(run)}
-    return found | dict(pack_layers(run, exemplars, rows))
+    pieces = {"core": pack_core(run, tabulate_pairs(run)), "sentences": pack_sentences(run, rows), "map": pack_map(run)}
+    return pieces | dict(pack_layers(run, exemplars, rows))

@@ -11,26 +11,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from descry.report.plots.drawing import BLUE, CHANCE_STYLES, GREEN, GREY, ORANGE, PERCENT, RED, add_legend, start_figure
+from descry.report.plots.drawing import BLUE, GREEN, GREY, NULL_STYLES, ORANGE, PERCENT, RED, add_legend, start_figure
 from descry.report.plots.series import BY_RULE, SWEPT
 from descry.report.words import format_percent
 
 PANELS = (
-    "Sentences: first guess right",
-    "Sentences: found with two guesses",
-    "Neurons: first descriptor confirmed",
+    "Sentences: precision@1",
+    "Sentences: recall@2",
+    "Neurons: precision@1",
     "Neurons with a descriptor",
 )
-"""What the measures of SWEPT are called."""
+"""Titles of the measures of SWEPT."""
 RULES: dict[str, dict[str, Any]] = {
     "enrichment": {"color": BLUE, "marker": "o", "markersize": 8, "linewidth": 2.5},
     "composition": {"color": ORANGE, "marker": "s", "markersize": 5, "linestyle": "--"},
 }
-ENDS = {"_most_common": CHANCE_STYLES["most_common"], "_random_exemplars": CHANCE_STYLES["random_exemplars"]}
+ENDS = {"_most_common": NULL_STYLES["most_common"], "_random_exemplars": NULL_STYLES["random_exemplars"]}
 
 
-def _chance(axes: Axes, table: pd.DataFrame, setting: str, column: str, rule: str) -> None:
-    """Chance under one rule: marks are filled under enrichment, open under composition."""
+def _draw_nulls(axes: Axes, table: pd.DataFrame, setting: str, column: str, rule: str) -> None:
+    """The nulls under one rule: marks are filled under enrichment, open under composition."""
     marks = {} if rule == "enrichment" else {"markerfacecolor": "white", "label": None}
     for end, look in ENDS.items():
         if f"{column}{end}" in table:
@@ -38,7 +38,7 @@ def _chance(axes: Axes, table: pd.DataFrame, setting: str, column: str, rule: st
 
 
 def draw_sweep(table: pd.DataFrame, setting: str, label: str, reference: str, used: float | None, log: bool) -> Figure:
-    """The measures of SWEPT against a setting, a panel each, for both rules and beside chance.
+    """The measures of SWEPT against a setting, a panel each, for both rules and beside the nulls.
 
     label: of the setting; reference: what sentences are measured against; used: the run's own setting, None where
     it has none; log: whether the axis is logarithmic.
@@ -49,7 +49,7 @@ def draw_sweep(table: pd.DataFrame, setting: str, label: str, reference: str, us
         for rule in BY_RULE:
             axes.plot(table[setting], table[f"{measure}_{rule}"], label=f"rule: {rule}", **RULES[rule])
         for rule in BY_RULE:
-            _chance(axes, table, setting, f"{measure}_{rule}", rule)
+            _draw_nulls(axes, table, setting, f"{measure}_{rule}", rule)
         if used is not None:
             axes.axvline(used, color="black", linestyle=(0, (1, 3)), zorder=0.5, label=f"this run: {used:g}")
         axes.set_title(title)
@@ -69,7 +69,7 @@ def draw_sweep(table: pd.DataFrame, setting: str, label: str, reference: str, us
 
 
 def draw_poolings(table: pd.DataFrame, rule: str) -> Figure:
-    """The measures of SWEPT for each pooling as bars, chance drawn across them."""
+    """The measures of SWEPT for each pooling as bars, the nulls drawn across them."""
     figure = start_figure(4.2)
     axes = figure.subplots()
     colours = (BLUE, ORANGE, GREEN, GREY)
@@ -103,8 +103,8 @@ def draw_p_values(table: pd.DataFrame) -> Figure:
         if f"{split}_observed" in table:
             axes.stairs(table[f"{split}_observed"], edges, fill=True, color=BLUE, alpha=0.75, label="observed")
             shuffled = table[f"{split}_shuffled_labels"]
-            axes.stairs(shuffled, edges, baseline=None, color=RED, linewidth=2, label="chance: shuffled labels")
-        axes.axhline(1 / max(len(table), 1), color="black", linewidth=1, linestyle=":", label="flat: nothing to find")
+            axes.stairs(shuffled, edges, baseline=None, color=RED, linewidth=2, label="null: shuffled labels")
+        axes.axhline(1 / max(len(table), 1), color="black", linewidth=1, linestyle=":", label="flat: no association")
         axes.set_title(split.capitalize())
         axes.set_xlabel("p of a neuron and a descriptor")
         axes.set_xlim(0, 1)

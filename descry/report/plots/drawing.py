@@ -34,14 +34,14 @@ CONTROL_STYLES: dict[str, dict[str, Any]] = {
     "random_directions": {"color": PURPLE, "marker": "o", "linestyle": "-.", "label": "random directions"},
     "untrained_target": {"color": GREY, "marker": "D", "linestyle": ":", "label": "untrained model"},
 }
-"""Yardsticks are hollow."""
+"""Controls are hollow."""
 for _look in CONTROL_STYLES.values():
     _look |= {"markerfacecolor": "white", "markersize": 6}
-CHANCE_STYLES: dict[str, dict[str, Any]] = {
-    "most_common": {"color": RED, "marker": "^", "linestyle": "--", "label": "chance: always the most common"},
-    "random_exemplars": {"color": RED, "marker": "v", "linestyle": ":", "label": "chance: random exemplars"},
+NULL_STYLES: dict[str, dict[str, Any]] = {
+    "most_common": {"color": RED, "marker": "^", "linestyle": "--", "label": "null: most common"},
+    "random_exemplars": {"color": RED, "marker": "v", "linestyle": ":", "label": "null: random exemplars"},
 }
-"""Chance is red."""
+"""Nulls are red."""
 
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
 

@@ -1,4 +1,4 @@
-"""The plots: PNG pictures, each with its title, its units and chance; the same bytes for the same run."""
+"""The plots: PNG pictures, each with its title, its units and its nulls; the same bytes for the same run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from descry.report.content import Content
 from descry.report.plots import curves
 from descry.report.plots.drawing import (
     BLUE,
-    CHANCE_STYLES,
     CONTROL_STYLES,
     GREEN,
+    NULL_STYLES,
     ORANGE,
     PERCENT,
     RED,
@@ -47,10 +47,10 @@ def draw_described(layers: pd.DataFrame) -> Figure:
         if layers[name].notna().any():
             label = f"the target, {name}" if name in SPLITS else f"{look['label']}, calibration"
             axes.plot(places, layers[name], **(look | {"label": label}), clip_on=False, zorder=3)
-    chance = float(layers["random_exemplars"].iloc[0])
-    if not np.isnan(chance):
-        label = f"chance: random exemplars ({format_percent(chance)})"
-        axes.axhline(chance, color=RED, linestyle="--", linewidth=2, clip_on=False, zorder=5, label=label)
+    null = float(layers["random_exemplars"].iloc[0])
+    if not np.isnan(null):
+        label = f"null: random exemplars ({format_percent(null)})"
+        axes.axhline(null, color=RED, linestyle="--", linewidth=2, clip_on=False, zorder=5, label=label)
     axes.set_title("Neurons with at least one descriptor, by layer")
     axes.set_xlabel("layer (1 = nearest the input)")
     axes.set_ylabel("share of the layer's neurons")
@@ -66,12 +66,12 @@ MARKS: dict[str, dict[str, Any]] = {
     "oracle": {"color": GREEN, "marker": "s"},
     "": {"color": BLUE, "marker": "o"},
     **CONTROL_STYLES,
-    **CHANCE_STYLES,
+    **NULL_STYLES,
 }
 
 
 def draw_at_k(table: pd.DataFrame, reference: str) -> Figure:
-    """Precision and recall of an unseen sentence's k best descriptors beside yardsticks, chance and ceiling."""
+    """Precision and recall of an unseen sentence's k best descriptors, with controls, nulls and the ceiling."""
     figure = start_figure(4.9)
     panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
     at = np.arange(len(table))
@@ -81,10 +81,10 @@ def draw_at_k(table: pd.DataFrame, reference: str) -> Figure:
             if values.notna().any():
                 panel.plot(at, values, **(look | {"label": AT_K[series]}))
     panels[0].plot(at, table["ceiling"], color="black", linewidth=1, marker="_", label="ceiling")
-    titles = ("Precision: guesses that are right", "Recall: what they find")
+    titles = ("Precision@k", "Recall@k")
     for panel, title in zip(panels, titles, strict=True):
         panel.set_title(title)
-        panel.set_xlabel("k, guesses a sentence")
+        panel.set_xlabel("k, descriptors a sentence")
         panel.set_xticks(at, [str(k) for k in table["k"]])
         panel.set_ylim(0, 1.03)
         panel.margins(x=0.08)
@@ -95,13 +95,13 @@ def draw_at_k(table: pd.DataFrame, reference: str) -> Figure:
 
 
 def draw_descriptors(table: pd.DataFrame) -> Figure:
-    """Neurons and sentences of the descriptors that most neurons carry, on calibration."""
+    """Neurons and sentences of the descriptors that most neurons have, on calibration."""
     part = table.head(BARS).iloc[::-1]
     figure = start_figure(1.5 + 0.22 * len(part))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     places = np.arange(len(part))
     for axes, column, colour, title in (
-        (left, "neurons", BLUE, "Neurons that carry it"),
+        (left, "neurons", BLUE, "Neurons that have it"),
         (right, "sentences", ORANGE, "Sentences that bear it"),
     ):
         bars = axes.barh(places, part[column], 0.75, color=colour)
@@ -122,8 +122,8 @@ def draw_descriptors(table: pd.DataFrame) -> Figure:
 
 
 def draw_map(table: pd.DataFrame, layers: Sequence[int], sizes: np.ndarray) -> Figure:
-    """Map of layers x descriptors: share of the layer's neurons that carry the descriptor, those that live
-    nearest the input first. sizes: int [layers], neurons of each."""
+    """Map of layers x descriptors: share of the layer's neurons that have the descriptor, those nearest
+    the input first. sizes: int [layers], neurons of each."""
     part = table.head(MAPPED)
     counts = part[[f"layer_{layer}" for layer in layers]].to_numpy(dtype=np.float64)
     middle = (counts * np.arange(len(layers))).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
@@ -148,27 +148,27 @@ def draw_map(table: pd.DataFrame, layers: Sequence[int], sizes: np.ndarray) -> F
     some = f" ({MAPPED} of {len(table)})" if len(table) > MAPPED else ""
     axes.set_title(f"Where the neurons of each descriptor lie{some}")
     bar = figure.colorbar(picture, ax=axes, aspect=40, format=PERCENT)
-    bar.set_label("share of the layer's neurons that carry it (calibration)")
+    bar.set_label("share of the layer's neurons that have it (calibration)")
     return figure
 
 
 def draw_all(run: Content, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
-    """Every picture: name -> PNG. tables: those of tables, and `descriptors`."""
-    found, layers = tables["descriptors"], tables["layers"]
-    reference = "annotated aspects" if run.reference == "sentence.gold" else "the pipeline's own labels"
+    """Every picture: name -> PNG. tables: those of `tabulate_series`, and `descriptors`."""
+    descriptors, layers = tables["descriptors"], tables["layers"]
+    reference = "gold aspects" if run.reference == "sentence.gold" else "the pipeline's own labels"
     rule = run.rule.name
     tau = run.rule.tau if rule == "composition" else None
-    composition = "composition: its sentences that bear it, at least"
+    composition = "composition threshold"
     with use_style():
         drawn = {
             "layers": draw_described(layers),
             "at_k": draw_at_k(tables["at_k"], reference),
-            "descriptors": draw_descriptors(found),
-            "map": draw_map(found, run.layers, layers["neurons"].to_numpy()),
+            "descriptors": draw_descriptors(descriptors),
+            "map": draw_map(descriptors, run.layers, layers["neurons"].to_numpy()),
             "p_values": curves.draw_p_values(tables["p_values"]),
             "threshold": curves.draw_sweep(tables["threshold"], "threshold", composition, reference, tau, log=False),
             "exemplars": curves.draw_sweep(
-                tables["exemplars"], "exemplars", "sentences of a neuron", reference, run.rule.exemplars, log=True
+                tables["exemplars"], "exemplars", "exemplars of a neuron", reference, run.rule.exemplars, log=True
             ),
         }
         if "pooling" in tables:

@@ -9,18 +9,19 @@ from descry.report.content import Content
 from descry.report.measures import CONTROL_TEXTS, Score
 
 SWEPT = ("sentence_precision_at_1", "sentence_recall_at_2", "neuron_precision_at_1", "neuron_described")
-"""What is drawn as a setting varies."""
+"""Measures that are drawn as a setting varies."""
 BY_RULE = ("enrichment", "composition")
-CHANCE = ("most_common", "random_exemplars")
+NULLS = ("most_common", "random_exemplars")
+"""The nulls that are drawn."""
 AT_K = {
-    "oracle": "annotated aspects as labels",
-    "": "descriptors found",
+    "oracle": "gold aspects as labels",
+    "": "the neurons' descriptors",
     "random_directions": "random directions",
     "untrained_target": "untrained model",
-    "most_common": "chance: always the most common",
-    "random_exemplars": "chance: random exemplars",
+    "most_common": "null: most common",
+    "random_exemplars": "null: random exemplars",
 }
-"""Series of at_k by the end of their columns, and what they are called."""
+"""Series of at_k by the end of their columns, and their labels."""
 
 
 def tabulate_layers(run: Content) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def tabulate_layers(run: Content) -> pd.DataFrame:
     sizes = pd.Series(run.layer).value_counts().reindex(run.layers)
     described = {
         split: pairs.drop_duplicates("neuron")["layer"].value_counts().reindex(run.layers, fill_value=0)
-        for split, pairs in zip(run.found._fields, run.found, strict=True)
+        for split, pairs in zip(run.assigned._fields, run.assigned, strict=True)
     }
     table = pd.DataFrame({"layer": run.layers, "neurons": sizes.to_numpy()})
     table["described"] = described["calibration"].to_numpy()
@@ -39,16 +40,14 @@ def tabulate_layers(run: Content) -> pd.DataFrame:
         table[split] = counts.to_numpy() / sizes.to_numpy()
     swept = run.sweeps[(run.sweeps["sweep"] == "layer") & (run.sweeps["rule"] == run.rule.name)]
     for control in CONTROL_TEXTS:
-        own = swept[swept["neurons"] == control]
-        table[control] = own.set_index("x")["value"].reindex([str(layer) for layer in run.layers]).to_numpy()
-    level = (
-        run.figures["neuron.described"].levels.get("random_exemplars") if "neuron.described" in run.figures else None
-    )
+        shares = swept[swept["neurons"] == control].set_index("x")["value"]
+        table[control] = shares.reindex([str(layer) for layer in run.layers]).to_numpy()
+    level = run.scores["neuron.described"].levels.get("random_exemplars") if "neuron.described" in run.scores else None
     table["random_exemplars"] = np.nan if level is None else level.mean / len(run.layer)
     return table
 
 
-def _series(measure: Score | None, name: str) -> float:
+def _read_series(measure: Score | None, name: str) -> float:
     if measure is None:
         return np.nan
     if not name:
@@ -61,21 +60,21 @@ def tabulate_at_k(run: Content) -> pd.DataFrame:
     can reach), and `precision` and `recall` of the descriptors, with `_<series>` behind it of the others in AT_K.
     """
     start, oracle = f"{run.reference}.precision_at_", "oracle.sentence"
-    ks = sorted(int(name.removeprefix(start)) for name in run.figures if name.startswith(start))
+    ks = sorted(int(name.removeprefix(start)) for name in run.scores if name.startswith(start))
     columns: dict[str, list[float]] = {"k": list(ks), "ceiling": []}
     for k in ks:
-        ceiling = run.figures[f"{start}{k}"].ceiling
+        ceiling = run.scores[f"{start}{k}"].ceiling
         columns["ceiling"].append(1.0 if ceiling is None else ceiling)
     for name in ("precision", "recall"):
         for series in AT_K:
             whose = "" if series == "oracle" else series
             of = oracle if series == "oracle" else run.reference
-            values = [_series(run.figures.get(f"{of}.{name}_at_{k}"), whose) for k in ks]
+            values = [_read_series(run.scores.get(f"{of}.{name}_at_{k}"), whose) for k in ks]
             columns[f"{name}_{series}" if series else name] = values
     return pd.DataFrame(columns)
 
 
-def _swept(run: Content, sweep: str) -> pd.DataFrame:
+def _select_sweep(run: Content, sweep: str) -> pd.DataFrame:
     """A sweep, its measures without dots and without what sentences are measured against."""
     rows = run.sweeps[run.sweeps["sweep"] == sweep].copy()
     rows["measure"] = rows["measure"].str.replace(r"^sentence\.(gold|labels)", "sentence", regex=True)
@@ -85,33 +84,33 @@ def _swept(run: Content, sweep: str) -> pd.DataFrame:
 
 def tabulate_sweep(run: Content, sweep: str) -> pd.DataFrame:
     """The measures of SWEPT as a setting varies: the setting, and for every measure and rule
-    `<measure>_<rule>` and with `_most_common` or `_random_exemplars` behind it chance.
+    `<measure>_<rule>` and with `_most_common` or `_random_exemplars` behind it that null.
 
-    What is said of neurons is missing where none is described.
+    Measures of neurons are missing where none is described.
     """
-    rows = _swept(run, sweep)
+    rows = _select_sweep(run, sweep)
     place = rows.set_index(["x", "rule", "neurons", "measure"])["value"]
     x = sorted(rows["x"].unique(), key=float)
     table = pd.DataFrame({sweep: [float(value) for value in x]})
 
-    def column(measure: str, rule: str, whose: str) -> np.ndarray:
+    def read_column(measure: str, rule: str, whose: str) -> np.ndarray:
         return np.asarray(place.reindex([(value, rule, whose, measure) for value in x]), dtype=np.float64)
 
     for measure in SWEPT:
         for rule in BY_RULE:
-            for whose in ("target", *CHANCE):
+            for whose in ("target", *NULLS):
                 if (measure, whose) != ("neuron_described", "most_common"):
-                    values = column(measure, rule, whose)
+                    values = read_column(measure, rule, whose)
                     if measure == "neuron_precision_at_1":
-                        values = np.where(column("neuron_described", rule, "target") > 0, values, np.nan)
+                        values = np.where(read_column("neuron_described", rule, "target") > 0, values, np.nan)
                     table[f"{measure}_{rule}{'' if whose == 'target' else f'_{whose}'}"] = values
     return table
 
 
 def tabulate_poolings(run: Content) -> pd.DataFrame:
-    """The measures of SWEPT for each pooling, under the run's rule: pooling, the measures, and chance as in
-    `sweep_table`."""
-    rows = _swept(run, "pooling")
+    """The measures of SWEPT for each pooling, under the run's rule: pooling, the measures, and the nulls as in
+    `tabulate_sweep`."""
+    rows = _select_sweep(run, "pooling")
     rows = rows[(rows["rule"] == run.rule.name) & rows["measure"].isin(SWEPT)]
     names = rows["measure"] + rows["neurons"].map(lambda whose: "" if whose == "target" else f"_{whose}")
     wide: pd.DataFrame = rows.assign(name=names).pivot_table(index="x", columns="name", values="value", sort=False)
@@ -129,7 +128,7 @@ def tabulate_p_value_bins(run: Content) -> pd.DataFrame:
 
 def tabulate_series(run: Content) -> dict[str, pd.DataFrame]:
     """Every table behind a plot but that of the descriptors; pooling's where there are several."""
-    out = {
+    tables = {
         "layers": tabulate_layers(run),
         "at_k": tabulate_at_k(run),
         "threshold": tabulate_sweep(run, "threshold"),
@@ -137,4 +136,4 @@ def tabulate_series(run: Content) -> dict[str, pd.DataFrame]:
         "p_values": tabulate_p_value_bins(run),
     }
     poolings = tabulate_poolings(run)
-    return out | ({"pooling": poolings} if len(poolings) > 1 else {})
+    return tables | ({"pooling": poolings} if len(poolings) > 1 else {})
