@@ -1,7 +1,7 @@
 """The registry of measures: what each is called, what chance is for it, and where it is shown.
 
-A new measure is one entry here: the tables of README and docs/, `make`'s summary, `descry compare`, the metrics, the page
-and their tests take it from here.
+A new measure is one entry here: the tables of README and docs/, `make`'s summary, `descry compare`, the metrics, the
+page and their tests take it from here.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from descry.storage.nesting import nest
 
 CONTROLS = {"random_directions": "random_directions", "untrained": "untrained_target"}
 """Rows of DVC's table besides the neurons' and chance, each with the control that it shows."""
-AGREEMENT = ("jaccard", "pooled_jaccard", "top2_jaccard", "replication")
 GUESSES = ("precision_at_1", "precision_at_2", "recall_at_1", "recall_at_2")
 
 Values = dict[str, float]
@@ -51,7 +50,7 @@ def arrange_rows(values: Values, levels: Levels) -> dict[str, Values]:
 def arrange_consistency(values: Values, levels: Levels) -> dict[str, Any]:
     """metrics/detail/consistency.json: how far both splits agree."""
     detail = {name: values[name] for name in ("coverage", "pairs", "calibrated_alpha")}
-    for name in AGREEMENT:
+    for name in [name for name in values if is_registered(name) and not find_measure(name).counts]:
         level = levels[name, find_measure(name).chance]
         detail |= {name: values[name], f"{name}_null": level["chance"], f"{name}_adjusted": level["adjusted"]}
     detail["replication_unassigned"] = levels["replication", "unassigned_pairs"]["chance"]

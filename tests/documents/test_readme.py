@@ -5,10 +5,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import load_yaml
 
 import descry
 from descry.results.layout import SWEEPS
@@ -221,6 +224,20 @@ def test_a_command_sets_only_parameters_that_exist(name: str) -> None:
         for part in key.split("."):
             assert part in section, key
             section = section[part]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_experiments_one_after_the_other_leave_params_readable(tmp_path: Path, order: int) -> None:
+    """DVC writes lists anew; an end-of-line comment on one of them would garble the file at the next edit."""
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    values = flatten(load_yaml(str(path)))
+    lists = [f"{key}=[]" for key, value in values.items() if isinstance(value, list)]
+    for edit in ["assign.exemplars=20", *lists[::order], *lists]:
+        apply_overrides(str(path), [edit])
+        changed = flatten(load_yaml(str(path)))
+        assert changed.keys() == values.keys()
+        assert str(changed[edit.partition("=")[0]]) == edit.partition("=")[2]
 
 
 @pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md", "data/README.md", "Makefile", "params.yaml"])
