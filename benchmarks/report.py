@@ -137,7 +137,7 @@ def beyond(
     return Beyond(
         triggers=made(TRIGGER_TABLE, NEURONS, layer=layer, index=index, pattern="", **drives),
         relations=made(RELATION_TABLE, len(one), **both),
-        relations_there=made(RELATION_TABLE, len(one), **both),
+        relations_validation=made(RELATION_TABLE, len(one), **both),
         depth=made(DEPTH_TABLE, len(names), descriptor=names),
         transfer=made(TRANSFER_TABLE, len(names), descriptor=names),
         transfer_pairs=made(
@@ -258,7 +258,7 @@ def main() -> None:
             "made_up": measured(browser, large) | {"build_seconds": round(seconds, 1)},
             "neurons": NEURONS,
             "descriptors": DESCRIPTORS,
-            "pairs": len(run.found.calibration),
+            "pairs": len(run.assigned.calibration),
         }
         browser.close()
     write_json(Path("benchmarks/results/report.json"), content)

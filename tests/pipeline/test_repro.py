@@ -159,7 +159,7 @@ def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -
             for path in (project / "data" / folder).iterdir():
                 assert count_rows(path) == 0
         page = (project / "report" / "index.html").read_text()
-        assert "Beyond these reviews" not in page
+        assert "Transfer, ablation, lexical triggers" not in page
         run("python", "-m", "descry", "verify")
         assert "20 of" in run("python", "-m", "descry", "top").stdout
         assert "another corpus" not in run("python", "-m", "stages.commands.summary").stdout
