@@ -10,7 +10,8 @@ from time import perf_counter
 
 import numpy as np
 
-from descry.assignment import RULES, Rule, assign_by, gather_evidence, tabulate_assignments
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import RULES, Rule, assign_by, tabulate_assignments
 from descry.storage.files import write_json
 
 NEURONS, DESCRIPTORS, EXEMPLARS, SENTENCES = 36_864, 300, 100, 100_000

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from descry.activations.extraction import extract
-from descry.assignment import Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Rule, assign
 from descry.corpus.sentences import choose_split
 from descry.evaluation.chance import adjust
 from descry.evaluation.measures import measure_consistency

@@ -25,7 +25,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from descry.activations.extraction import extract_poolings
 from descry.activations.record import Activations
-from descry.assignment import assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import assign
 from descry.compute.batching import batch_by_tokens
 from descry.corpus.sampling import sample_probe
 from descry.embedding.encoder import SentenceEncoder

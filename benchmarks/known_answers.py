@@ -20,7 +20,8 @@ from torch import Tensor
 
 from descry.activations.accumulators import TopK
 from descry.activations.extraction import extract
-from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign
 from descry.models.forward import forward
 from descry.models.surgery import Directions, append_neurons, find_up_maps, weight_matrix
 from descry.models.target import Target

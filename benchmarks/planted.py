@@ -25,7 +25,8 @@ from benchmarks.known_answers import (
 )
 from descry.activations.extraction import extract
 from descry.activations.record import Activations
-from descry.assignment import Findings, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, assign
 from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
 from descry.evaluation.metrics import average_precision
 from descry.models.surgery import Directions

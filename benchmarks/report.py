@@ -26,7 +26,9 @@ from playwright.sync_api import sync_playwright
 from descry.activations.neighbours import find_neighbours
 from descry.activations.token_words import TokenReadings
 from descry.analyses.triggers import CLASSES
-from descry.assignment import RULES, Rule, assign_by, gather_evidence, log_p, tabulate_assignments
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import log_p
+from descry.assignment.rules import RULES, Rule, assign_by, tabulate_assignments
 from descry.report.build import build_report
 from descry.report.content import Beyond, Content, SplitContent, select_clearest
 from descry.schemas.ablate import ABLATION_TABLE

@@ -4,7 +4,8 @@ import numpy as np
 
 from descry.ablation.effects import LinearProbe
 from descry.ablation.study import AblationStudy, Learned, Sample, measure_ablation
-from descry.assignment import assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import assign
 from descry.evaluation.chance import tabulate_measures
 from descry.results import layout
 from descry.schemas.ablate import ABLATION_TABLE

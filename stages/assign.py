@@ -3,7 +3,8 @@
 import sys
 
 from descry.activations.record import read_activations
-from descry.assignment import RULES, assign_by, gather_evidence, tabulate_assignments
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import RULES, assign_by, tabulate_assignments
 from descry.results import layout
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.label import LABEL_ARRAYS

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from descry.assignment import gather_evidence, log_p
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import log_p
 from descry.evaluation.association import measure_associations
 from descry.results import layout
 from descry.schemas.assign import ASSIGNMENT_TABLE

@@ -1,7 +1,7 @@
 """depth: in which layers each descriptor is found, compared with shuffled layers."""
 
 from descry.analyses import depth
-from descry.assignment import assign_splits
+from descry.assignment.rules import assign_splits
 from descry.evaluation.chance import Draws, tabulate_measures
 from descry.results import layout
 from descry.schemas.depth import DEPTH_TABLE

@@ -2,7 +2,7 @@
 
 from descry.analyses.relation_measures import measure_relations
 from descry.analyses.relations import find_relations
-from descry.assignment import assign_splits
+from descry.assignment.rules import assign_splits
 from descry.evaluation.chance import Draws, tabulate_measures
 from descry.results import layout
 from descry.schemas.measures import MEASURE_TABLE

@@ -2,7 +2,8 @@
 
 from descry.activations.record import Activations, read_activations
 from descry.analyses import transfer
-from descry.assignment import assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import assign
 from descry.evaluation.chance import Draws, tabulate_measures
 from descry.results import layout
 from descry.schemas.label import LABEL_ARRAYS

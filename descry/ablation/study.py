@@ -22,7 +22,7 @@ from descry.ablation.effects import (
 )
 from descry.ablation.switching import draw_matched, measure_token_means, represent
 from descry.ablation.words import Occurrence, measure_log_probabilities
-from descry.assignment import Findings
+from descry.assignment.rules import Findings
 from descry.models.target import Target
 from descry.schemas.ablate import ABLATION_TABLE
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from descry.compute.batching import batch_by_tokens
 from descry.models.forward import first_tensor, forward, is_encoder_decoder
 from descry.models.neurons import Site
-from descry.models.target import POOLINGS, Reduction, Target
+from descry.models.pooling import POOLINGS, Reduction
+from descry.models.target import Target
 
 Value = Literal["mean", "zero"]
 """The constant of a neuron that is switched off: its mean over tokens, or 0."""

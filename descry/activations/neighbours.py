@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descry.assignment import build_membership
+from descry.assignment.evidence import build_membership
 
 BLOCK = 1024
 """Neurons whose overlap with all others is held in memory at once."""

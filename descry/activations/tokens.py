@@ -14,7 +14,8 @@ from tqdm import tqdm
 from descry.activations.token_words import concatenate_ranges
 from descry.compute.batching import batch_by_tokens
 from descry.models.neurons import Site
-from descry.models.target import POOLINGS, Reduction, Target
+from descry.models.pooling import POOLINGS, Reduction
+from descry.models.target import Target
 
 _LIMIT = float(np.finfo(np.float16).max)
 

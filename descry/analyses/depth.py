@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr
 
-from descry.assignment import benjamini_hochberg
+from descry.assignment.false_discovery import benjamini_hochberg
 from descry.evaluation.chance import Draws, repeat
 from descry.splits import STANDARD_ERRORS_95, Pair
 

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr
 
-from descry.assignment import Findings, Rule, benjamini_hochberg, build_membership, log_mass, log_tail
+from descry.assignment.evidence import build_membership
+from descry.assignment.false_discovery import benjamini_hochberg, log_mass, log_tail
+from descry.assignment.rules import Findings, Rule
 from descry.splits import STANDARD_ERRORS_95
 
 GROUPS = 50

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from descry.activations.record import Activations
-from descry.assignment import Evidence, Findings, gather_evidence, log_p, rank
+from descry.assignment.evidence import Evidence, gather_evidence
+from descry.assignment.false_discovery import log_p
+from descry.assignment.rules import Findings, rank
 from descry.evaluation.chance import Draws, repeat
 from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
 from descry.evaluation.measures import Reference

@@ -26,7 +26,7 @@ from descry.analyses.triggers import (
     measure_word_shares,
     shuffle_tokens,
 )
-from descry.assignment import log_tail
+from descry.assignment.false_discovery import log_tail
 from descry.evaluation.chance import Draws, repeat
 from descry.splits import REPLICATES, Pair
 

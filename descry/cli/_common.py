@@ -24,10 +24,9 @@ STRONG, WEAK = "bold cyan", "dim"
 
 def parse_positive(text: str) -> int:
     """Parse a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
 
 
 def add_command(

@@ -117,9 +117,11 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     if not answer["neurons"]:
         console.print("no neuron has this descriptor")
     else:
-        again, by_chance = 100 * answer["replicates"], 100 * REPLICATES
+        again, unrelated = 100 * answer["replicates"], 100 * REPLICATES
         console.print(f"{answer['neurons']:,} neurons have this descriptor, {answer['first']:,} as their first")
-        console.print(f"{again:.0f} % of them are found again on validation ({by_chance:.0f} % by chance)")
+        console.print(
+            f"{again:.0f} % of them are found again on validation (without any association: {unrelated:.0f} %)"
+        )
         for line in _describe_further(answer):
             console.print(line)
         console.print()

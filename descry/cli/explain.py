@@ -84,7 +84,8 @@ class Explainer:
     def of(cls, folder: Folder, device: str | None = None) -> Explainer:
         """Open the explainer of a run. device: None for the run's. Errors: InputError if the target does not load."""
         from descry.activations.record import read_activations
-        from descry.assignment import assign, gather_evidence
+        from descry.assignment.evidence import gather_evidence
+        from descry.assignment.rules import assign
         from descry.evaluation.voting import Electorate, measure_firing
 
         active = read_activations(folder.activations("calibration"))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from descry.activations.record import Activations
-from descry.assignment import Rule
+from descry.assignment.rules import Rule
 from descry.evaluation import nulls
 from descry.evaluation.chance import Draws, repeat, tabulate_measures
 from descry.evaluation.measures import measure_consistency

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from descry.activations.record import Activations
-from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign
 from descry.evaluation import nulls
 from descry.evaluation.chance import Draws, repeat, tabulate_measures
 from descry.evaluation.gold import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descry.assignment import rank
+from descry.assignment.rules import rank
 from descry.evaluation.voting import Electorate, count_votes, limit_loudness
 
 

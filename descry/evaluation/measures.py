@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from descry.assignment import Findings, rank
+from descry.assignment.rules import Findings, rank
 from descry.evaluation.metrics import at_k, ceiling_precision_at_k, jaccard, pooled_jaccard, replication
 from descry.evaluation.voting import rank_descriptors
 from descry.splits import Pair

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from descry.activations.record import Activations
-from descry.assignment import Findings, Rule, assign_splits, gather_evidence, randomised_p
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import randomised_p
+from descry.assignment.rules import Findings, Rule, assign_splits
 from descry.evaluation.chance import Draw, Draws, repeat
 from descry.evaluation.measures import Reference
 from descry.evaluation.metrics import at_k

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from descry.activations.record import Activations
-from descry.assignment import RULES, Findings, Rule, assign_splits
+from descry.assignment.rules import RULES, Findings, Rule, assign_splits
 from descry.evaluation.measures import Reference, measure_consistency, measure_predictions
 from descry.evaluation.nulls import draw_random_exemplars, measure_most_common
 from descry.evaluation.voting import measure_firing_pair

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from descry.activations.record import Activations
-from descry.assignment import Findings, rank
+from descry.assignment.rules import Findings, rank
 from descry.splits import Pair
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from descry.activations.neighbours import Neighbours
 from descry.activations.token_words import TokenReadings
-from descry.assignment import Rule
+from descry.assignment.rules import Rule
 from descry.report.measures import Score, collect_scores
 
 ASSOCIATIONS = ("pearson", "auprc")

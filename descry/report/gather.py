@@ -10,7 +10,8 @@ import pandas as pd
 from descry.activations.neighbours import Neighbours
 from descry.activations.record import Activations, read_activations
 from descry.activations.token_words import TokenReadings
-from descry.assignment import Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Rule, assign
 from descry.report.content import Beyond, Content, Explained, SplitContent, select_clearest
 from descry.report.page.examples import explain_examples
 from descry.results import layout

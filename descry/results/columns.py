@@ -30,7 +30,7 @@ from descry.storage.files import read_json
 from descry.storage.tables import read_columns
 
 if TYPE_CHECKING:
-    from descry.assignment import Rule
+    from descry.assignment.rules import Rule
 
 Columns = dict[str, np.ndarray]
 PAIR = ("layer", "index", "descriptor")
@@ -95,7 +95,7 @@ class Folder:
     @property
     def rule(self) -> Rule:
         """The rule that the run was made with."""
-        from descry.assignment import Rule
+        from descry.assignment.rules import Rule
 
         thresholds = dict(self.settings)
         return Rule(name=thresholds.pop("rule"), **thresholds)

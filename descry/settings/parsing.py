@@ -30,7 +30,7 @@ def parse_edits(text: str, file: str) -> Edits:
         place, why = f", line {mark.line + 1}" if mark else "", f" ({problem.splitlines()[0]})" if problem else ""
         raise InputError(f"{file}{place}: not YAML that can be read{why}; correct it") from None
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'} {_describe(fault)}" for fault in error.errors()]
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}{_describe(fault)}" for fault in error.errors()]
         raise InputError(f"{file}: {'; '.join(faults)}") from None
     except (ValueError, RecursionError) as error:  # a date that is none, lists within lists without end
         raise InputError(f"{file}: not YAML that can be read ({str(error).splitlines()[0]}); correct it") from None
@@ -52,7 +52,7 @@ def parse_section(section: type[S], values: Mapping[str, Any]) -> S:
     try:
         return section.model_validate(chosen)
     except ValidationError as error:
-        faults = [f"{_join_key(name, fault['loc'])} {_describe(fault)}" for fault in error.errors()]
+        faults = [f"{_join_key(name, fault['loc'])}{_describe(fault)}" for fault in error.errors()]
         raise InputError("params.yaml: " + "; ".join(faults)) from None
 
 
@@ -64,14 +64,12 @@ def _join_key(section: str, location: tuple[int | str, ...]) -> str:
 
 def _describe(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
-        return "is not a known key"
+        return " is not a known key"
     if fault["type"] == "missing":
-        return "is missing"
+        return " is missing"
     if fault["type"].startswith("union_tag"):
-        return "needs a client, transformers or openai"
+        return " needs a client, transformers or openai"
     message = fault["msg"].removeprefix("Value error, ")
-    return (
-        f"is {_SHORT.repr(fault['input'])}: {message[0].lower() + message[1:]}"
-        if fault["type"] != "value_error"
-        else f": {message}"
-    )
+    if fault["type"] == "value_error":
+        return f": {message}"
+    return f" is {_SHORT.repr(fault['input'])}: {message[0].lower() + message[1:]}"

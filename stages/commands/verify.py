@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from descry.assignment import RULES
+from descry.assignment.rules import RULES
 from descry.errors import InputError
 from descry.results import layout
 from descry.results.changes import compare_assignments, compare_settings
@@ -43,10 +43,15 @@ def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser("verify", help="check this run, or compare it with another", description=DESCRIPTION)
     parser.add_argument("other", nargs="?", type=Path, metavar="OTHER", help="the folder of another run")
-    parser.add_argument("--heal", action="store_true", help="remove damaged results, so that DVC restores them")
+    parser.add_argument(
+        "--heal",
+        action="store_true",
+        help="remove this run's damaged results, so that `dvc checkout` or `dvc repro` restores them",
+    )
     default = Tolerance()
     for name in ("relative", "absolute"):
-        parser.add_argument(f"--{name}", type=float, default=getattr(default, name), help="tolerance (%(default)s)")
+        about = f"{name} difference that floats of both runs may have (default: %(default)s)"
+        parser.add_argument(f"--{name}", type=float, default=getattr(default, name), help=about)
     parser.set_defaults(run=run)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from descry.activations.record import Activations, read_activations
-from descry.assignment import Rule
+from descry.assignment.rules import Rule
 from descry.results import layout
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import SENTENCE_TABLE

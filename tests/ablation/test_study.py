@@ -14,7 +14,8 @@ from descry.ablation import study as study_module
 from descry.ablation.effects import LinearProbe
 from descry.ablation.study import LEAST, AblationStudy, Sample, Words, measure_ablation, select_strongest
 from descry.ablation.words import Occurrence
-from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign
 from descry.schemas.ablate import ABLATION_TABLE
 
 NAMES = ["carried", "idle", "also carried"]

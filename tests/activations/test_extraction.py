@@ -14,7 +14,8 @@ from descry.compute.batching import batch_by_tokens
 from descry.compute.engine import Engine, LocalEngine, MakeWorker
 from descry.corpus.sampling import sample_probe
 from descry.errors import InputError
-from descry.models.target import POOLINGS, Target, TargetLoader
+from descry.models.pooling import POOLINGS
+from descry.models.target import Target, TargetLoader
 
 TEXTS = [
     "the battery died after a week",

@@ -12,7 +12,8 @@ from transformers import ByT5Tokenizer
 
 from descry.activations.extraction import extract
 from descry.activations.tokens import locate_tokens, pool_tokens, read_exemplar_tokens, read_tokens
-from descry.models.target import POOLINGS, Target
+from descry.models.pooling import POOLINGS
+from descry.models.target import Target
 from tests.activations.test_extraction import TEXTS, slow_activations
 from tests.support.families import FAMILIES
 

@@ -17,7 +17,8 @@ from descry.analyses.relations import (
     measure_cooccurrence,
     measure_shared_neurons,
 )
-from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign
 from descry.evaluation.chance import Draws
 from descry.splits import Pair
 

@@ -18,7 +18,8 @@ from descry.analyses.transfer import (
     tabulate_descriptors,
     tabulate_pairs,
 )
-from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign
 from descry.evaluation.chance import Draws
 
 NAMES = ["one", "two", "three", "four"]

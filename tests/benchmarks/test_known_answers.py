@@ -9,7 +9,8 @@ import torch
 
 from benchmarks import known_answers
 from descry.activations.extraction import extract
-from descry.assignment import Findings, Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign
 from descry.evaluation.gold import label_aspects
 from descry.models.surgery import find_up_maps
 from descry.models.target import Target

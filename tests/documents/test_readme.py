@@ -92,6 +92,7 @@ def quotes() -> Iterator[tuple[str, str]]:
     yield "README.md", f"random directions, see below: {percent(directions['precision_at_1'])})"
     yield "README.md", f"permutation measures {percent(consistency['attained_error'], 1)}"
     yield "README.md", f"All {surgery['planted']} neurons planted"
+    yield "README.md", f"{percent(surgery['labels_first'])} of them with descry's own labels"
     yield "README.md", f"on {reviews} product reviews"
 
     yield "docs/method.md", f"is {consistency['attained_error']:.3f} of the number of findings"

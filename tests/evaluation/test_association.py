@@ -14,7 +14,9 @@ from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 
 from descry.activations.extraction import extract
 from descry.activations.record import Activations
-from descry.assignment import Rule, assign, gather_evidence, log_p
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import log_p
+from descry.assignment.rules import Rule, assign
 from descry.corpus.readers import read_reviews
 from descry.corpus.sentences import build_sentence_table
 from descry.evaluation import association

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from descry.activations.record import Activations, read_activations
-from descry.assignment import Findings, Rule, assign, gather_evidence, rank
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign, rank
 from descry.evaluation.explanation import Explanation, count_token_votes, explain
 from descry.evaluation.voting import (
     Electorate,

@@ -6,7 +6,8 @@ from scipy.linalg import sqrtm
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, top_k_accuracy_score
 
 from descry.activations.record import Activations
-from descry.assignment import Findings, Rule, assign, gather_evidence, rank
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Findings, Rule, assign, rank
 from descry.evaluation.measures import (
     Assessment,
     measure_confirmation,

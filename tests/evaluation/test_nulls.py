@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import chisquare
 
 from descry.activations.record import Activations
-from descry.assignment import Rule, assign, assign_splits, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Rule, assign, assign_splits
 from descry.evaluation import nulls
 from descry.evaluation.chance import Draws, adjust, repeat, tabulate_measures
 from descry.evaluation.measures import Reference, measure_consistency

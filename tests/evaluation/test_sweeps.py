@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from descry.activations.record import Activations
-from descry.assignment import Rule, assign, gather_evidence
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Rule, assign
 from descry.evaluation.measures import Reference, measure_neurons
 from descry.evaluation.sweeps import Sweeper, raise_threshold, tabulate_sweeps
 from descry.evaluation.voting import measure_firing, rank_descriptors

@@ -18,7 +18,8 @@ from transformers import (
 from descry.activations.extraction import extract
 from descry.errors import InputError
 from descry.models.neurons import find_sites, is_causal, list_linear_maps
-from descry.models.target import POOLINGS, Target
+from descry.models.pooling import POOLINGS
+from descry.models.target import Target
 from tests.support.families import FAMILIES, FFN, LONGEST, SIZES, WIDTH, WORDS
 
 TEXTS = [

@@ -426,7 +426,7 @@ LLMS = {
     "an endpoint that refuses": Case(asking(NOWHERE), ["generate"], "127.0.0.1:1/v1 cannot be reached"),
     "no such port": Case(asking("http://127.0.0.1:99999/v1"), ["generate"], "llms.q"),
     "no host": Case(asking("http:///v1"), ["generate"], "llms.q"),
-    "a key in place of its variable": Case(asking(NOWHERE, key="sk-123"), ["generate"], "llms.q.key : not the name of"),
+    "a key in place of its variable": Case(asking(NOWHERE, key="sk-123"), ["generate"], "llms.q.key: not the name of"),
     "a key that is not set": Case(asking(NOWHERE, key="NOT_SET_HERE"), ["generate"], "NOT_SET_HERE is not set"),
     "nobody of that name": Case(setting("generate.generators", "[nobody]"), ["generate"], "no language model 'nobody'"),
     "a prompt without its fields": Case(

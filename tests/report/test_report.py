@@ -19,7 +19,8 @@ from scipy.stats import hypergeom
 from descry.activations.neighbours import find_neighbours
 from descry.activations.token_words import TokenReadings
 from descry.analyses.triggers import CLASSES
-from descry.assignment import RULES, Rule, assign_by, gather_evidence, tabulate_assignments
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import RULES, Rule, assign_by, tabulate_assignments
 from descry.report import words
 from descry.report.build import build_report
 from descry.report.content import (

@@ -17,7 +17,9 @@ from scipy.stats import hypergeom
 import descry
 from descry.activations.record import Activations, read_activations, write_activations
 from descry.analyses.triggers import CLASSES
-from descry.assignment import RULES, Rule, assign_by, gather_evidence, log_p, tabulate_assignments
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import log_p
+from descry.assignment.rules import RULES, Rule, assign_by, tabulate_assignments
 from descry.errors import InputError
 from descry.results import columns, layout
 from descry.results.columns import NEEDED

@@ -101,7 +101,7 @@ SERVER = {"client": "openai", "base_url": "http://localhost:8000/v1", "model": "
         ("models.llms", {"q q": {"source": "a/b"}}, "models.llms.q q is 'q q'"),
         ("llms", {"q": {}}, "llms.q needs a client, transformers or openai"),
         ("llms", {"q": SERVER | {"temprature": 1}}, "llms.q.temprature is not a known key"),
-        ("llms", {"q": SERVER | {"base_url": "localhost:8000"}}, "llms.q.base_url : not an address"),
+        ("llms", {"q": SERVER | {"base_url": "localhost:8000"}}, "llms.q.base_url: not an address"),
         ("llms", {"q": {"client": "transformers", "dtype": "int8"}}, "llms.q.dtype is 'int8'"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_wrong_value_is_named_in_one_line(path: str, value: Any, said: str) ->
 @pytest.mark.parametrize("secret", ["sk-proj-SECRET", "openai_api_key", "SECRET KEY"])
 def test_a_key_in_the_place_of_its_variable_is_refused_and_not_repeated(secret: str) -> None:
     message = fault("llms", {"q": SERVER | {"key": secret}})
-    assert message.startswith("params.yaml: llms.q.key : not the name of an environment variable")
+    assert message.startswith("params.yaml: llms.q.key: not the name of an environment variable")
     assert secret not in message
     assert secret not in fault("llms", {"q": {"client": "other", "key": secret}})
     assert "hunter2" not in fault("llms", {"q": SERVER | {"base_url": "http://me:hunter2@host/v1"}})

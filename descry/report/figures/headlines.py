@@ -18,7 +18,7 @@ def _group_gold(run: Content) -> Group:
                 run,
                 "sentence.gold.precision_at_1",
                 "Precision@1",
-                "The aspect that an unseen sentence's active neurons vote for first is right this often.",
+                "The aspect that an unseen sentence's neurons vote for first is right this often.",
             ),
             *make_headline(
                 run,
@@ -46,7 +46,11 @@ def _list_described(run: Content) -> list[Headline]:
     described = run.scores.get("neuron.described")
     if described is None:
         return []
-    return [make_share(described, len(run.layer), "Coverage", "This share of all neurons has at least one descriptor.")]
+    return [
+        make_share(
+            described, len(run.layer), "Described neurons", "This share of all neurons has at least one descriptor."
+        )
+    ]
 
 
 def describe_attained_error(run: Content) -> str:
@@ -205,8 +209,7 @@ def _group_labels(run: Content) -> Group:
                 run,
                 "sentence.labels.precision_at_1",
                 "Precision@1 of sentences",
-                "The descriptor that an unseen sentence's active neurons vote for first is one of its labels this "
-                "often.",
+                "The descriptor that an unseen sentence's neurons vote for first is one of its labels this often.",
             ),
             *make_headline(
                 run,

@@ -36,7 +36,7 @@ QUESTIONS: Sequence[Sequence[tuple[str, str, str]]] = (
         (
             "jaccard",
             "Jaccard index of both halves",
-            "of a neuron's descriptors, on average, are the same on both halves",
+            "overlap (shared / all) of a neuron's descriptors on the two halves, on average",
         ),
         (
             "neuron.precision_at_1",

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from descry.activations.record import Activations
-from descry.assignment import Findings
+from descry.assignment.rules import Findings
 from descry.evaluation.explanation import explain
 from descry.evaluation.voting import Electorate, measure_firing, standardise
 from descry.report.content import Explained, Guess

@@ -4,18 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, hypergeom, kstest
 
-from descry.assignment import (
-    Evidence,
-    Rule,
-    assign,
-    benjamini_hochberg,
-    gather_evidence,
-    log_p,
-    log_tail,
-    randomised_p,
-    rank,
-    tabulate_assignments,
-)
+from descry.assignment.evidence import Evidence, gather_evidence
+from descry.assignment.false_discovery import benjamini_hochberg, log_p, log_tail, randomised_p
+from descry.assignment.rules import Rule, assign, rank, tabulate_assignments
 
 
 def random_case(seed: int, missing: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
