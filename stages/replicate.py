@@ -1,6 +1,6 @@
 """replicate: test the pairs assigned on calibration in the other corpus."""
 
-from descry.activations.record import Activations, read_activations
+from descry.activations.record import read_activations
 from descry.analyses import transfer
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import assign
@@ -27,13 +27,10 @@ def _read_corpus() -> transfer.OtherCorpus | None:
     if sentences.empty:
         return None
     labels, _ = read_arrays(layout.TRANSFER / "labels.safetensors", LABEL_ARRAYS)
-    return transfer.OtherCorpus(
-        active=read_activations(layout.TRANSFER / "activations.safetensors"),
-        labels=labels["labels"],
-        scores=mask_missing(labels),
-        reviews=sentences["review_id"].tolist(),
-        gold=read_table(layout.TRANSFER / "gold.parquet", GOLD_TABLE)["aspects"].tolist(),
-    )
+    active = read_activations(layout.TRANSFER / "activations.safetensors")
+    gold = read_table(layout.TRANSFER / "gold.parquet", GOLD_TABLE)["aspects"].tolist()
+    reviews = sentences["review_id"].tolist()
+    return transfer.OtherCorpus(active, labels["labels"], mask_missing(labels), reviews, gold)
 
 
 def main() -> None:
@@ -41,7 +38,7 @@ def main() -> None:
     tables = dict.fromkeys(SCHEMAS)
     corpus = _read_corpus()
     if corpus is not None:
-        active: Activations = read_activations(layout.ACTIVATIONS / "calibration.safetensors")
+        active = read_activations(layout.ACTIVATIONS / "calibration.safetensors")
         labels, scores, names = read_labels("first")
         gold = read_table(layout.GOLD / "calibration.parquet", GOLD_TABLE)["aspects"].tolist()
         check_exemplars(corpus.active, rule.exemplars, "the other corpus")

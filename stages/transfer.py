@@ -24,11 +24,10 @@ SENTENCES = layout.TRANSFER / "sentences.parquet"
 
 def _write_corpus(settings: Transfer) -> None:
     """Write the other corpus's sentences that neither split has, and their gold aspects."""
-    known = chain.from_iterable(
-        text for split in SPLITS for text in read_pieces(sentences_path(split), SENTENCE_TABLE, "text")
-    )
+    pieces = (read_pieces(sentences_path(split), SENTENCE_TABLE, "text") for split in SPLITS)
+    known = set(chain.from_iterable(chain.from_iterable(pieces)))
     sentences, gold, counts = build_undivided_table(
-        read_chosen_reviews(settings), language=settings.language, known=set(known), source=find_source(settings)
+        read_chosen_reviews(settings), language=settings.language, known=known, source=find_source(settings)
     )
     write_table(SENTENCES, sentences, SENTENCE_TABLE)
     write_table(layout.TRANSFER / "gold.parquet", gold, GOLD_TABLE)
