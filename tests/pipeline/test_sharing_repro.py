@@ -186,10 +186,10 @@ def test_a_push_that_lost_the_network_is_finished_by_another(project: Path, remo
         (("evaluate.ks", "[1, 2, 5]"), ("evaluate.seed", "1"), False),
     ],
 )
-def test_two_branches_are_merged_as_the_readme_says(
+def test_two_branches_are_merged_as_the_docs_say(
     project: Path, tmp_path: Path, ours: tuple[str, str], theirs: tuple[str, str], mergeable: bool
 ) -> None:
-    recipe = re.search(r"conflict in `dvc.lock`: `(.+?)`", (ROOT / "README.md").read_text())
+    recipe = re.search(r"^git checkout --ours dvc\.lock .+$", (ROOT / "docs/sharing.md").read_text(), re.MULTILINE)
     assert recipe
     folder = tmp_path / "merged"
     shutil.copytree(project, folder, symlinks=True)
@@ -206,7 +206,7 @@ def test_two_branches_are_merged_as_the_readme_says(
     merged_by_git = run("git", "merge-file", "-q", "-p", "../ours", "../main", "../theirs", check=False)
     assert (merged_by_git.returncode == 0) == mergeable
     assert "CONFLICT (content): Merge conflict in dvc.lock" in run("git", "merge", "-q", "theirs", check=False).stdout
-    run("sh", "-c", recipe[1])
+    run("sh", "-c", recipe[0])
     committed(run, "merged")
     assert is_clean(run)
     merged = lock(folder)
