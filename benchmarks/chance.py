@@ -18,7 +18,7 @@ from descry.evaluation.chance import Draws
 from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
 from descry.evaluation.measures import Assessment, Reference, measure_consistency
 from descry.evaluation.nulls import measure_beside_chance
-from descry.evaluation.voting import measure_firing_pair
+from descry.evaluation.voting import Firing
 from descry.models.target import Target
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
@@ -58,7 +58,7 @@ def main() -> None:
         Assessment(labels, references),
         Assessment(gold, {"gold": Reference(gold.validation[probe])}, oracle=True),
     ]
-    seen = measure_firing_pair(active)
+    seen = Firing.of(active, reviews.calibration)
 
     def under_both_nulls(study: Assessment, repeats: int) -> None:
         predicted = partial(study.measures, fired=seen, ks=PARAMETERS["evaluate"]["ks"])
@@ -67,7 +67,7 @@ def main() -> None:
             {},
             study.labels,
             reviews,
-            lambda _: lambda found, columns: {**predicted(found, columns), **measure_consistency(found)},
+            lambda _: lambda found, *given: {**predicted(found, *given), **measure_consistency(found)},
             rule=RULE,
             draws=Draws(repeats, 0),
         )

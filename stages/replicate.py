@@ -5,6 +5,7 @@ from descry.analyses import transfer
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import assign
 from descry.evaluation.chance import Draws, tabulate_measures
+from descry.evaluation.voting import fit_electorate, measure_firing
 from descry.results import layout
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.measures import MEASURE_TABLE
@@ -16,7 +17,7 @@ from descry.storage.arrays import read_arrays
 from descry.storage.tables import read_table, write_table
 from stages.harness.stage import read_settings, run_stage
 from stages.shared.checks import check_exemplars
-from stages.shared.inputs import mask_missing, read_labels, to_rule
+from stages.shared.inputs import mask_missing, read_labels, read_review_ids, to_rule
 
 SCHEMAS = {"descriptors": TRANSFER_TABLE, "pairs": TRANSFER_PAIR_TABLE, "measures": MEASURE_TABLE}
 
@@ -48,7 +49,10 @@ def main() -> None:
         draws = Draws(settings.repeats, settings.seed)
         tables["descriptors"] = transfer.tabulate_descriptors(names, tried, findings.evidence.prevalence)
         tables["pairs"] = transfer.tabulate_pairs(names, tried, active)
-        measures = transfer.measure_transfer(tried, corpus, active, findings, references, draws)
+        reviews = read_review_ids().calibration
+        electorate = fit_electorate(active, findings, labels.calibration, reviews)
+        probabilities = electorate.probabilities(measure_firing(corpus.active, active))
+        measures = transfer.measure_transfer(tried, corpus, probabilities, findings, references, draws)
         tables["measures"] = tabulate_measures(*measures)
     for name, table in tables.items():
         write_table(layout.REPLICATION / f"{name}.parquet", table, SCHEMAS[name])

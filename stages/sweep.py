@@ -10,7 +10,14 @@ from descry.settings.neurons import Assign
 from descry.storage.tables import write_table
 from stages.harness.stage import read_settings, run_stage
 from stages.shared.gold import read_gold
-from stages.shared.inputs import list_controls, read_activation_pair, read_labels, read_poolings, to_rule
+from stages.shared.inputs import (
+    list_controls,
+    read_activation_pair,
+    read_labels,
+    read_poolings,
+    read_review_ids,
+    to_rule,
+)
 
 
 def main() -> None:
@@ -23,7 +30,7 @@ def main() -> None:
     if aspects:
         aspect_of = match_aspects(scores.calibration, gold.calibration)[1]
         references = {"gold": Reference(gold.validation[probe], aspect_of)}
-    sweeper = Sweeper(labels, references, rule, settings.ks, settings.seed)
+    sweeper = Sweeper(labels, read_review_ids().calibration, references, rule, settings.ks, settings.seed)
     kept = min(len(split.rows[0]) for split in active)
     if left_out := [size for size in settings.exemplars if size > kept]:
         print(f"sweep.exemplars: {left_out} left out: only {kept} sentences were kept for each neuron")

@@ -12,12 +12,11 @@ import pandas as pd
 from descry.activations.record import Activations
 from descry.assignment.evidence import Evidence, gather_evidence
 from descry.assignment.false_discovery import log_p
-from descry.assignment.rules import Findings, rank
+from descry.assignment.rules import Findings
 from descry.evaluation.chance import Draws, repeat
 from descry.evaluation.gold import label_aspects, list_aspects, match_aspects
 from descry.evaluation.measures import Reference
 from descry.evaluation.nulls import shuffle_reviews
-from descry.evaluation.voting import Electorate, measure_firing
 from descry.splits import REPLICATES
 from descry.storage.nesting import flatten
 
@@ -102,7 +101,7 @@ def _share(replicated: np.ndarray, chosen: np.ndarray) -> float:
 def measure_transfer(
     tried: TriedPairs,
     corpus: OtherCorpus,
-    calibration: Activations,
+    probabilities: np.ndarray,
     found: Findings,
     references: Mapping[str, Reference],
     draws: Draws,
@@ -110,15 +109,12 @@ def measure_transfer(
     """The measures, under `transfer`, and their values under each null.
 
     replication: share of the pairs of calibration that replicate on the corpus; strongest_replication: the same of the
-    strongest pairs; sentence.<reference>: precision and recall at KS of the votes of calibration's neurons on the
-    corpus's sentences. calibration: with a probe; found: on it; references: from `find_references`.
+    strongest pairs; sentence.<reference>: `Reference.measure` of `probabilities`, float64 [probe, descriptors], of the
+    corpus's probe sentences by the vote of calibration's neurons. found: on calibration; references: from
+    `find_references`.
     Nulls: `unassigned_pairs`, `permuted_neurons`, `most_common` (descriptors of calibration), `shuffled_labels` (whole
     reviews of the corpus permuted among the labels).
     """
-    votes = Electorate.of(measure_firing(calibration, calibration), found).scores(
-        measure_firing(corpus.active, calibration)
-    )
-    orders = {"": rank(votes), "most_common": rank(found.evidence.prevalence[None])}
     again, strongest = tried.again, tried.strongest
 
     def measure_pairs(replicated: np.ndarray) -> dict[str, float]:
@@ -127,8 +123,8 @@ def measure_transfer(
             "strongest_replication": _share(replicated, strongest),
         }
 
-    def measure_sentences(order: np.ndarray, by: Mapping[str, Reference]) -> dict[str, Any]:
-        return {"sentence": {name: reference.measure(order, KS) for name, reference in by.items()}}
+    def measure_sentences(given: np.ndarray, by: Mapping[str, Reference]) -> dict[str, Any]:
+        return {"sentence": {name: reference.measure(given, KS) for name, reference in by.items()}}
 
     def permute_neurons(generator: np.random.Generator) -> Mapping[str, Any]:
         return {"transfer": measure_pairs(again[generator.permutation(len(again))])}
@@ -136,10 +132,10 @@ def measure_transfer(
     def shuffle_labels(generator: np.random.Generator) -> Mapping[str, Any]:
         order = shuffle_reviews([corpus.reviews[row] for row in corpus.active.probe_rows], generator)
         shuffled = {name: replace(reference, labels=reference.labels[order]) for name, reference in references.items()}
-        return {"transfer": measure_sentences(orders[""], shuffled)}
+        return {"transfer": measure_sentences(probabilities, shuffled)}
 
     unassigned = _share(again, ~tried.assigned)
-    common = flatten({"transfer": measure_sentences(orders["most_common"], references)})
+    common = flatten({"transfer": measure_sentences(found.evidence.prevalence[None], references)})
     chance = {
         "unassigned_pairs": {
             f"transfer.{name}": np.array([unassigned]) for name in ("replication", "strongest_replication")
@@ -148,7 +144,7 @@ def measure_transfer(
         "most_common": {name: np.array([value]) for name, value in common.items()},
         "shuffled_labels": repeat(shuffle_labels, draws),
     }
-    return {"transfer": measure_pairs(again) | measure_sentences(orders[""], references)}, chance
+    return {"transfer": measure_pairs(again) | measure_sentences(probabilities, references)}, chance
 
 
 def tabulate_descriptors(names: Sequence[str], tried: TriedPairs, prevalence: np.ndarray) -> pd.DataFrame:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from descry.models.target import Target
 
 LEGEND = (
-    "by chance: share of calibration sentences that score as high; common: share that have the descriptor; [ ]: words "
-    "that drive it"
+    "probability: that the sentence has the descriptor, by the vote of its neurons; common: share of calibration "
+    "sentences that have it; [ ]: words that drive it"
 )
 DRIVING = 0.5
 """A token is marked if its vote is at least this share of the strongest token's."""
@@ -70,14 +70,12 @@ def read_sentences(text: str, language: str) -> list[str]:
 class Explainer:
     """Explains any sentence: the target that reads it, and how its neurons vote, as learned on calibration.
 
-    active: the calibration activations; known: scores of their probe, float32 [probe, descriptors]; names: of the
-    descriptors.
+    active: the calibration activations; names: of the descriptors.
     """
 
     target: Target
     active: Activations
     electorate: Electorate
-    known: np.ndarray
     names: list[str]
 
     @classmethod
@@ -86,14 +84,14 @@ class Explainer:
         from descry.activations.record import read_activations
         from descry.assignment.evidence import gather_evidence
         from descry.assignment.rules import assign
-        from descry.evaluation.voting import Electorate, measure_firing
+        from descry.evaluation.voting import fit_electorate
 
         active = read_activations(folder.activations("calibration"))
         labels, names = folder.labels("calibration")
         findings = assign(gather_evidence(active.exemplars(folder.rule.exemplars), labels), folder.rule)
-        firing = measure_firing(active, active)
-        electorate = Electorate.of(firing, findings)
-        return cls(_load_target(folder, device), active, electorate, electorate.scores(firing), names)
+        reviews = folder.sentences("calibration")["review_id"]
+        electorate = fit_electorate(active, findings, labels, reviews)
+        return cls(_load_target(folder, device), active, electorate, names)
 
     def explain(self, text: str, descriptors: int, neurons: int) -> dict[str, Any]:
         """Explain one sentence. Errors: InputError if the target's tokenizer knows no token of it."""
@@ -104,7 +102,7 @@ class Explainer:
         tokens = read_tokens(self.target, text)
         pooled = pool_tokens(tokens, self.active.pooling).astype(np.float16)  # as the probe keeps it
         z = [standardise(values, self.active) for values in (pooled, tokens)]
-        explanation = explain(self.electorate, self.known, *z, descriptors=descriptors, neurons=neurons)
+        explanation = explain(self.electorate, *z, descriptors=descriptors, neurons=neurons)
         places = locate_tokens(self.target, [text])
         speakers = [
             [
@@ -128,8 +126,7 @@ class Explainer:
             "descriptors": [
                 {
                     "descriptor": self.names[d],
-                    "score": float(explanation.score[d]),
-                    "chance": float(explanation.chance[d]),
+                    "probability": float(explanation.probability[d]),
                     "prevalence": float(explanation.prevalence[d]),
                     "neurons": speakers[place] if place < len(speakers) else [],
                     "tokens": explanation.tokens[:, d].tolist(),
@@ -201,12 +198,11 @@ def _show_sentence(console: Console, sentence: dict[str, Any]) -> None:
             rows.append(
                 [
                     _common.quote(row["descriptor"], _common.STRONG),
-                    _common.format_number(row["score"], 2),
-                    _common.format_chance(row["chance"]),
+                    _common.format_number(row["probability"], 2),
                     _common.format_chance(row["prevalence"]),
                     Text(" ".join(neurons)),
                     mark(sentence, row["tokens"]),
                 ]
             )
-    columns = ("descriptor", "score", _common.BY_CHANCE, "common", "neurons (z)", "words")
-    _common.show_table(console, columns, rows, words=(0, 4, 5))
+    columns = ("descriptor", "probability", "common", "neurons (z)", "words")
+    _common.show_table(console, columns, rows, words=(0, 3, 4))

@@ -1,9 +1,9 @@
-"""Fixed samples of sentences, drawn by hash: they depend on the sentences and a key, never on their order."""
+"""Fixed samples and folds of sentences, drawn by hash: they depend on the sentences and a key, never on their order."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 
 import numpy as np
@@ -36,3 +36,15 @@ def sample_sentences(sentences: pd.DataFrame, sample: int, seed: int = 0) -> np.
         for review, text in zip(sentences["review_id"], sentences["text"], strict=True)
     ]
     return np.sort(np.array(sorted(range(len(keys)), key=lambda row: (keys[row], row))[:sample]))
+
+
+def assign_folds(review_ids: Sequence[str] | np.ndarray, count: int) -> np.ndarray:
+    """Assign each sentence to a fold by the rank of its review's hash: int64 [sentences], 0 to count - 1.
+
+    Folds hold equally many reviews (to within one), and the order of the rows does not matter.
+    """
+    names, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
+    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
+    fold = np.empty(len(names), dtype=np.int64)
+    fold[sorted(range(len(names)), key=digests.__getitem__)] = np.arange(len(names)) % count
+    return fold[review]

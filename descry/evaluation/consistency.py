@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from descry.activations.record import Activations
-from descry.assignment.rules import Rule
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.rules import Rule, assign
 from descry.evaluation import nulls
 from descry.evaluation.chance import Draws, repeat, tabulate_measures
 from descry.evaluation.measures import measure_consistency
@@ -33,7 +34,7 @@ def tabulate_consistency(
         controls,
         labels,
         reviews,
-        lambda _: lambda drawn, _: measure_consistency(drawn),
+        lambda _: lambda drawn, *_: measure_consistency(drawn),
         rule=rule,
         draws=draws,
     )
@@ -44,7 +45,8 @@ def tabulate_consistency(
     unassigned = replication(~found.calibration.assigned, found.validation.log_p)
     chance["unassigned_pairs"] = {"replication": np.array([unassigned])}
     generators = np.random.default_rng(draws.seed).spawn(draws.repeats)
-    shuffled = (nulls.draw_shuffled_labels(sets, labels, reviews, rule, rng).calibration for rng in generators)
+    moved = (nulls.draw_move(reviews, generator)(labels).calibration for generator in generators)
+    shuffled = (assign(gather_evidence(sets.calibration, given), rule) for given in moved)
     chance["shuffled_labels"]["pairs"], alpha = nulls.measure_attained_error(found.calibration, shuffled, rule)
     histograms = [
         nulls.tabulate_p_values(rows, given, ids, draws).assign(split=split)

@@ -24,7 +24,7 @@ from descry.evaluation.gold import (
 )
 from descry.evaluation.measures import Assessment, Reference, measure_confirmation, measure_label_shares
 from descry.evaluation.metrics import replication
-from descry.evaluation.voting import measure_firing_pair
+from descry.evaluation.voting import Firing
 from descry.splits import Pair
 from descry.storage.nesting import flatten
 
@@ -124,7 +124,7 @@ class Evaluation:
         """Measure the findings under the assessment's labels, and those under each null."""
 
         def measuring(by: Pair[Activations]) -> nulls.Scorer:
-            return partial(assessment.measures, fired=measure_firing_pair(by), ks=ks)
+            return partial(assessment.measures, fired=Firing.of(by, self.reviews.calibration), ks=ks)
 
         found, measures, runs = nulls.measure_beside_chance(
             self.active, self.controls, assessment.labels, self.reviews, measuring, rule=rule, draws=draws

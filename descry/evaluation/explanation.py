@@ -12,7 +12,7 @@ from descry.evaluation.voting import Electorate, count_votes, limit_loudness
 
 @dataclass(frozen=True)
 class Speakers:
-    """The neurons that contribute most to a descriptor's score in a sentence, largest contribution first.
+    """The neurons that contribute most to a descriptor's vote in a sentence, largest contribution first.
 
     neuron: int64 [speakers], rows of the `Electorate`; z: float32 [speakers], the activation in standard deviations
     from its mean on calibration; contribution: float32 [speakers], > 0, the neuron's part of `voting.count_votes`.
@@ -27,15 +27,13 @@ class Speakers:
 class Explanation:
     """The descriptors predicted for one sentence, and what the prediction rests on.
 
-    order: int64 [descriptors], best first; score: float64 [descriptors], by `Electorate.scores`; chance: float64
-    [descriptors], share of calibration's probe sentences that score at least as high; prevalence: float64
-    [descriptors], share of calibration that bears the descriptor; speakers: those of the first descriptors, in their
-    order; tokens: float32 [tokens, descriptors], see `count_token_votes`.
+    order: int64 [descriptors], most probable first; probability: float64 [descriptors], by `Electorate.probabilities`;
+    prevalence: float64 [descriptors], share of calibration that bears the descriptor; speakers: those of the first
+    descriptors, in their order; tokens: float32 [tokens, descriptors], see `count_token_votes`.
     """
 
     order: np.ndarray
-    score: np.ndarray
-    chance: np.ndarray
+    probability: np.ndarray
     prevalence: np.ndarray
     speakers: tuple[Speakers, ...]
     tokens: np.ndarray
@@ -43,7 +41,6 @@ class Explanation:
 
 def explain(
     electorate: Electorate,
-    known: np.ndarray,
     pooled: np.ndarray,
     tokens: np.ndarray,
     *,
@@ -52,16 +49,15 @@ def explain(
 ) -> Explanation:
     """Explain one sentence, with at most `neurons` speakers for each of its first `descriptors` descriptors.
 
-    known: float64 [sentences, descriptors], `electorate.scores` of calibration's probe; pooled: float32 [neurons] and
-    tokens: float32 [tokens, neurons], the sentence's activations, both by `voting.standardise`, not clipped.
+    pooled: float32 [neurons] and tokens: float32 [tokens, neurons], the sentence's activations, both by
+    `voting.standardise`, not clipped.
     """
     fired = limit_loudness(pooled)
-    score = electorate.scores(fired[None])[0]
-    order = rank(score[None])[0]
+    probability = electorate.probabilities(fired[None])[0]
+    order = rank(probability[None])[0]
     return Explanation(
         order=order,
-        score=score,
-        chance=np.asarray((known >= score).mean(axis=0)),
+        probability=probability,
         prevalence=electorate.prevalence,
         speakers=tuple(_select_speakers(electorate.voice[:, d] * fired, pooled, neurons) for d in order[:descriptors]),
         tokens=count_token_votes(electorate, tokens),

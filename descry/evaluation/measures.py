@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from descry.assignment.rules import Findings, rank
-from descry.evaluation.metrics import at_k, ceiling_precision_at_k, jaccard, pooled_jaccard, replication
-from descry.evaluation.voting import rank_descriptors
+from descry.evaluation.metrics import (
+    at_k,
+    brier_score,
+    calibration_error,
+    ceiling_precision_at_k,
+    jaccard,
+    pooled_jaccard,
+    replication,
+)
+from descry.evaluation.voting import Firing, predict
 from descry.splits import Pair
 
 
@@ -73,18 +81,14 @@ def find_known_rows(labels: np.ndarray) -> np.ndarray:
     return np.asarray((labels >= 0).all(axis=1))
 
 
-def rank_aspects(order: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.ndarray:
-    """Rank the gold aspects of every sentence, best first, by each aspect's best-ranked descriptor.
+def combine_descriptors(probabilities: np.ndarray, aspect_of: np.ndarray, aspects: int) -> np.ndarray:
+    """Combine the probabilities of the descriptors that stand for an aspect: float64 [sentences, aspects].
 
-    order: int64 [sentences, descriptors], best first; aspect_of: int [descriptors], the aspect that each descriptor
-    stands for. Returns int64 [sentences, aspects]; aspects that no descriptor stands for come last.
+    1 - prod(1 - p), as if they were independent ("noisy or"); 0 for an aspect that no descriptor stands for.
+    probabilities: float [sentences, descriptors]; aspect_of: int [descriptors], the aspect that each stands for.
     """
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, np.arange(order.shape[1])[None, :], axis=1)
-    best = np.full((len(order), aspects), order.shape[1])
-    for descriptor, aspect in enumerate(aspect_of):
-        best[:, aspect] = np.minimum(best[:, aspect], places[:, descriptor])
-    return rank(-best.astype(np.float64))
+    member = (aspect_of[:, None] == np.arange(aspects)).astype(np.float64)
+    return np.asarray(-np.expm1(np.log1p(-np.minimum(probabilities, 1 - 1e-12)) @ member))
 
 
 def measure_label_shares(labels: np.ndarray) -> dict[str, float]:
@@ -99,15 +103,20 @@ def measure_label_shares(labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def measure_sentences(order: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
-    """Precision@k, recall@k and the ceiling of precision@k, over the sentences without a missing label.
+def measure_sentences(probabilities: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
+    """Precision@k, recall@k and the ceiling of precision@k of the most probable columns, `brier_score` and
+    `calibration_error`, over the sentences without a missing label.
 
-    order: int [sentences or 1, columns], best column first; labels: int8 [sentences, columns].
+    probabilities: float [sentences or 1, columns]; labels: int8 [sentences, columns].
     """
     rows = find_known_rows(labels)
-    relevant = labels[rows] == 1
-    measures = at_k(np.broadcast_to(order, labels.shape)[rows], relevant, ks)
-    return measures | {f"ceiling_precision_at_{k}": ceiling_precision_at_k(relevant, k) for k in ks}
+    relevant, probable = labels[rows] == 1, np.broadcast_to(probabilities, labels.shape)[rows]
+    measures = at_k(np.broadcast_to(rank(probabilities), labels.shape)[rows], relevant, ks)
+    reliability = {
+        "brier_score": brier_score(probable, relevant),
+        "calibration_error": calibration_error(probable, relevant),
+    }
+    return measures | {f"ceiling_precision_at_{k}": ceiling_precision_at_k(relevant, k) for k in ks} | reliability
 
 
 @dataclass(frozen=True)
@@ -121,26 +130,11 @@ class Reference:
     labels: np.ndarray
     aspect_of: np.ndarray | None = None
 
-    def measure(self, order: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
-        """Measure a ranking of descriptors by `measure_sentences`; order: int [probe or 1, descriptors], best first."""
+    def measure(self, probabilities: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
+        """Measure predictions by `measure_sentences`; probabilities: float [probe or 1, descriptors]."""
         if self.aspect_of is not None:
-            order = rank_aspects(order, self.aspect_of, self.labels.shape[1])
-        return measure_sentences(order, self.labels, ks)
-
-
-def measure_predictions(
-    found: Pair[Findings],
-    fired: Pair[np.ndarray],
-    references: Mapping[str, Reference],
-    ks: Sequence[int],
-    columns: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Measures of findings, under `neuron` and `sentence.<reference>`; fired, columns: see `Electorate.of`."""
-    order = rank_descriptors(fired, found.calibration, columns)
-    return {
-        "neuron": measure_neurons(found, ks),
-        "sentence": {name: reference.measure(order, ks) for name, reference in references.items()},
-    }
+            probabilities = combine_descriptors(probabilities, self.aspect_of, self.labels.shape[1])
+        return measure_sentences(probabilities, self.labels, ks)
 
 
 @dataclass(frozen=True)
@@ -155,11 +149,16 @@ class Assessment:
     oracle: bool = False
 
     def measures(
-        self, found: Pair[Findings], columns: np.ndarray | None, fired: Pair[np.ndarray], ks: Sequence[int]
+        self,
+        found: Pair[Findings],
+        labels: np.ndarray,
+        columns: np.ndarray | None,
+        fired: Firing,
+        ks: Sequence[int],
     ) -> dict[str, Any]:
         """Measure findings by `measure_predictions`, under the names of `named`; with `replication` if the labels are
         gold (otherwise the `consistency` stage measures it)."""
-        measures = measure_predictions(found, fired, self.references, ks, columns)
+        measures = measure_predictions(found, labels, fired, self.references, ks, columns)
         if self.oracle:
             measures["replication"] = replication(found.calibration.assigned, found.validation.log_p)
         return self.named(measures)
@@ -169,3 +168,22 @@ class Assessment:
         if not self.oracle:
             return dict(measures)
         return {"oracle": {**measures, "sentence": measures["sentence"]["gold"]}}
+
+
+def measure_predictions(
+    found: Pair[Findings],
+    labels: np.ndarray,
+    fired: Firing,
+    references: Mapping[str, Reference],
+    ks: Sequence[int],
+    columns: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Measures of findings, under `neuron` and `sentence.<reference>`.
+
+    labels: int8 [sentences, descriptors], those of calibration that `found` comes from; columns: see `Electorate.of`.
+    """
+    probabilities = predict(fired, found.calibration, labels, columns)
+    return {
+        "neuron": measure_neurons(found, ks),
+        "sentence": {name: reference.measure(probabilities, ks) for name, reference in references.items()},
+    }

@@ -48,6 +48,32 @@ def at_k(order: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[str
     return measures | {f"recall_at_{k}": recall_at_k(order, relevant, k) for k in ks}
 
 
+def brier_score(probabilities: np.ndarray, relevant: np.ndarray) -> float:
+    """Mean squared difference of probability and truth, in [0, 1], lower is better (Brier 1950); 0.0 without entries.
+
+    probabilities: float, relevant: bool, of one shape.
+    """
+    return float(np.mean((probabilities - relevant) ** 2)) if relevant.size else 0.0
+
+
+BINS = 20
+"""Bins of `calibration_error`."""
+
+
+def calibration_error(probabilities: np.ndarray, relevant: np.ndarray) -> float:
+    """Mean distance of probability and frequency over BINS bins of equally many entries, in [0, 1], lower is better.
+
+    0.0 without entries; equal probabilities stay in one bin. Arrays as for `brier_score`. (The adaptive form of the
+    expected calibration error: Nguyen and O'Connor 2015.)
+    """
+    if not relevant.size:
+        return 0.0
+    values, place, times = np.unique(probabilities, return_inverse=True, return_counts=True)
+    bins = (np.cumsum(times) - 1) * BINS // relevant.size
+    sums = np.bincount(bins, values * times, BINS)
+    return float(np.abs(sums - np.bincount(bins[place.ravel()], relevant.ravel(), BINS)).sum() / relevant.size)
+
+
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     """|a and b| / |a or b|, mean over the rows where either is non-empty, in [0, 1]; 0.0 if there are none.
 

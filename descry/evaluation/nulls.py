@@ -14,7 +14,7 @@ import pandas as pd
 from descry.activations.record import Activations
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.false_discovery import randomised_p
-from descry.assignment.rules import Findings, Rule, assign_splits
+from descry.assignment.rules import Findings, Rule, assign_splits, rank
 from descry.evaluation.chance import Draw, Draws, repeat
 from descry.evaluation.measures import Reference
 from descry.evaluation.metrics import at_k
@@ -66,17 +66,6 @@ def draw_move(reviews: Pair[Sequence[str]], generator: np.random.Generator) -> M
     return lambda rows: Pair(rows.calibration[orders[0]], rows.validation[orders[1]])
 
 
-def draw_shuffled_labels(
-    exemplars: Pair[np.ndarray],
-    labels: Pair[np.ndarray],
-    reviews: Pair[Sequence[str]],
-    rule: Rule,
-    generator: np.random.Generator,
-) -> Pair[Findings]:
-    """Assign descriptors by labels whose rows are reordered by `shuffle_reviews`, on each split."""
-    return assign_splits(exemplars, draw_move(reviews, generator)(labels), rule)
-
-
 def permute_neurons(found: Pair[Findings], generator: np.random.Generator) -> Pair[Findings]:
     """Pair the neurons of calibration with those of validation at random.
 
@@ -98,11 +87,11 @@ def measure_most_common(
     found: Pair[Findings], references: Mapping[str, Reference], ks: Sequence[int]
 ) -> dict[str, Any]:
     """Measure the baseline that always names the most prevalent descriptors: `neuron`, `sentence.<reference>`."""
-    order = np.argsort(-found.calibration.evidence.prevalence, kind="stable")[None, :]
+    prevalence = found.calibration.evidence.prevalence[None]
     relevant = found.validation.assigned[found.calibration.described]
     return {
-        "neuron": at_k(np.broadcast_to(order, relevant.shape), relevant, ks),
-        "sentence": {name: reference.measure(order, ks) for name, reference in references.items()},
+        "neuron": at_k(np.broadcast_to(rank(prevalence), relevant.shape), relevant, ks),
+        "sentence": {name: reference.measure(prevalence, ks) for name, reference in references.items()},
     }
 
 
@@ -134,8 +123,9 @@ def measure_attained_error(found: Findings, shuffled: Iterable[Findings], rule: 
     return false, float(np.exp(found.log_q[found.log_p <= log_p[right[-1]]].max()))
 
 
-Scorer = Callable[[Pair[Findings], np.ndarray | None], Mapping[str, Any]]
-"""Measures findings; the array gives, for each of their neurons, its place in the activations (None: the same)."""
+Scorer = Callable[[Pair[Findings], np.ndarray, np.ndarray | None], Mapping[str, Any]]
+"""Measures findings. The first array holds calibration's labels that they come from, the second gives, for each of
+their neurons, its place in the activations (None: the same)."""
 
 
 def measure_beside_chance(
@@ -161,27 +151,29 @@ def measure_beside_chance(
 
     sets, found = assign_all(active)
     measure = measuring(active)
-    chance = {
-        "random_exemplars": repeat(
-            lambda generator: measure(draw_random_exemplars(sets, labels, rule, generator), None), draws
-        ),
-        "shuffled_labels": repeat(
-            lambda generator: measure(draw_shuffled_labels(sets, labels, reviews, rule, generator), None), draws
-        ),
-    }
+
+    def draw_exemplars(generator: np.random.Generator) -> Mapping[str, Any]:
+        return measure(draw_random_exemplars(sets, labels, rule, generator), labels.calibration, None)
+
+    def shuffle_labels(generator: np.random.Generator) -> Mapping[str, Any]:
+        shuffled = draw_move(reviews, generator)(labels)
+        return measure(assign_splits(sets, shuffled, rule), shuffled.calibration, None)
+
+    chance = {"random_exemplars": repeat(draw_exemplars, draws), "shuffled_labels": repeat(shuffle_labels, draws)}
     for name, read in controls.items():
         control = read()
-        resampled = _resample_and_measure(assign_all(control)[1], control.calibration.layer, measuring(control))
+        findings, layer = assign_all(control)[1], control.calibration.layer
+        resampled = _resample_and_measure(findings, labels.calibration, layer, measuring(control))
         chance[name] = repeat(resampled, draws)
-    return found, measure(found, None), chance
+    return found, measure(found, labels.calibration, None), chance
 
 
-def _resample_and_measure(found: Pair[Findings], layer: np.ndarray, measure: Scorer) -> Draw:
+def _resample_and_measure(found: Pair[Findings], labels: np.ndarray, layer: np.ndarray, measure: Scorer) -> Draw:
     """Make the draw that measures a control's findings for neurons resampled within layers."""
 
     def draw(generator: np.random.Generator) -> Mapping[str, Any]:
         neurons = resample_neurons(layer, generator)
-        return measure(found.map(lambda split: split.take(neurons)), neurons)
+        return measure(found.map(lambda split: split.take(neurons)), labels, neurons)
 
     return draw
 

@@ -10,9 +10,10 @@ import pandas as pd
 
 from descry.activations.record import Activations
 from descry.assignment.rules import RULES, Findings, Rule, assign_splits
+from descry.evaluation.chance import ERRORS
 from descry.evaluation.measures import Reference, measure_consistency, measure_predictions
 from descry.evaluation.nulls import draw_random_exemplars, measure_most_common
-from descry.evaluation.voting import measure_firing_pair
+from descry.evaluation.voting import Firing
 from descry.splits import Pair
 from descry.storage.nesting import flatten
 
@@ -36,11 +37,13 @@ def raise_threshold(found: Pair[Findings], threshold: float) -> Pair[Findings]:
 class Sweeper:
     """The settings that a sweep holds fixed.
 
-    labels: int8 [sentences, descriptors] of both splits; references: by name; rule: the thresholds, its name being
-    varied over RULES; ks: the ranks of precision@k and recall@k; seed: of the random exemplars.
+    labels: int8 [sentences, descriptors] of both splits; reviews: of calibration's sentences; references: by name;
+    rule: the thresholds, its name being varied over RULES; ks: the ranks of precision@k and recall@k; seed: of the
+    random exemplars.
     """
 
     labels: Pair[np.ndarray]
+    reviews: Sequence[str]
     references: Mapping[str, Reference]
     rule: Rule
     ks: Sequence[int]
@@ -48,7 +51,7 @@ class Sweeper:
 
     def thresholds(self, active: Pair[Activations], values: Sequence[float]) -> Iterator[Row]:
         """Rows for each threshold of composition; under `enrichment` it applies in addition to that rule."""
-        seen = measure_firing_pair(active)
+        seen = Firing.of(active, self.reviews)
         for name in RULES:
             for whose, found in self._assign(active, replace(self.rule, name=name, tau=min(values))).items():
                 for value in values:
@@ -56,7 +59,7 @@ class Sweeper:
 
     def sizes(self, active: Pair[Activations], values: Sequence[int]) -> Iterator[Row]:
         """Rows for each size of the exemplar set."""
-        seen = measure_firing_pair(active)
+        seen = Firing.of(active, self.reviews)
         for name in RULES:
             for size in values:
                 rule = replace(self.rule, name=name, exemplars=size, min_count=min(size, self.rule.min_count))
@@ -66,7 +69,7 @@ class Sweeper:
     def poolings(self, active: Sequence[Pair[Activations]]) -> Iterator[Row]:
         """Rows for each pooling; active: one pair per pooling."""
         for pooled in active:
-            seen = measure_firing_pair(pooled)
+            seen = Firing.of(pooled, self.reviews)
             for name in RULES:
                 for whose, found in self._assign(pooled, replace(self.rule, name=name)).items():
                     yield from self._measure(pooled.calibration.pooling, name, whose, found, seen)
@@ -90,9 +93,9 @@ class Sweeper:
             "random_exemplars": draw_random_exemplars(sets, self.labels, rule, generator),
         }
 
-    def _measure(self, x: str, rule: str, whose: str, found: Pair[Findings], seen: Pair[np.ndarray]) -> Iterator[Row]:
-        """Rows of one setting; seen: `measure_firing_pair` of the activations."""
-        measures = flatten(measure_predictions(found, seen, self.references, self.ks))
+    def _measure(self, x: str, rule: str, whose: str, found: Pair[Findings], seen: Firing) -> Iterator[Row]:
+        """Rows of one setting; seen: of the activations."""
+        measures = flatten(measure_predictions(found, self.labels.calibration, seen, self.references, self.ks))
         measures["neuron.described"] /= len(found.calibration.assigned)
         measures["jaccard"] = measure_consistency(found)["jaccard"]
         yield from ((x, rule, whose, name, float(v)) for name, v in measures.items() if _is_shown(name))
@@ -102,7 +105,7 @@ class Sweeper:
 
 
 def _is_shown(measure: str) -> bool:
-    return measure.startswith(SHOWN) and "ceiling" not in measure
+    return measure.startswith(SHOWN) and "ceiling" not in measure and not measure.endswith(ERRORS)
 
 
 def _select_exemplars(active: Pair[Activations], size: int) -> Pair[np.ndarray]:

@@ -1,13 +1,20 @@
-"""The vote: a sentence's descriptors predicted from its activations. Definitions: docs/method.md, section 2."""
+"""The vote: the probability of every descriptor in a sentence, predicted from its activations.
+
+Definitions: docs/method.md, section 2.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from descry.activations.record import Activations
-from descry.assignment.rules import Findings, rank
+from descry.assignment.rules import Findings
+from descry.corpus.sampling import assign_folds
+from descry.evaluation.logistic import fit_logistic
 from descry.splits import Pair
 
 
@@ -22,8 +29,12 @@ def weigh_voices(findings: Findings) -> np.ndarray:
 
 QUIET, LOUD = -1.0, 3.0
 """Bounds of a standardised activation in the vote."""
-RIDGE = 2.0
-"""Added to the eigenvalues of the correlations between descriptors; see `decorrelation`."""
+RIDGE = 0.03
+"""Penalty of the squared weights by which a descriptor's score is mixed from all votes, per sentence."""
+ROUNDING = 1e-9
+"""A score's standard deviation that is no more than rounding: there was nothing to learn it from."""
+FOLDS = 5
+"""Folds over reviews: the logistic regression learns from scores whose mixing did not see the sentence."""
 
 
 def standardise(values: np.ndarray, reference: Activations) -> np.ndarray:
@@ -45,9 +56,25 @@ def measure_firing(activations: Activations, reference: Activations) -> np.ndarr
     return limit_loudness(z, out=z)
 
 
-def measure_firing_pair(active: Pair[Activations]) -> Pair[np.ndarray]:
-    """`measure_firing` on both splits' probes, standardised by calibration."""
-    return active.map(lambda split: measure_firing(split, active.calibration))
+@dataclass(frozen=True)
+class Firing:
+    """How the neurons fire on the probe sentences of both splits, and what links calibration's to their labels.
+
+    calibration, validation: float32 [probe, neurons], see `measure_firing`; rows: int [calibration's probe], its
+    sentences; fold: int64, same shape, see `assign_folds`.
+    """
+
+    calibration: np.ndarray
+    validation: np.ndarray
+    rows: np.ndarray
+    fold: np.ndarray
+
+    @classmethod
+    def of(cls, active: Pair[Activations], reviews: Sequence[str]) -> Firing:
+        """Standardise both splits' probes by calibration. reviews: of every sentence of calibration."""
+        fired = active.map(lambda split: measure_firing(split, active.calibration))
+        rows = active.calibration.probe_rows
+        return cls(fired.calibration, fired.validation, rows, assign_folds(np.asarray(reviews)[rows], FOLDS))
 
 
 @dataclass(frozen=True)
@@ -55,8 +82,9 @@ class Electorate:
     """The weights with which neurons vote on a sentence's descriptors, fitted on calibration.
 
     voice: float32 [neurons, descriptors], see `weigh_voices`; prevalence: float64 [descriptors]; spoken: int64, the
-    descriptors that some neuron carries; mean, spread: float32 [spoken], mean and standard deviation of their raw
-    scores on calibration; mixing: float64 [spoken, spoken], see `decorrelation`.
+    descriptors that some neuron carries; mean, spread: float64 [spoken], mean and standard deviation of the votes for
+    them on calibration; mixing: float64 [spoken, spoken], see `fit_mixing`; slope, intercept: float64 [spoken], see
+    `fit_logistic`.
     """
 
     voice: np.ndarray
@@ -65,36 +93,59 @@ class Electorate:
     mean: np.ndarray
     spread: np.ndarray
     mixing: np.ndarray
+    slope: np.ndarray
+    intercept: np.ndarray
 
     @classmethod
-    def of(cls, fired: np.ndarray, calibration: Findings, columns: np.ndarray | None = None) -> Electorate:
+    def of(
+        cls,
+        fired: np.ndarray,
+        found: Findings,
+        labels: np.ndarray,
+        fold: np.ndarray,
+        columns: np.ndarray | None = None,
+    ) -> Electorate:
         """Fit the vote on calibration.
 
-        fired: float32 [sentences, neurons], `measure_firing` of calibration's probe; columns: int [neurons], the column
-        of `fired` for each neuron of `calibration`; None: the same order.
+        fired: float32 [sentences, neurons], `measure_firing` of its probe; found: on calibration; labels: int8
+        [sentences, descriptors], those that `found` comes from; fold: int [sentences]; columns: int [neurons], the
+        column of `fired` for each neuron of `found`; None: the same order.
         """
-        voice = weigh_voices(calibration)
+        voice, prevalence = weigh_voices(found), found.evidence.prevalence
         if columns is not None:
             drawn, voice = voice, np.zeros((fired.shape[1], voice.shape[1]), np.float32)
             np.add.at(voice, columns, drawn)
-        votes = count_votes(fired, voice)
-        spread = votes.std(axis=0)
-        spoken = np.flatnonzero(spread > 0)
-        mean, spread = votes[:, spoken].mean(axis=0), spread[spoken]
-        mixing = decorrelation((votes[:, spoken] - mean) / spread)
-        return cls(voice, calibration.evidence.prevalence, spoken, mean, spread, mixing)
+        votes = count_votes(fired, voice).astype(np.float64)
+        spoken = np.flatnonzero(votes.std(axis=0) > 0)
+        votes, labels = votes[:, spoken], labels[:, spoken]
+        mean, spread = votes.mean(axis=0), votes.std(axis=0)
+        mixing, scores = fit_mixing((votes - mean) / spread, labels, fold)
+        scale = np.where(scores.std(axis=0) > ROUNDING, scores.std(axis=0), np.inf)
+        fitted = fit_logistic(scores / scale, labels, prevalence[spoken])
+        return cls(voice, prevalence, spoken, mean, spread, mixing / scale, *fitted)
 
-    def scores(self, fired: np.ndarray) -> np.ndarray:
-        """The score of every descriptor in every sentence: float64 [sentences, descriptors]; fired as for `of`.
+    def probabilities(self, fired: np.ndarray) -> np.ndarray:
+        """The probability of every descriptor in every sentence: float64 [sentences, descriptors]; fired as for `of`.
 
-        sum_n voice[n, d] * fired[x, n], standardised by calibration, then decorrelated (see `decorrelation`). A
-        descriptor that no neuron carries scores -1e9 plus its prevalence.
+        The votes sum_n voice[n, d] * fired[x, n] are standardised by calibration, mixed (`fit_mixing`) and mapped to
+        probabilities (`fit_logistic`). A descriptor that no neuron carries has its prevalence.
         """
-        scores = np.tile(-1e9 + self.prevalence, (len(fired), 1))
-        scores[:, self.spoken] = (
-            (count_votes(fired, self.voice)[:, self.spoken] - self.mean) / self.spread @ self.mixing
-        )
-        return scores
+        probabilities = np.tile(self.prevalence, (len(fired), 1))
+        votes = (count_votes(fired, self.voice)[:, self.spoken] - self.mean) / self.spread
+        probabilities[:, self.spoken] = expit(votes @ self.mixing * self.slope + self.intercept)
+        return probabilities
+
+
+def fit_electorate(
+    calibration: Activations, found: Findings, labels: np.ndarray, reviews: Sequence[str] | np.ndarray
+) -> Electorate:
+    """Fit the vote on calibration's probe.
+
+    found: on calibration; labels: int8 [sentences, descriptors], those that it comes from; reviews: of every sentence.
+    """
+    rows = calibration.probe_rows
+    fold = assign_folds(np.asarray(reviews)[rows], FOLDS)
+    return Electorate.of(measure_firing(calibration, calibration), found, labels[rows], fold)
 
 
 def count_votes(fired: np.ndarray, voice: np.ndarray) -> np.ndarray:
@@ -105,18 +156,36 @@ def count_votes(fired: np.ndarray, voice: np.ndarray) -> np.ndarray:
     return np.asarray(fired[:, speaks] @ voice[speaks])
 
 
-def rank_descriptors(fired: Pair[np.ndarray], calibration: Findings, columns: np.ndarray | None = None) -> np.ndarray:
-    """Rank the descriptors of every probe sentence of validation, best first, by `Electorate.scores`: int64
-    [probe, descriptors]. Descriptors that no neuron carries come last, the more prevalent first."""
-    return rank(Electorate.of(fired.calibration, calibration, columns).scores(fired.validation))
+def fit_mixing(votes: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit each descriptor's score as a weighted sum of all descriptors' votes, by ridge regression on its label.
 
-
-def decorrelation(scores: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
-    """(C + ridge I)^-1/2 for the correlations C of standardised scores: float64 [columns, columns], symmetric.
-
-    Descriptors carried by the same neurons rise and fall together; this whitening leaves what is specific to each. The
-    ridge keeps directions of little variance from being amplified.
+    Descriptors that share neurons rise and fall together; the weights leave what is specific to each. votes: float64
+    [sentences, descriptors], standardised; labels: int8, same shape, a missing one counts as the mean; fold: int
+    [sentences]. Returns the weights, float64 [descriptors, descriptors] (a column for each score), and the scores of
+    the same sentences, float64 [sentences, descriptors], each with weights fitted on the other folds.
     """
-    correlations = scores.astype(np.float64).T @ scores.astype(np.float64) / max(len(scores), 1)
-    values, vectors = np.linalg.eigh(correlations)
-    return np.asarray(vectors * (np.maximum(values, 0.0) + ridge) ** -0.5 @ vectors.T)
+    known = labels >= 0
+    share = (labels == 1).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    target = np.where(known, (labels == 1) - share, 0.0)
+    products, links = votes.T @ votes, votes.T @ target
+
+    def solve(gram: np.ndarray, to: np.ndarray, sentences: int) -> np.ndarray:
+        return np.linalg.solve(gram + RIDGE * max(sentences, 1) * np.eye(len(gram)), to)
+
+    scores = np.empty_like(votes)
+    for number in range(FOLDS):
+        inside = fold == number
+        own = votes[inside]
+        weights = solve(products - own.T @ own, links - own.T @ target[inside], int((~inside).sum()))
+        scores[inside] = own @ weights
+    return solve(products, links, len(votes)), scores
+
+
+def predict(fired: Firing, found: Findings, labels: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+    """The probability of every descriptor in every probe sentence of validation: float64 [probe, descriptors].
+
+    found, labels: of calibration, labels int8 [sentences, descriptors] of all its sentences; columns: see
+    `Electorate.of`.
+    """
+    electorate = Electorate.of(fired.calibration, found, labels[fired.rows], fired.fold, columns)
+    return electorate.probabilities(fired.validation)

@@ -14,9 +14,9 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from descry.corpus.sampling import sample_sentences
+from descry.corpus.sampling import assign_folds, sample_sentences
 from descry.embedding.vectors import Encoder, scale_to_unit
-from descry.labelling.labels import LOWEST, Labelled, Labels, assign_folds
+from descry.labelling.labels import LOWEST, Labelled, Labels
 from descry.labelling.prompted import Teacher
 from descry.vocabulary.descriptors import Descriptor
 

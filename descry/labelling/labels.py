@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -87,15 +86,3 @@ def find_cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
     ordered = -np.sort(-scores, axis=0)
     least = ordered[np.maximum(passing - 1, 0), np.arange(scores.shape[1])]
     return np.where(passing > 0, least, np.inf).astype(np.float32)
-
-
-def assign_folds(review_ids: Sequence[str] | np.ndarray, count: int) -> np.ndarray:
-    """Assign each sentence to a fold by the rank of its review's hash: int64 [sentences], 0 to count - 1.
-
-    Folds hold equally many reviews (to within one), and the order of the rows does not matter.
-    """
-    names, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
-    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
-    fold = np.empty(len(names), dtype=np.int64)
-    fold[sorted(range(len(names)), key=digests.__getitem__)] = np.arange(len(names)) % count
-    return fold[review]

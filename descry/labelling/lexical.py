@@ -13,10 +13,10 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from descry.corpus.sampling import sample_sentences
+from descry.corpus.sampling import assign_folds, sample_sentences
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
-from descry.labelling.labels import LOWEST, Labelled, Labels, assign_folds, find_cuts, find_links, log_shares
+from descry.labelling.labels import LOWEST, Labelled, Labels, find_cuts, find_links, log_shares
 from descry.vocabulary.descriptors import Descriptor
 
 FOLDS = 5

@@ -58,13 +58,13 @@ class SplitContent:
 class Guess(NamedTuple):
     """A descriptor that a sentence's neurons vote for.
 
-    column: of the labels; score: standardised over calibration's sentences; share: of those that score as high;
+    column: of the labels; probability: by the vote; prevalence: share of calibration's sentences that bear it;
     tokens: what each token adds; neurons: (position, z, contribution) of those with the largest contributions.
     """
 
     column: int
-    score: float
-    share: float
+    probability: float
+    prevalence: float
     tokens: Sequence[float]
     neurons: Sequence[tuple[int, float, float]]
 

@@ -12,6 +12,7 @@ from descry.activations.record import Activations, read_activations
 from descry.activations.token_words import TokenReadings
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import Rule, assign
+from descry.evaluation.voting import fit_electorate
 from descry.report.content import Beyond, Content, Explained, SplitContent, select_clearest
 from descry.report.page.examples import explain_examples
 from descry.results import layout
@@ -70,9 +71,11 @@ def _explain_sample(
     """The sentences drawn at random from validation, explained."""
     examples, _ = read_arrays(layout.TOKENS / "examples.safetensors", EXAMPLE_ARRAYS)
     findings = assign(gather_evidence(calibration.rows, calibration.labels), rule)
+    reviews = calibration.sentences["review_id"].tolist()
+    electorate = fit_electorate(active, findings, calibration.labels, reviews)
     gold = read_table(layout.GOLD / "validation.parquet", GOLD_TABLE)["aspects"]
     texts, aspects = (column.iloc[examples["rows"]].tolist() for column in (validation.sentences["text"], gold))
-    return explain_examples(active, findings, examples, texts, aspects)
+    return explain_examples(active, electorate, examples, texts, aspects)
 
 
 def _read_beyond() -> Beyond:

@@ -55,6 +55,12 @@ MEASURES = (
         "most_common",
         column="recall_at_2",
     ),
+    Measure("sentence.labels.brier_score", "Probabilities of descriptors: Brier score (less is better)", "most_common"),
+    Measure(
+        "sentence.labels.calibration_error",
+        "Probabilities of descriptors: calibration error (less is better)",
+        "most_common",
+    ),
     Measure(
         "oracle.sentence.precision_at_1",
         "Sentences, gold aspects as labels: first guess right",
@@ -66,6 +72,16 @@ MEASURES = (
         "Sentences, gold aspects as labels: found with two guesses",
         "most_common",
         headline=True,
+    ),
+    Measure(
+        "oracle.sentence.brier_score",
+        "Probabilities, gold aspects as labels: Brier score (less is better)",
+        "most_common",
+    ),
+    Measure(
+        "oracle.sentence.calibration_error",
+        "Probabilities, gold aspects as labels: calibration error (less is better)",
+        "most_common",
     ),
     Measure(
         "neuron.precision_at_1",

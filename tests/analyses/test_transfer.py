@@ -21,6 +21,7 @@ from descry.analyses.transfer import (
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import Findings, Rule, assign
 from descry.evaluation.chance import Draws
+from descry.evaluation.voting import fit_electorate, measure_firing
 
 NAMES = ["one", "two", "three", "four"]
 NEURONS, EXEMPLARS = 120, 40
@@ -63,10 +64,15 @@ def tried(there: OtherCorpus, here: OtherCorpus) -> tuple[TriedPairs, Findings]:
     return TriedPairs.of(found, there, EXEMPLARS), found
 
 
+def vote(there: OtherCorpus, here: OtherCorpus, found: Findings) -> np.ndarray:
+    electorate = fit_electorate(here.active, found, here.labels, here.reviews)
+    return electorate.probabilities(measure_firing(there.active, here.active))
+
+
 def measured(there: OtherCorpus, here: OtherCorpus) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     both, found = tried(there, here)
     known = find_references(there, here.gold, here.scores)
-    own, chance = measure_transfer(both, there, here.active, found, known, Draws(20, 0))
+    own, chance = measure_transfer(both, there, vote(there, here, found), found, known, Draws(20, 0))
     return dict(own["transfer"]), chance
 
 
@@ -158,7 +164,7 @@ def test_nothing_assigned_is_no_error() -> None:
     nothing = np.zeros_like(found.assigned)
     both, found = replace(both, assigned=nothing), replace(found, assigned=nothing)
     own, _ = measure_transfer(
-        both, there, here.active, found, find_references(there, here.gold, here.scores), Draws(2, 0)
+        both, there, vote(there, here, found), found, find_references(there, here.gold, here.scores), Draws(2, 0)
     )
     assert own["transfer"]["replication"] == own["transfer"]["strongest_replication"] == 0
     assert tabulate_descriptors(NAMES, both, here.labels.mean(axis=0))["replication"].isna().all()

@@ -17,9 +17,9 @@ import descry
 from descry.__main__ import COMMANDS, main
 from descry.activations.record import read_activations
 from descry.assignment.evidence import gather_evidence
-from descry.assignment.rules import assign
+from descry.assignment.rules import assign, rank
 from descry.cli import explain
-from descry.evaluation.voting import measure_firing_pair, rank_descriptors
+from descry.evaluation.voting import Firing, predict
 from descry.results import layout
 from descry.results.columns import Folder
 from descry.schemas.label import LABEL_ARRAYS
@@ -308,13 +308,14 @@ def test_sentences_of_validation_are_explained_as_the_vote_ranks_them(listener: 
     labels = read_arrays(ROOT / layout.LABELS / "first/calibration.safetensors", LABEL_ARRAYS)[0]["labels"]
     rule = Folder.of(ROOT).rule
     found = assign(gather_evidence(active.calibration.exemplars(rule.exemplars), labels), rule)
-    heard = measure_firing_pair(active)
-    order, scores = rank_descriptors(heard, found), listener.electorate.scores(heard.validation)
+    reviews = Folder.of(ROOT).sentences("calibration")["review_id"]
+    probabilities = predict(Firing.of(active, reviews), found, labels)
+    order = rank(probabilities)
     sentences = descry.load(ROOT).sentences.query("split == 'validation'")["text"].to_numpy()
     for place in range(0, 200, 25):
         said = listener.explain(sentences[active.validation.probe_rows[place]], 3, 5)["descriptors"]
         named = [listener.names.index(row["descriptor"]) for row in said]
-        np.testing.assert_allclose([row["score"] for row in said], scores[place, named], atol=2e-2)
+        np.testing.assert_allclose([row["probability"] for row in said], probabilities[place, named], atol=1e-2)
         assert named[:3] == order[place, :3].tolist()
         votes = np.array([row["tokens"] for row in said])
         assert votes.shape == (len(said), len(said[0]["tokens"]))

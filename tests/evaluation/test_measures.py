@@ -2,24 +2,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.linalg import sqrtm
-from sklearn.metrics import average_precision_score, f1_score, jaccard_score, top_k_accuracy_score
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, jaccard_score, top_k_accuracy_score
 
-from descry.activations.record import Activations
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import Findings, Rule, assign, rank
 from descry.evaluation.measures import (
     Assessment,
+    combine_descriptors,
     measure_confirmation,
     measure_consistency,
     measure_neurons,
     measure_sentences,
-    rank_aspects,
     select_first,
 )
 from descry.evaluation.metrics import (
     at_k,
     average_precision,
+    brier_score,
+    calibration_error,
     ceiling_precision_at_k,
     f1,
     jaccard,
@@ -27,7 +27,6 @@ from descry.evaluation.metrics import (
     precision_at_k,
     recall_at_k,
 )
-from descry.evaluation.voting import measure_firing, rank_descriptors
 from descry.splits import Pair
 from descry.storage import nesting
 
@@ -146,71 +145,42 @@ def test_findings_agree_wholly_with_themselves() -> None:
     assert measures["replication"] == 1.0
 
 
-def active(seed: int, sentences: int = 30, neurons: int = 40) -> Activations:
-    values = np.random.default_rng(seed).normal(size=(sentences, neurons)).astype(np.float32)
-    order = np.argsort(-values, axis=0)[:5].T
-    return Activations(
-        count=sentences,
-        layer=np.ones(neurons, np.int16),
-        index=np.arange(neurons, dtype=np.int32),
-        values=np.take_along_axis(values.T, order, 1),
-        rows=order.astype(np.int32),
-        mean=values.mean(0),
-        std=values.std(0),
-        maximum=values.max(0),
-        probe_rows=np.arange(sentences, dtype=np.int32),
-        probe=values.astype(np.float16),
-        pooling="mean",
+def test_an_aspect_is_as_likely_as_any_of_its_descriptors() -> None:
+    probabilities = np.array([[0.1, 0.2, 0.5, 1.0]])
+    combined = combine_descriptors(probabilities, np.array([1, 1, 0, 2]), 4)
+    np.testing.assert_allclose(combined, [[0.5, 1 - 0.9 * 0.8, 1.0, 0.0]])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_brier_score_and_calibration_error_equal_slow_references(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    probabilities, relevant = generator.random((30, 10)), sets(seed, columns=10)
+    assert brier_score(probabilities, relevant) == pytest.approx(
+        brier_score_loss(relevant.ravel(), probabilities.ravel())
+    )
+    order = np.argsort(probabilities.ravel())
+    parts = [(probabilities.ravel()[part], relevant.ravel()[part]) for part in np.array_split(order, 20)]
+    expected = sum(abs(p.mean() - y.mean()) * len(p) for p, y in parts) / 300
+    assert calibration_error(probabilities, relevant) == pytest.approx(expected)
+
+
+def test_what_is_said_and_happens_as_often_has_no_calibration_error() -> None:
+    truth = np.arange(1000) % 10 == 0
+    assert calibration_error(np.full(1000, 0.1), truth) == pytest.approx(0, abs=1e-12)
+    assert calibration_error(np.full(1000, 0.3), truth) == pytest.approx(0.2)
+    assert calibration_error(truth.astype(float), truth) == 0.0
+    assert (
+        calibration_error(np.zeros((0, 3)), np.zeros((0, 3), bool)) == brier_score(np.zeros(0), np.zeros(0, bool)) == 0
     )
 
 
-def test_the_vote_equals_a_loop() -> None:
-    calibration, validation, found = active(1), active(2), findings_of(4)
-    fired = Pair(measure_firing(calibration, calibration), measure_firing(validation, calibration))
-    order = rank_descriptors(fired, found)
-
-    def votes(split: Activations, x: int, d: int) -> float:
-        total = sum(-found.log_q[n, d] / np.log(10) for n in range(40) if found.assigned[n, d])
-        score = 0.0
-        for n in range(40):
-            if found.assigned[n, d]:
-                z = (float(split.probe[x, n]) - calibration.mean[n]) / calibration.std[n]
-                score += -found.log_q[n, d] / np.log(10) / total * min(max(z, -1.0), 3.0)
-        return score
-
-    known = np.array([[votes(calibration, x, d) for d in range(6)] for x in range(30)])
-    scores = np.array([[votes(validation, x, d) for d in range(6)] for x in range(30)])
-    correlations = np.corrcoef(known.T) + 2.0 * np.eye(6)
-    standard = (scores - known.mean(0)) / known.std(0)
-    expected = np.argsort(-standard @ np.real(sqrtm(np.linalg.inv(correlations))), axis=1)
-    assert found.assigned.any(0).all()
-    np.testing.assert_array_equal(order, expected)
-
-
-def test_descriptors_that_no_neuron_carries_come_last_by_prevalence() -> None:
-    calibration, validation = active(1), active(2)
-    labels = np.zeros((30, 3), np.int8)
-    labels[:4, 0], labels[:9, 1], labels[:6, 2] = 1, 1, 1
-    found = assign(gather_evidence(calibration.rows, labels), Rule(alpha=1e-9))
-    assert not found.assigned.any()
-    fired = Pair(measure_firing(calibration, calibration), measure_firing(validation, calibration))
-    assert (rank_descriptors(fired, found) == [1, 2, 0]).all()
-
-
-def test_a_dead_neuron_never_fires() -> None:
-    dead = active(1)
-    dead.std[3] = 0.0
-    assert (measure_firing(dead, dead)[:, 3] == 0).all()
-
-
-def test_aspects_are_ordered_by_their_best_placed_descriptor() -> None:
-    order = np.array([[2, 0, 1, 3]])
-    assert rank_aspects(order, np.array([1, 1, 0, 2]), 4).tolist() == [[0, 1, 2, 3]]
-
-
 def test_sentences_with_a_missing_label_are_left_out() -> None:
-    order, labels = np.array([[0, 1], [0, 1], [0, 1]]), np.array([[1, 0], [0, 1], [-1, 1]], np.int8)
-    assert measure_sentences(order, labels, [1])["precision_at_1"] == 0.5
+    probabilities, labels = np.tile([0.8, 0.3], (3, 1)), np.array([[1, 0], [0, 1], [-1, 1]], np.int8)
+    measures = measure_sentences(probabilities, labels, [1])
+    assert measures["precision_at_1"] == 0.5
+    assert measures["brier_score"] == pytest.approx((0.2**2 + 0.3**2 + 0.8**2 + 0.7**2) / 4)
+    assert measures == measure_sentences(probabilities[:1], labels, [1])
 
 
 def test_nested_is_the_inverse_of_flat() -> None:
@@ -242,17 +212,3 @@ def test_measures_of_gold_labels_stand_under_oracle() -> None:
     pair = Pair(np.zeros((1, 1)), np.zeros((1, 1)))
     assert Assessment(pair, {}).named(own) == own
     assert Assessment(pair, {}, oracle=True).named(own) == {"oracle": {"neuron": {"a": 1.0}, "sentence": {"b": 2.0}}}
-
-
-def test_a_control_is_measured_with_its_own_neurons_columns() -> None:
-    """Resampled neurons vote as the neurons that they are."""
-    generator = np.random.default_rng(1)
-    labels = (generator.random((200, 5)) < 0.25).astype(np.int8)
-    values = generator.normal(size=(200, 40)).astype(np.float32) + 2 * labels[:, np.arange(40) % 5]
-    found = assign(gather_evidence(np.argsort(-values, axis=0)[:20].T, labels), Rule())
-    fired = Pair(values, values)
-    plain = rank_descriptors(fired, found)
-    neurons = generator.permutation(40)
-    np.testing.assert_array_equal(rank_descriptors(fired, found.take(neurons), neurons), plain)
-    wrong = rank_descriptors(fired, found.take(neurons))
-    assert (wrong != plain).mean() > 0.3

@@ -84,7 +84,7 @@ def test_shuffled_labels_keep_their_company_and_lose_their_neurons() -> None:
     sets = Pair(knowing(split, 0), knowing(split, 1))
     pair, ids = Pair(split, split), Pair(reviews, reviews)
     real = assign_splits(sets, pair, RULE)
-    found = nulls.draw_shuffled_labels(sets, pair, ids, RULE, np.random.default_rng(2))
+    found = assign_splits(sets, nulls.draw_move(ids, np.random.default_rng(2))(pair), RULE)
     np.testing.assert_array_equal(found.calibration.evidence.positives, real.calibration.evidence.positives)
     assert real.calibration.assigned.sum() >= 230
     assert found.calibration.assigned.sum() <= 2
@@ -170,7 +170,7 @@ def test_what_knows_stands_above_every_null_and_a_control_that_knows_as_much_doe
         {"ignorant": lambda: knows_not, "twin": lambda: knows},
         pair,
         reviews,
-        lambda _: lambda drawn, _: {"jaccard": measure_consistency(drawn)["jaccard"]},
+        lambda _: lambda drawn, *_: {"jaccard": measure_consistency(drawn)["jaccard"]},
         rule=replace(RULE, exemplars=12),
         draws=Draws(6, 0),
     )

@@ -8,7 +8,7 @@ from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import Rule, assign
 from descry.evaluation.measures import Reference, measure_neurons
 from descry.evaluation.sweeps import Sweeper, raise_threshold, tabulate_sweeps
-from descry.evaluation.voting import measure_firing, rank_descriptors
+from descry.evaluation.voting import Firing, predict
 from descry.splits import Pair
 
 RULE = Rule(exemplars=30)
@@ -41,7 +41,8 @@ def side(seed: int) -> tuple[np.ndarray, Activations]:
 def world() -> tuple[Sweeper, Pair[Activations]]:
     (one, first), (other, second) = side(1), side(2)
     references = {"labels": Reference(other[second.probe_rows])}
-    return Sweeper(Pair(one, other), references, RULE, (1, 2), 0), Pair(first, second)
+    reviews = [str(row // 4) for row in range(SENTENCES)]
+    return Sweeper(Pair(one, other), reviews, references, RULE, (1, 2), 0), Pair(first, second)
 
 
 def test_a_raised_threshold_leaves_what_reaches_it(world: tuple[Sweeper, Pair[Activations]]) -> None:
@@ -63,8 +64,8 @@ def test_every_point_is_the_measure_at_that_setting(world: tuple[Sweeper, Pair[A
                 for seen, labels in zip(active, sweeper.labels, strict=True)
             )
         )
-        fired = Pair(*(measure_firing(seen, active.calibration) for seen in active))
-        expected = sweeper.references["labels"].measure(rank_descriptors(fired, found.calibration), (1, 2))
+        probabilities = predict(Firing.of(active, sweeper.reviews), found.calibration, sweeper.labels.calibration)
+        expected = sweeper.references["labels"].measure(probabilities, (1, 2))
         key = (str(size), "composition", "target")
         assert rows[*key, "sentence.labels.recall_at_2"] == expected["recall_at_2"]
         assert rows[*key, "neuron.precision_at_1"] == measure_neurons(found, (1, 2))["precision_at_1"]

@@ -15,10 +15,11 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from descry.corpus.readers import read_reviews
+from descry.corpus.sampling import assign_folds
 from descry.corpus.sentences import build_sentence_table
 from descry.errors import InputError
 from descry.labelling import lexical
-from descry.labelling.labels import LOWEST, Labels, assign_folds
+from descry.labelling.labels import LOWEST, Labels
 from descry.labelling.lexical import LexicalLabeller, weigh_words
 from descry.vocabulary.candidates import build_candidate_table
 from descry.vocabulary.descriptors import Descriptor

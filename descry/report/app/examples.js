@@ -3,7 +3,7 @@
 const GUESSES = 3;
 
 function Guess({ run, guess, rank }) {
-  return html`<li><${Chip} run=${run} column=${guess.column} /> <b>${signed(guess.score)}</b> <small>${percent(guess.share)} of calibration's sentences score as high</small>
+  return html`<li><${Chip} run=${run} column=${guess.column} /> <b>${percent(guess.probability)}</b> <small>${percent(guess.prevalence)} of calibration's sentences have it</small>
     <span class="speakers">${guess.neurons.map(([neuron, z]) => html`<span><${NeuronLink} run=${run} neuron=${neuron} /> <small>z ${signed(z)}</small></span> `)}</span></li>`;
 }
 
@@ -23,6 +23,6 @@ function Example({ run, example }) {
 function Examples({ run }) {
   return html`<p class="lead">To have a sentence of your own explained by the neurons, use the prompt:</p>
     <pre tabindex="0"><code>descry explain "The battery died after a week"</code></pre>
-    <p class="note">Here are ${run.explained.length} sentences of validation, drawn at random. For each: the descriptors with the most votes of its neurons, their score (standard deviations above the mean over calibration's sentences), and how many sentences score as high; the neurons that contribute most (z: how far above their own mean they are); and shaded, the tokens that contribute to the vote.</p>
+    <p class="note">Here are ${run.explained.length} sentences of validation, drawn at random. For each: the descriptors that are most probable by the vote of its neurons, and the share of calibration's sentences that have them; the neurons that contribute most (z: how far above their own mean they are); and shaded, the tokens that contribute to the vote.</p>
     ${run.explained.map((example) => html`<${Example} run=${run} example=${example} />`)}`;
 }

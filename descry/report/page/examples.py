@@ -8,9 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from descry.activations.record import Activations
-from descry.assignment.rules import Findings
 from descry.evaluation.explanation import explain
-from descry.evaluation.voting import Electorate, measure_firing, standardise
+from descry.evaluation.voting import Electorate, standardise
 from descry.report.content import Explained, Guess
 
 GUESSES = 3
@@ -19,32 +18,29 @@ GUESSES = 3
 
 def explain_examples(
     calibration: Activations,
-    findings: Findings,
+    electorate: Electorate,
     examples: Mapping[str, np.ndarray],
     texts: Sequence[str],
     aspects: Sequence[Sequence[str] | None],
 ) -> list[Explained]:
     """Every example with its GUESSES best descriptors among those that some neuron has.
 
-    calibration: with its probe; findings: on calibration; examples: arrays of EXAMPLE_ARRAYS; texts: of each; aspects:
+    electorate: fitted on calibration; examples: arrays of EXAMPLE_ARRAYS; texts: of each; aspects:
     of each, None where they are not known.
     """
-    fired = measure_firing(calibration, calibration)
-    electorate = Electorate.of(fired, findings)
-    scores = electorate.scores(fired)
     votable = set(electorate.spoken.tolist())
     ends = np.concatenate([[0], np.cumsum(examples["lengths"])])
     explained = []
     for place, (start, stop) in enumerate(pairwise(ends)):
         pooled = standardise(examples["pooled"][place], calibration)
         tokens = standardise(examples["values"][start:stop], calibration)
-        explanation = explain(electorate, scores, pooled, tokens, descriptors=GUESSES)
+        explanation = explain(electorate, pooled, tokens, descriptors=GUESSES)
         spans = zip(examples["start"][start:stop].tolist(), examples["stop"][start:stop].tolist(), strict=True)
         guesses = [
             Guess(
                 int(column),
-                round(float(explanation.score[column]), 4),
-                round(float(explanation.chance[column]), 6),
+                round(float(explanation.probability[column]), 4),
+                round(float(explanation.prevalence[column]), 4),
                 [round(float(vote), 4) for vote in explanation.tokens[:, column]],
                 [
                     (int(n), round(float(z), 3), round(float(part), 5))
