@@ -81,7 +81,7 @@ def read_exemplar_tokens(
     ids, special = target.encode(texts)
     lengths = np.array([mark.count(0) for mark in special], dtype=np.int64)
     flat = exemplars.ravel()
-    sizes = np.where(flat >= 0, lengths[flat], 0)
+    sizes = np.append(lengths, 0)[flat]  # the last, 0, for none
     starts = np.cumsum(sizes) - sizes
     out = np.zeros(int(sizes.sum()), dtype=np.float16)
     by_sentence = np.argsort(flat, kind="stable")

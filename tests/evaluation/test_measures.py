@@ -155,6 +155,7 @@ def active(seed: int, sentences: int = 30, neurons: int = 40) -> Activations:
         index=np.arange(neurons, dtype=np.int32),
         values=np.take_along_axis(values.T, order, 1),
         rows=order.astype(np.int32),
+        beyond=np.sort(values, axis=0)[-6],
         mean=values.mean(0),
         std=values.std(0),
         maximum=values.max(0),
