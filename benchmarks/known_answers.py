@@ -21,6 +21,7 @@ from torch import Tensor
 from descry.activations.accumulators import TopK
 from descry.activations.extraction import extract
 from descry.assignment.evidence import gather_evidence
+from descry.assignment.exemplars import select_exemplars
 from descry.assignment.rules import Findings, Rule, assign
 from descry.models.forward import forward
 from descry.models.surgery import Directions, append_neurons, find_up_maps, weight_matrix
@@ -102,10 +103,10 @@ def build_synthetic(
 
 
 def take_exemplars(activations: np.ndarray, k: int) -> np.ndarray:
-    """Select exemplars by activation, float32 [sentences, neurons]: int32 [neurons, k]; all -1 if it never changes."""
+    """Select exemplars by activation, float32 [sentences, neurons]: int32 [neurons, k], -1 for none."""
     top = TopK(activations.shape[1], k)
     top.update(torch.from_numpy(activations), torch.arange(len(activations)))
-    return np.where(np.ptp(activations, axis=0)[:, None] > 0, top.compute()[1], np.int32(-1))
+    return select_exemplars(*top.compute(), k)
 
 
 def measure_planted_recovery(world: Synthetic, rule: Rule) -> dict[str, Any]:

@@ -179,7 +179,6 @@ def made_up(committed: Path) -> Content:
         validation=other,
         examples=select_clearest(own.labels, generator.random(own.labels.shape), 3),
         neighbours=find_neighbours(rows[:, :50], there[:, :50], 6),
-        compared=50,
         explained=[],
         consistency=read("consistency/measures.parquet", MEASURE_TABLE),
         evaluation=read("evaluation/measures.parquet", MEASURE_TABLE),

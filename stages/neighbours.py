@@ -14,9 +14,7 @@ def main() -> None:
     active = read_activation_pair(layout.ACTIVATIONS, probe=False)
     sets = active.map(lambda split: split.exemplars(settings.exemplars))
     neighbours = find_neighbours(sets.calibration, sets.validation, settings.nearest)
-    sizes = active.map(lambda split: split.count)
-    meta = {"exemplars": sets.calibration.shape[1], "sentences": [sizes.calibration, sizes.validation]}
-    write_arrays(layout.NEIGHBOURS, vars(neighbours), NEIGHBOUR_ARRAYS, meta)
+    write_arrays(layout.NEIGHBOURS, vars(neighbours), NEIGHBOUR_ARRAYS, {})
 
 
 if __name__ == "__main__":

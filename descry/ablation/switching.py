@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from descry.compute.batching import batch_by_tokens
 from descry.models.forward import first_tensor, forward, is_encoder_decoder
 from descry.models.neurons import Site
 from descry.models.pooling import POOLINGS, Reduction
@@ -29,7 +28,7 @@ def measure_token_means(target: Target, texts: Sequence[str], batch_tokens: int 
 
     ids, special = target.encode(texts)
     totals, tokens = torch.zeros(sum(target.widths), dtype=torch.float64), sum(mark.count(0) for mark in special)
-    for batch in batch_by_tokens([len(i) for i in ids], batch_tokens):
+    for batch in target.make_batches(ids, batch_tokens):
         picked = [ids[i] for i in batch], [special[i] for i in batch]
         totals += torch.cat(target.read(*picked, [(site, make_reduction(site)) for site in target.sites]))
     return (totals / max(tokens, 1)).to(torch.float32).numpy()
@@ -96,7 +95,7 @@ def represent(
     ids, special = target.encode(texts)
     vectors: np.ndarray | None = None
     with switch_off(target, *(off or nothing)) as begin:
-        for batch in batch_by_tokens([len(i) for i in ids], batch_tokens):
+        for batch in target.make_batches(ids, batch_tokens):
             begin()
             tokens, attention, own = target.batch([ids[i] for i in batch], [special[i] for i in batch])
             values = forward(target.model, target.stack, tokens, attention)[0]

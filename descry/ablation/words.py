@@ -13,7 +13,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from descry.ablation.switching import switch_off
-from descry.compute.batching import batch_by_tokens
 from descry.models.forward import forward
 from descry.models.loading import SAFE, explain_loading, load_weights
 from descry.models.target import Target
@@ -108,7 +107,7 @@ def measure_log_probabilities(
     the neurons that are switched off and their constants, see `switch_off`."""
     means = np.zeros(len(occurrences))
     with switch_off(target, *(off or (np.zeros(0, np.int64), np.zeros(0, np.float32)))) as begin:
-        for batch in batch_by_tokens([len(word.ids) for word in occurrences], batch_tokens):
+        for batch in target.make_batches([word.ids for word in occurrences], batch_tokens):
             begin()
             words = [occurrences[at] for at in batch]
             tokens, attention, _ = target.batch([word.ids for word in words], [word.special for word in words])

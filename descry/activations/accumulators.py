@@ -42,13 +42,14 @@ def _split_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TopK:
-    """The k sentences with the largest values of every neuron; ties go to the lower row."""
+    """The k sentences with the largest values of every neuron, ties to the lower row, and the value that comes next."""
 
     def __init__(self, neurons: int, k: int, device: torch.device | str = "cpu", buffer: int = BUFFER) -> None:
-        """buffer: sentences collected besides the k best, at least 1; all memory is allocated once, since tensors that
+        """buffer: sentences collected besides those kept, at least 1; all memory is allocated once, since tensors that
         outlive a batch would fragment the heap."""
         self.k = k
-        self._slots = torch.empty(k + buffer, neurons, dtype=torch.int64, device=device)
+        self._kept = k + 1
+        self._slots = torch.empty(self._kept + buffer, neurons, dtype=torch.int64, device=device)
         self._filled = 0
 
     def update(self, values: Tensor, rows: Tensor) -> None:
@@ -65,11 +66,11 @@ class TopK:
             self._filled += len(now)
 
     def _select_best(self) -> None:
-        """Drop all but the k best."""
-        if self._filled > self.k:
+        """Drop all but the k + 1 best."""
+        if self._filled > self._kept:
             for block in torch.split(self._slots, _NEURONS, dim=1):
-                block[: self.k] = block[: self._filled].T.contiguous().topk(self.k, sorted=False).values.T
-            self._filled = self.k
+                block[: self._kept] = block[: self._filled].T.contiguous().topk(self._kept, sorted=False).values.T
+            self._filled = self._kept
 
     def _get_best(self) -> Tensor:
         self._select_best()
@@ -79,10 +80,12 @@ class TopK:
         """Add the values of another accumulator over other rows."""
         self._add(other._get_best().T.to(self._slots.device))
 
-    def compute(self) -> tuple[np.ndarray, np.ndarray]:
-        """Values float32 and rows int32, both [neurons, min(k, rows seen)], best first."""
+    def compute(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values float32 and rows int32, both [neurons, min(k, rows seen)], best first; and the largest value of a row
+        that is not among them, float32 [neurons], or the smallest of all where there is none. At least one row seen."""
         values, rows = _split_keys(self._get_best().sort(dim=1, descending=True).values)
-        return values.cpu().numpy(), rows.to(torch.int32).cpu().numpy()
+        best = values[:, : self.k], rows[:, : self.k].to(torch.int32), values[:, -1]
+        return best[0].cpu().numpy(), best[1].cpu().numpy(), best[2].cpu().numpy()
 
     def state(self) -> State:
         return {"best": self._get_best().cpu().numpy()}

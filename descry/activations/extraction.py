@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from descry.activations.kept import Kept, read_kept, write_kept
 from descry.activations.record import Activations
-from descry.compute.batching import batch_by_tokens
 from descry.compute.checkpoints import Saver
 from descry.compute.engine import Engine, LocalEngine, MakeWorker
 from descry.errors import InputError
@@ -58,7 +57,7 @@ def read_shard(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: 
     index = np.concatenate([np.arange(width, dtype=np.int32) for width in target.widths])
     kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device)
     ids, special = target.encode(shard.texts)
-    batches = batch_by_tokens([len(i) for i in ids], batch_tokens)
+    batches = target.make_batches(ids, batch_tokens)
     order = np.concatenate(batches) + shard.start
     device_order = torch.from_numpy(order).to(target.device)
     stops = np.cumsum([len(batch) for batch in batches])

@@ -68,7 +68,7 @@ class Kept:
         """One Activations for each pooling. Errors: InputError, see `Moments.compute`."""
         activations = []
         for pooling, (top, moments, probe) in zip(self.poolings, self._parts, strict=True):
-            values, rows = top.compute()
+            values, rows, beyond = top.compute()
             mean, std, maximum = moments.compute()
             activations.append(
                 Activations(
@@ -77,6 +77,7 @@ class Kept:
                     index=self.index,
                     values=values,
                     rows=rows,
+                    beyond=beyond,
                     mean=mean,
                     std=std,
                     maximum=maximum,

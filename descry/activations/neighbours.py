@@ -17,12 +17,14 @@ class Neighbours:
     """The nearest neighbours of every neuron.
 
     neuron: int32 [neurons, nearest], positions, most shared exemplars first, ties by position, -1 for none; shared:
-    int16, same shape, how many exemplars they share; elsewhere: int16, same shape, how many on the other split.
+    int16, same shape, how many exemplars they share; elsewhere: int16, same shape, how many on the other split; sizes:
+    int16 [neurons, 2], how many exemplars each neuron has, and how many on the other split.
     """
 
     neuron: np.ndarray
     shared: np.ndarray
     elsewhere: np.ndarray
+    sizes: np.ndarray
 
 
 def find_neighbours(exemplars: np.ndarray, other: np.ndarray, nearest: int) -> Neighbours:
@@ -50,4 +52,5 @@ def find_neighbours(exemplars: np.ndarray, other: np.ndarray, nearest: int) -> N
         shared[here] = np.maximum(shared[here], 0)
         pairs = elsewhere[np.repeat(start + row, nearest)].multiply(elsewhere[best.ravel()])
         shared_elsewhere[here] = np.where(neuron[here] >= 0, pairs.sum(axis=1).reshape(-1, nearest), 0)
-    return Neighbours(neuron, shared, shared_elsewhere)
+    sizes = np.stack([(rows >= 0).sum(axis=1) for rows in (exemplars, other)], axis=1).astype(np.int16)
+    return Neighbours(neuron, shared, shared_elsewhere, sizes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from descry.assignment.exemplars import select_exemplars
 from descry.schemas.extract import ACTIVATION_ARRAYS
 from descry.storage.arrays import read_arrays, write_arrays
 
@@ -16,7 +17,8 @@ class Activations:
     """The record of a target's activations on one split; neurons are in order of layer, then index.
 
     values float32 [neurons, K] and rows int32 [neurons, K]: the K sentences with the largest activation, best
-    first; mean, std, maximum float32 [neurons] over the `count` sentences; probe float16 [sampled, neurons]
+    first; beyond float32 [neurons]: the largest activation on a sentence that is not among them, or the smallest of all
+    if all are; mean, std, maximum float32 [neurons] over the `count` sentences; probe float16 [sampled, neurons]
     and probe_rows int32 [sampled], ascending; layer int16 [neurons] from 1, index int32 [neurons] from 0.
     """
 
@@ -25,6 +27,7 @@ class Activations:
     index: np.ndarray
     values: np.ndarray
     rows: np.ndarray
+    beyond: np.ndarray
     mean: np.ndarray
     std: np.ndarray
     maximum: np.ndarray
@@ -33,8 +36,8 @@ class Activations:
     pooling: str
 
     def exemplars(self, k: int) -> np.ndarray:
-        """Exemplar sets: int32 [neurons, k], best first; all -1 (none) for a neuron whose activation is constant."""
-        return np.where(self.std[:, None] > 0, self.rows[:, :k], np.int32(-1))
+        """Exemplar sets: int32 [neurons, min(k, K)], best first, -1 for none; see `select_exemplars`."""
+        return select_exemplars(self.values, self.rows, self.beyond, k)
 
 
 def write_activations(path: Path, activations: Activations) -> None:

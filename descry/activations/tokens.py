@@ -12,7 +12,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from descry.activations.token_words import concatenate_ranges
-from descry.compute.batching import batch_by_tokens
 from descry.models.neurons import Site
 from descry.models.pooling import POOLINGS, Reduction
 from descry.models.target import Target
@@ -81,14 +80,14 @@ def read_exemplar_tokens(
     ids, special = target.encode(texts)
     lengths = np.array([mark.count(0) for mark in special], dtype=np.int64)
     flat = exemplars.ravel()
-    sizes = np.where(flat >= 0, lengths[flat], 0)
+    sizes = np.append(lengths, 0)[flat]  # the last, 0, for none
     starts = np.cumsum(sizes) - sizes
     out = np.zeros(int(sizes.sum()), dtype=np.float16)
     by_sentence = np.argsort(flat, kind="stable")
     bounds = np.searchsorted(flat[by_sentence], np.arange(len(texts) + 1))
     layers = list(pairwise(np.cumsum([0, *target.widths])))
     with tqdm(total=len(texts), desc=progress, unit="sentence", disable=not progress) as bar:
-        for batch in batch_by_tokens([len(i) for i in ids], batch_tokens):
+        for batch in target.make_batches(ids, batch_tokens):
             pairs = [by_sentence[bounds[row] : bounds[row + 1]] for row in batch]
             place = np.repeat(np.arange(len(batch)), [len(members) for members in pairs])
             pair = np.concatenate(pairs)

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
+from descry.compute.batching import batch_by_tokens
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
-from descry.models.loading import explain_loading, find_device
+from descry.models.loading import agree, explain_loading, find_device
 
 CHARACTERS_A_TOKEN = 4
 """About the mean in English text."""
@@ -19,6 +21,8 @@ _WORD_STARTS = ("▁", "Ġ")
 _CONTINUES = "##"
 _WORD_END = "</w>"
 _SHORTEST_WORD = 3
+_UNEQUAL = ("It broke.", "The box was torn on one side, and the speaker inside it was so loud that we sent it back.")
+_EQUAL = ("good", "nice")  # one token each in most vocabularies
 
 
 def select_whole_words(vocabulary: dict[str, int]) -> list[str]:
@@ -75,16 +79,47 @@ class SentenceEncoder:
                 model_kwargs={"use_safetensors": True},
             )
         self._model.eval()
+        self._batch_tokens = batch_tokens
+        self._equal_lengths = False
+        self._equal_lengths = self._lets_padding_in()
+
+    def _lets_padding_in(self) -> bool:
+        """Whether only texts of equal length may share a batch, since padding changes what the encoder makes of a
+        text. Errors: InputError if even those change each other."""
+
+        def share(*texts: str) -> bool:
+            alone = np.concatenate([self._encode_batch([text]) for text in texts])
+            dtype = next(self._model.parameters()).dtype
+            return agree(torch.from_numpy(self._encode_batch(texts)), torch.from_numpy(alone), dtype)
+
+        if share(*_UNEQUAL):
+            return False
+        if len({*self._count_tokens(_EQUAL)}) > 1 or share(*_EQUAL):
+            print("the embedder: padding changes its vectors; only texts of equal length share a batch")
+            return True
+        raise InputError(
+            "params.yaml: models.embedder gives a text other vectors beside other texts, even of equal length; choose "
+            "another encoder"
+        )
+
+    def _count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self._model.tokenizer(list(texts), verbose=False)["input_ids"]]
+
+    def _make_batches(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
+        if self._equal_lengths:
+            return batch_by_tokens(self._count_tokens(texts), self._batch_tokens, equal=True)
+        return batch_by_characters([len(text) + 8 for text in texts], self._characters)
+
+    def _encode_batch(self, texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(self._model.encode(list(texts), batch_size=len(texts), show_progress_bar=False), np.float32)
 
     def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
         """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar, "" for none."""
         width = self._model.get_embedding_dimension() or 0
         vectors = np.zeros((len(texts), width), dtype=np.float32)
         with tqdm(total=len(texts), desc=description, unit="text", disable=not description) as bar:
-            for rows in batch_by_characters([len(text) + 8 for text in texts], self._characters):
-                vectors[rows] = self._model.encode(
-                    [texts[row] for row in rows], batch_size=len(rows), show_progress_bar=False
-                )
+            for rows in self._make_batches(texts):
+                vectors[rows] = self._encode_batch([texts[row] for row in rows])
                 bar.update(len(rows))
         if not np.isfinite(vectors).all():
             raise InputError("params.yaml: models.embedder gives vectors that are not finite; choose another encoder")

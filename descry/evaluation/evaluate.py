@@ -12,7 +12,7 @@ import pandas as pd
 
 from descry.activations.record import Activations
 from descry.assignment.evidence import gather_evidence
-from descry.assignment.rules import Findings, Rule, assign
+from descry.assignment.rules import Findings, Rule, assign, assign_splits
 from descry.evaluation import nulls
 from descry.evaluation.chance import Draws, repeat, tabulate_measures
 from descry.evaluation.gold import (
@@ -22,7 +22,13 @@ from descry.evaluation.gold import (
     tabulate_aspects,
     tabulate_confusion,
 )
-from descry.evaluation.measures import Assessment, Reference, measure_confirmation, measure_label_shares
+from descry.evaluation.measures import (
+    Assessment,
+    Reference,
+    measure_confirmation,
+    measure_consistency,
+    measure_label_shares,
+)
 from descry.evaluation.metrics import replication
 from descry.evaluation.voting import Firing
 from descry.splits import Pair
@@ -101,6 +107,21 @@ class Evaluation:
             "aspects": tabulate_aspects(names, first.scores, first.labels, self.gold),
             "confusion": tabulate_confusion(names, first.labels.validation, self.gold.validation),
         }
+
+    def measure(self, rule: Rule, ks: Sequence[int]) -> dict[str, Any]:
+        """Measure the target's neurons, labels and vocabulary as `tables` and the stage `consistency` do, without
+        chance levels."""
+        fired = Firing.of(self.active, self.reviews.calibration)
+        sets = self.active.map(lambda split: split.exemplars(rule.exemplars))
+        found = assign_splits(sets, self.opinions[0].labels, rule)
+        other = assign(gather_evidence(sets.calibration, self.opinions[1].labels.calibration), rule)
+        quality = self._measure_quality(lambda rows: rows) if self.aspects else {"second_opinion": {}}
+        measures = {**measure_consistency(found), **quality}
+        measures["second_opinion"] |= measure_confirmation(found.calibration, other)
+        for assessment in self._list_assessments():
+            by = assign_splits(sets, assessment.labels, rule) if assessment.oracle else found
+            measures |= assessment.measures(by, assessment.labels.calibration, None, fired, ks)
+        return measures
 
     def _measure_quality(self, move: nulls.Move) -> dict[str, Any]:
         """Measure labels and vocabulary against gold, with the rows reordered by `move`."""

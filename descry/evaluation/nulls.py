@@ -36,12 +36,16 @@ def draw_subsets(generator: np.random.Generator, sets: int, population: int, k: 
 def draw_random_exemplars(
     exemplars: Pair[np.ndarray], labels: Pair[np.ndarray], rule: Rule, generator: np.random.Generator
 ) -> Pair[Findings]:
-    """Assign descriptors to as many neurons with random exemplars: subsets of each split, of the same size k.
+    """Assign descriptors to as many neurons with random exemplars: subsets of each split, each of the neuron's size.
 
-    exemplars: int [neurons, k], of which only the shape is used; labels: int8 [sentences, descriptors].
+    exemplars: int [neurons, k], -1 for none, of which only the sizes are used; labels: int8 [sentences, descriptors].
     """
-    (neurons, k), sizes = exemplars.calibration.shape, (len(labels.calibration), len(labels.validation))
-    drawn = Pair(*(draw_subsets(generator, neurons, size, k) for size in sizes))
+
+    def draw(rows: np.ndarray, sentences: int) -> np.ndarray:
+        drawn = draw_subsets(generator, len(rows), sentences, rows.shape[1])
+        return np.where(np.arange(rows.shape[1]) < (rows >= 0).sum(axis=1)[:, None], drawn, -1)
+
+    drawn = Pair(*(draw(rows, len(given)) for rows, given in zip(exemplars, labels, strict=True)))
     return assign_splits(drawn, labels, rule)
 
 

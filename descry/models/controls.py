@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from descry.compute.batching import batch_by_tokens
 from descry.models.neurons import Site
 from descry.models.surgery import Directions, append_neurons, find_up_maps, split_halves, weight_matrix
 from descry.models.target import Target, TargetLoader
@@ -39,7 +38,7 @@ def measure_token_moments(
 
     ids, special = target.encode(texts)
     totals: list[Tensor | float] = [0.0] * len(sites)
-    for batch in batch_by_tokens([len(i) for i in ids], batch_tokens):
+    for batch in target.make_batches(ids, batch_tokens):
         picked = [ids[i] for i in batch], [special[i] for i in batch]
         products = target.read(*picked, [(site, sum_products) for site in sites])
         totals = [total + product for total, product in zip(totals, products, strict=True)]

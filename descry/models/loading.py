@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.utils import logging
 
 from descry.errors import InputError
 
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """Options for everything read from a model folder: nothing is downloaded, no code of the folder is run."""
+SAME = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
+"""By how much, as a share of their size, values of the same sentence in two batches may differ in a dtype."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def agree(values: Tensor, others: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two arrays are the same up to the rounding of a pass in `dtype` (root mean squares); if any value is not
+    finite, they count as the same."""
+    gap = (values - others).square().mean().sqrt()
+    return bool(gap <= SAME[dtype] * others.square().mean().sqrt()) or not bool(gap.isfinite())
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -28,7 +28,8 @@ class Site:
     """The neurons of one layer: the last `width` values per token of a module's input, or of its output.
 
     layer: from 1, in order of execution; call: which of the module's calls in a pass, from 0 (layers may share a
-    module); decoder: whether its tokens are the decoder's; ups: names of the linear maps that lead into the neurons'
+    module); decoder: whether its tokens are the decoder's; tokens_first: whether the module's values are [tokens,
+    batch, width] (XLNet) in place of [batch, tokens, width]; ups: names of the linear maps that lead into the neurons'
     non-linearity; directions: a linear map applied to the values before they are read.
     """
 
@@ -39,8 +40,15 @@ class Site:
     call: int = 0
     output: bool = False
     decoder: bool = False
+    tokens_first: bool = False
     ups: tuple[str, ...] = ()
     directions: nn.Linear | None = None
+
+    def arrange(self, values: Tensor, own: Tensor) -> Tensor:
+        """The module's values as [batch, tokens, width]. own: a mask [batch, tokens]."""
+        if self.tokens_first:
+            return values.reshape(*own.T.shape, -1).transpose(0, 1)
+        return values.reshape(*own.shape, -1)
 
     def read(self, values: Tensor) -> Tensor:
         """Take the neurons [..., width] out of the module's values."""
@@ -82,10 +90,11 @@ def find_sites(
 def is_causal(model: nn.Module) -> bool:
     """Whether no token attends to later ones: a decoder-only model."""
     try:
-        maps = [] if is_encoder_decoder(model) else _trace_down_maps(model, "encoder", _find_layers(model, "encoder"))
+        layers = [] if is_encoder_decoder(model) else _find_layers(model, "encoder")
+        maps = trace_maps(model, "encoder", layers[0].module) if layers else []
     except InputError:
         return False
-    mixing = [linear_map for linear_map in maps if linear_map.mixes]
+    mixing = [down for down in maps if down.mixes and down.shape[1] == layers[0].width]
     return bool(mixing) and not mixing[0].ahead
 
 
@@ -96,14 +105,14 @@ def _list_parts(model: nn.Module, stack: Stack) -> list[Stack]:
 
 
 def _list_stacks(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList]]:
-    """Module lists whose members may be layers: all of one type, with linear maps inside, in no other such list."""
+    """Module lists whose members may be layers: all with linear maps inside, in no other such list."""
     names: list[str] = []
     for name, module in model.named_modules():
         if (
             isinstance(module, nn.ModuleList)
-            and len({type(member) for member in module}) == 1
-            and not linear_shape(module[0])
-            and any(linear_shape(inner) for inner in module[0].modules())
+            and len(module)
+            and not any(linear_shape(member) for member in module)
+            and all(any(linear_shape(inner) for inner in member.modules()) for member in module)
             and not any(name.startswith(f"{outer}.") for outer in names)
         ):
             names.append(name)
@@ -124,7 +133,13 @@ def _find_layers(model: Any, part: Stack) -> list[Site]:
     }
     outputs = _list_calls(model, part, members, output=True)
     if not outputs:
-        raise _describe_failure(model, "no stack of layers is found")
+        if any(isinstance(module, nn.Conv1d) and module.kernel_size == (1,) for module in within):
+            raise InputError(
+                f"model {type(model).__name__}: its layers are convolutions over [batch, width, tokens], whose neurons "
+                "cannot be read; choose another model"
+            )
+        fault = "the layers do not give one vector a token" if members else "no stack of layers is found"
+        raise _describe_failure(model, fault)
     runs = Counter(site.name.rpartition(".")[0] for site in outputs)
     longest, *others = [name for name, count in runs.items() if count == max(runs.values())]
     if others:
@@ -132,26 +147,79 @@ def _find_layers(model: Any, part: Stack) -> list[Site]:
     return [site for site in outputs if site.name.rpartition(".")[0] == longest]
 
 
-def _trace_down_maps(model: nn.Module, part: Stack, layers: Sequence[Site]) -> list[Map]:
-    """The linear maps of the first layer whose output is as wide as the layer's, in order of execution."""
+def _find_down_maps(maps: Sequence[Map], site: SiteKind, width: int) -> list[Map]:
+    """The linear maps of a layer, in order of execution, that may end its attention or its feed-forward block: they
+    lead back to the layer's width, from values mixed over tokens or from each token's own.
+
+    Those that feed another of the kind are left out: a feed-forward block that is no wider than the layer has an up
+    projection as wide as the layer too, and some blocks are gated by what attention gave.
+    """
+    back = [down for down in maps if down.shape[1] == width and down.feeders]
+    chosen: list[Map] = []
+    if site == "attention":
+        for down in back:
+            if down.mixes and not {earlier.name for earlier in chosen} & {*down.feeders}:
+                chosen.append(down)
+        return chosen
+    mixed = {feeder for linear_map in maps if linear_map.mixes for feeder in linear_map.feeders}
+    for down in reversed(back):  # the up projection runs earlier
+        if not down.mixes and down.name not in mixed.union(*(later.feeders for later in chosen)):
+            chosen.append(down)
+    return chosen[::-1]
+
+
+def _find_experts(layers: Sequence[Site], run: Collection[str]) -> Iterator[str]:
+    """Modules that are, or hold, down projections of which a token runs some: several maps in one parameter, or, in the
+    first layer, linear maps besides those that are run for every token."""
+    for layer in layers:
+        for name, module in layer.module.named_modules():
+            several = not isinstance(module, nn.modules.conv._ConvNd) and any(
+                weights.dim() > 2 and weights.shape[0] not in (1, layer.width) and layer.width in weights.shape[1:]
+                for weights in module.parameters(recurse=False)
+            )
+            inputs, outputs = linear_shape(module) or (0, 0)
+            passed_over = layer is layers[0] and name not in run and inputs != layer.width == outputs
+            if several or passed_over:
+                yield f"{layer.name}.{name}"
+
+
+def _choose_down_map(model: nn.Module, part: Stack, site: SiteKind, layers: Sequence[Site]) -> Map:
+    """The map of the first layer whose inputs are the neurons. Errors: InputError if none may be, or several."""
+    first, width = layers[0].name, layers[0].width
     maps = trace_maps(model, part, layers[0].module)
-    return [linear_map for linear_map in maps if linear_map.shape[1] == layers[0].width]
+    found = _find_down_maps(maps, site, width)
+    if site == "attention" and is_encoder_decoder(model):
+        found = found[:1]  # the others are cross-attention
+    stack = first.rpartition(".")[0]
+    expert = next(_find_experts(layers, {linear_map.name for linear_map in maps}), None)
+    if site == "ffn" and expert:
+        raise _describe_failure(
+            model,
+            f"{expert} belongs to a mixture of experts, whose neurons have a value on some tokens only; set "
+            "extract.site in params.yaml to hidden or attention, or, for neurons that every token has,",
+        )
+    if len(found) > 1:
+        named = ", ".join(f"{stack}.*.{down.name} ({down.shape[0]} neurons)" for down in found)
+        raise _describe_failure(model, f"which are the neurons of {first}? {named} all lead back to its width {width}")
+    if not found:
+        values = "values mixed over tokens" if site == "attention" else "each token's own values"
+        raise _describe_failure(model, f"{first}: no linear map leads from {values} back to the layer's width {width}")
+    inputs = {linear_map.name: linear_map.shape[0] for linear_map in maps}
+    if site == "ffn" and (other := [name for name in found[0].feeders if inputs[name] != width]):
+        raise _describe_failure(
+            model,
+            f"which are the neurons of {first}? {found[0].name} leads back to its width {width}, but {other[0]}, which "
+            "feeds it, does not start there",
+        )
+    return found[0]
 
 
 def _find_by_structure(model: nn.Module, part: Stack, site: SiteKind) -> list[Site]:
     layers = _find_layers(model, part)
     if site == "hidden":
         return layers
-    down_maps = _trace_down_maps(model, part, layers)
-    if site == "attention":
-        chosen = next((down for down in down_maps if down.mixes), None)
-        missing = "no linear map leads from values mixed over tokens"
-    else:  # in a block as narrow as the layer, the up projection qualifies too, but runs earlier: hence `reversed`
-        chosen = next((down for down in reversed(down_maps) if down.feeders and not down.mixes), None)
-        missing = "no linear map leads from each token's own values"
+    chosen = _choose_down_map(model, part, site, layers)
     first = layers[0].name
-    if chosen is None:
-        raise _describe_failure(model, f"{first}: {missing} back to the layer's width {layers[0].width}")
     holders: dict[str, str] = {}
     for layer in layers:
         present = {name for name, _ in layer.module.named_modules()}
@@ -185,7 +253,7 @@ def _find_by_pattern(model: nn.Module, stack: Stack, pattern: str, *, output: bo
 def _list_calls(model: nn.Module, stack: Stack, modules: dict[str, nn.Module], *, output: bool) -> list[Site]:
     """One site for every call of the modules, in order of execution."""
     return [
-        Site(0, call.name, modules[call.name], call.width, call.number, output, call.decoder)
+        Site(0, call.name, modules[call.name], call.width, call.number, output, call.decoder, call.tokens_first)
         for call in trace_calls(model, stack, modules, output=output)
     ]
 
@@ -198,8 +266,7 @@ def list_linear_maps(model: nn.Module) -> list[str]:
 
 
 def _describe_failure(model: nn.Module, fault: str) -> InputError:
+    """An error that says how to go on. fault: what is wrong; one that ends in a comma is followed by advice alone."""
     listing = ", ".join(list_linear_maps(model)) or "none"
-    return InputError(
-        f"model {type(model).__name__}: {fault}; set extract.modules in params.yaml to a pattern of module names. "
-        f"Linear maps: {listing}"
-    )
+    advice = f"set extract.modules in params.yaml to a pattern of module names. Linear maps: {listing}"
+    return InputError(f"model {type(model).__name__}: {fault}{' ' if fault.endswith(',') else '; '}{advice}")

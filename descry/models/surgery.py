@@ -37,7 +37,7 @@ def find_up_maps(model: nn.Module, site: Site) -> dict[str, nn.Module]:
 
 def _is_transposed(module: nn.Module) -> bool:
     """Whether a linear map's weights are [in, out], as in GPT-2's Conv1D."""
-    return not isinstance(module, nn.Linear)
+    return type(module).__name__ == "Conv1D"
 
 
 def _resize(module: Any, weight: Tensor, bias: Tensor | None) -> None:

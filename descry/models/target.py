@@ -10,16 +10,19 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
 
+from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
 from descry.models.forward import Finished, Stack, first_tensor, is_encoder_decoder, run_watched
-from descry.models.loading import SAFE, check_tokenizer, explain_loading, find_device, has_bfloat16, load_weights
+from descry.models.loading import SAFE, agree, check_tokenizer, explain_loading, find_device, has_bfloat16, load_weights
 from descry.models.neurons import Site, SiteKind, find_sites, is_causal
 from descry.models.pooling import POOLINGS, Reduction
+from descry.models.tracing import sample_tokens
 
 
 class Target:
@@ -55,6 +58,36 @@ class Target:
         bos = self.tokenizer.bos_token_id
         adds_bos = bos in self.tokenizer("")["input_ids"]
         self._bos = [bos] if bos is not None and not adds_bos and is_causal(self.model) else []
+        self._equal_lengths = False
+        self._equal_lengths = self._lets_padding_in()
+
+    def _lets_padding_in(self) -> bool:
+        """Whether only sentences of equal length may share a batch, since padding changes what the model makes of a
+        sentence. Errors: InputError if even those change each other."""
+
+        def read(*sentences: list[int]) -> Tensor:
+            return self.pool(list(sentences), [[0] * len(ids) for ids in sentences], ["mean"])[0]
+
+        def share(*sentences: list[int]) -> bool:
+            return agree(read(*sentences), torch.cat([read(ids) for ids in sentences]), self.model.dtype)
+
+        named = f"model {type(self.model).__name__}"
+        longest = max(2, min(12, self._find_longest_input()))
+        ids = sample_tokens(self.model, longest)
+        short, other = ids[: longest // 3 + 1], ids[-(longest // 3) - 1 :]
+        if share(short, ids):
+            return False
+        if share(short, other):
+            print(f"{named}: padding changes its values; only sentences of equal length share a batch")
+            return True
+        raise InputError(
+            f"{named}: its values on a sentence change with the other sentences of a batch, even of equal length, so "
+            "its neurons cannot be read; choose another model"
+        )
+
+    def make_batches(self, ids: Sequence[Sequence[int]], batch_tokens: int) -> list[np.ndarray]:
+        """Batch sentences by `batch_by_tokens`, as this model can read them."""
+        return batch_by_tokens([len(i) for i in ids], batch_tokens, equal=self._equal_lengths)
 
     def load(self) -> Target:
         """Itself: a target in memory is its own source."""
@@ -103,11 +136,12 @@ class Target:
     def _find_longest_input(self) -> int:
         """The most tokens of a text that fit into the model's positions, besides those put in front of them."""
         tables = [  # RoBERTa's positions start after the padding id
-            module.num_embeddings - module.padding_idx - 1
+            len(module.weight) - module.padding_idx - 1
             for name, module in self.model.named_modules()
             if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
         ]
-        configured = getattr(self.model.config, "max_position_embeddings", None) or 512
+        configured = getattr(self.model.config, "max_position_embeddings", None) or 0
+        configured = configured if configured > 0 else 512  # XLNet, which has no limit, says -1
         start = is_encoder_decoder(self.model) and self.stack != "encoder"
         return int(min(self.tokenizer.model_max_length, configured, *tables)) - len(self._bos) - start
 
@@ -159,7 +193,7 @@ class Target:
                     (site, reduce), read = requests[place], first_tensor(values[-1])
                     assert read is not None
                     mask = decoder_own if site.decoder else own
-                    results[place] = reduce(read.reshape(*mask.shape, -1), mask)
+                    results[place] = reduce(site.arrange(read, mask), mask)
                 if len(results) == len(requests):
                     raise Finished
 

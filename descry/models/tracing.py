@@ -40,38 +40,40 @@ class Call:
     """One call of a module in a forward pass.
 
     number: which of the module's calls, from 0; width: of its input or output; decoder: whether it ran over the
-    decoder's tokens.
+    decoder's tokens; tokens_first: whether its values are [tokens, batch, width].
     """
 
     name: str
     number: int
     width: int
     decoder: bool
+    tokens_first: bool
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     """Inputs and outputs of a linear map, or None for any other module."""
-    if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features
     if type(module).__name__ == "Conv1D":  # GPT-2's linear map, weight [in, out]
         weight = module.get_parameter("weight")
         return weight.shape[0], weight.shape[1]
+    inputs, outputs = (getattr(module, name, None) for name in ("in_features", "out_features"))
+    if isinstance(inputs, int) and isinstance(outputs, int):  # nn.Linear, and what stands in for it (I-BERT)
+        return inputs, outputs
     return None
 
 
-def _sample_tokens(model: Any) -> Tensor:
-    """Distinct ordinary tokens of the model's vocabulary: int64 [1, TOKENS]."""
+def sample_tokens(model: Any, count: int) -> list[int]:
+    """Ordinary tokens of the model's vocabulary, distinct if it has enough."""
     weight = model.get_input_embeddings().weight
     special = [getattr(model.config, name, None) for name in _SPECIAL]
     words = [token for token in range(len(weight) // 2, len(weight)) if token not in special]
-    return torch.tensor([list(islice(cycle(words), TOKENS))], device=weight.device)
+    return list(islice(cycle(words), count))
 
 
 def _run_sample(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
     """Run a pass over a few tokens with hooks. Errors: InputError if the model does not run over token ids."""
     with torch.inference_mode(False), torch.no_grad():
         try:
-            tokens = _sample_tokens(model)
+            tokens = torch.tensor([sample_tokens(model, TOKENS)], device=next(model.parameters()).device)
             run_watched(model, stack, tokens, torch.ones_like(tokens), hooks)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -88,7 +90,8 @@ def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module]
             value, number = first_tensor(values[-1]), counts[name]
             counts[name] += 1
             if value is not None and value.dim() > 1 and (rows := value.shape[:-1].numel()) in (TOKENS, TOKENS + 1):
-                calls.append(Call(name, number, value.shape[-1], rows == TOKENS + 1))
+                first = value.dim() > 2 and value.shape[0] == rows
+                calls.append(Call(name, number, value.shape[-1], rows == TOKENS + 1, first))
 
         return hook
 
@@ -121,11 +124,15 @@ def trace_maps(model: nn.Module, stack: Stack, layer: nn.Module) -> list[Map]:
         rows = value.shape[:-1].numel() if value is not None else 0
         raise Finished
 
-    def cut(name: str, shape: tuple[int, int]) -> Callable[..., Tensor]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            leaf = output.detach().requires_grad_()
-            run.append((name, shape, inputs[0], leaf))
-            return leaf.clone()  # a model may change its map's output in place
+    def cut(name: str, shape: tuple[int, int]) -> Callable[..., Any]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+            values, result = first_tensor(inputs), first_tensor(output)
+            if values is None or result is None:
+                return output
+            leaf = result.detach().requires_grad_()
+            run.append((name, shape, values, leaf))
+            clone = leaf.clone()  # a model may change its map's output in place
+            return (clone, *output[1:]) if isinstance(output, tuple) else clone
 
         return hook
 

@@ -111,7 +111,7 @@ class Content:
 
     layer, index: int [neurons], in order of layer, then index; descriptors: {name, members} in the order of
     the labels' columns; examples: int [descriptors, n], rows of calibration that show each, -1 for none;
-    neighbours: of every neuron, by their first `compared` exemplars; explained: sentences drawn at random, as
+    neighbours: of every neuron; explained: sentences drawn at random, as
     `descry explain` explains them; consistency, evaluation (measures), p_values, sweeps, associations, aspects,
     confusion: tables of descry.schemas; agreement: of the first labeller with the language model that taught it, empty
     where none did; rule: by which descriptors are assigned; target: the model's name; pooling: of a neuron's values
@@ -126,7 +126,6 @@ class Content:
     validation: SplitContent
     examples: np.ndarray
     neighbours: Neighbours
-    compared: int
     explained: Sequence[Explained]
     consistency: pd.DataFrame
     evaluation: pd.DataFrame

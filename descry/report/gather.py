@@ -107,7 +107,7 @@ def gather_content(rule: Rule) -> Content:
         _read_split(split, kept, rule.exemplars) for split, kept in zip(SPLITS, active, strict=True)
     )
     target, weights = _read_model("target")
-    neighbours, settings = read_arrays(layout.NEIGHBOURS, NEIGHBOUR_ARRAYS)
+    neighbours, _ = read_arrays(layout.NEIGHBOURS, NEIGHBOUR_ARRAYS)
     return Content(
         layer=active[0].layer,
         index=active[0].index,
@@ -116,7 +116,6 @@ def gather_content(rule: Rule) -> Content:
         validation=validation,
         examples=examples,
         neighbours=Neighbours(**neighbours),
-        compared=settings["exemplars"],
         explained=_explain_sample(active[0], calibration, validation, rule),
         consistency=read_table(layout.CONSISTENCY / "measures.parquet", MEASURE_TABLE),
         evaluation=read_table(layout.EVALUATION / "measures.parquet", MEASURE_TABLE),

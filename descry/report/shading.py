@@ -47,10 +47,9 @@ def list_spans(split: SplitContent, rows: np.ndarray) -> list[np.ndarray]:
     for a row that was not read."""
     read, firsts = split.read, split.read.firsts
     spans = np.stack([read.start, read.stop], axis=1)
-    places = np.minimum(np.searchsorted(read.rows, rows), len(read.rows) - 1)
     return [
-        spans[firsts[place] : firsts[place] + read.lengths[place]] if read.rows[place] == row else spans[:0]
-        for row, place in zip(rows, places, strict=True)
+        spans[firsts[place] : firsts[place] + read.lengths[place]] if known else spans[:0]
+        for place, known in zip(np.searchsorted(read.rows, rows), np.isin(rows, read.rows), strict=True)
     ]
 
 

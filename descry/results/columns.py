@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from descry.assignment.exemplars import select_exemplars
 from descry.errors import InputError
 from descry.results import layout
 from descry.results.layout import read_lock, read_parameters
@@ -213,16 +214,17 @@ def read_pairs(folder: Folder, choose: Callable[[Columns], np.ndarray] | None = 
 
 
 def read_exemplars(folder: Folder, layer: int, index: int, count: int) -> Columns:
-    """The strongest sentences of a neuron, at most `count` of each split, best first.
+    """The strongest sentences of a neuron, at most `count` of each split, best first; see `select_exemplars`.
 
-    Columns: split, rank (from 1), activation, sentence_id, review_id, product, text. A constant neuron has none.
+    Columns: split, rank (from 1), activation, sentence_id, review_id, product, text.
     Errors: InputError if there is no such neuron.
     """
     place = find_neuron(folder, layer, index)
     parts = []
     for split in SPLITS:
-        varies = folder.part(split, "std", place) > 0
-        rows, values = (folder.part(split, name, place)[: count * varies] for name in ("rows", "values"))
+        values, rows, beyond = (np.asarray(folder.part(split, name, place)) for name in ("values", "rows", "beyond"))
+        rows = select_exemplars(values, rows, beyond, count)
+        rows, values = rows[rows >= 0], values[: np.count_nonzero(rows >= 0)]
         named = {"split": np.full(len(rows), split, object), "rank": np.arange(1, len(rows) + 1), "activation": values}
         parts.append(named | take_rows(folder.sentences(split), rows))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "position"}

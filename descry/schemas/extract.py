@@ -9,6 +9,7 @@ ACTIVATION_ARRAYS = ArraySchema(
         "index": ("int32", ("neurons",)),
         "values": ("float32", ("neurons", "kept")),
         "rows": ("int32", ("neurons", "kept")),
+        "beyond": ("float32", ("neurons",)),
         "mean": ("float32", ("neurons",)),
         "std": ("float32", ("neurons",)),
         "maximum": ("float32", ("neurons",)),

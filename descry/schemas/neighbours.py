@@ -8,5 +8,6 @@ NEIGHBOUR_ARRAYS = ArraySchema(
         "neuron": ("int32", ("neurons", "nearest")),
         "shared": ("int16", ("neurons", "nearest")),
         "elsewhere": ("int16", ("neurons", "nearest")),
+        "sizes": ("int16", ("neurons", "splits")),
     },
 )

@@ -54,6 +54,24 @@ class Sweep(Section):
         return ks
 
 
+class Resplit(Section):
+    """How often the measures are repeated on other splits of the same sentences, to see how much they vary."""
+
+    section = "resplit"
+
+    splits: int = Field(ge=0)
+    "Other splits, at least 2; 0 for none. Differences are then not judged."
+    seed: int = Field(ge=0)
+    "Seed of the keys of those splits."
+
+    @field_validator("splits")
+    @classmethod
+    def _check_two(cls, splits: int) -> int:
+        if splits == 1:
+            raise PydanticCustomError("two", "one split does not tell how measures vary; give 2 or more, or 0 for none")
+        return splits
+
+
 class Evaluate(Section):
     """How descriptors, labels and neurons are measured against labels and gold aspects."""
 

@@ -64,7 +64,8 @@ class Assign(Section):
     rule: Literal["enrichment", "composition"]
     "`enrichment` tests each descriptor for significance; `composition`, the paper's, takes those that are frequent."
     exemplars: int = Field(ge=1, le=10_000)
-    "How many of a neuron's strongest sentences are its exemplars, from which it is described."
+    """How many of a neuron's strongest sentences are its exemplars, from which it is described. A neuron that leaves
+    its resting value on fewer sentences has fewer."""
     alpha: Share
     "enrichment: the false discovery rate over all neurons and descriptors. Larger assigns more, with more errors."
     min_lift: float = Field(ge=0.0)

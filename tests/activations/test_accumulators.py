@@ -35,10 +35,11 @@ def test_streamed_top_k_equals_a_full_sort(seed: int, sentences: int, neurons: i
     top = TopK(neurons, k, buffer=buffer)
     for rows in chunks(seed, sentences):
         top.update(values[rows], rows)
-    found, rows = top.compute()
+    found, rows, beyond = top.compute()
     expected, expected_rows = slow_top(values, k)
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(beyond, slow_top(values, k + 1)[0][:, -1])
 
 
 def test_ties_go_to_the_lower_row_and_minus_zero_is_zero() -> None:
@@ -52,8 +53,9 @@ def test_extreme_values_keep_their_order() -> None:
     values = torch.tensor([[-3e38], [3e38], [-1e-45], [1e-45], [0.0]])
     top = TopK(1, 5)
     top.update(values, torch.arange(5))
-    found, rows = top.compute()
+    found, rows, beyond = top.compute()
     assert rows.tolist() == [[1, 3, 4, 2, 0]]
+    assert beyond == np.float32(-3e38)
     assert found[0, 0] == np.float32(3e38)
 
 
@@ -105,9 +107,9 @@ def test_top_k_and_probe_merge_in_any_order() -> None:
             part_probe.update(values[rows], rows.numpy())
             top.merge(part_top)
             probe.merge(part_probe)
-        results.append((top.compute()[1].tolist(), probe.compute().tolist()))
+        results.append(([part.tolist() for part in top.compute()], probe.compute().tolist()))
     assert results[0] == results[1]
-    assert results[0][0] == slow_top(values, 6)[1].tolist()
+    assert results[0][0][1] == slow_top(values, 6)[1].tolist()
     assert results[0][1] == values[sample].to(torch.float16).tolist()
 
 

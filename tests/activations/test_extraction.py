@@ -16,6 +16,7 @@ from descry.corpus.sampling import sample_probe
 from descry.errors import InputError
 from descry.models.pooling import POOLINGS
 from descry.models.target import Target, TargetLoader
+from tests.conftest import TEXT, bert
 
 TEXTS = [
     "the battery died after a week",
@@ -95,6 +96,31 @@ def test_the_embedded_model_gives_its_documented_neurons(embedded_model: Path) -
     [one] = target.pool(ids, special, ["max"])
     expected = np.concatenate([v.max(0) for v in slow_activations(embedded_model, "The battery died.")])
     np.testing.assert_allclose(one[0].numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+@pytest.mark.parametrize("k", [3, 8])
+def test_a_neuron_that_fires_rarely_has_the_sentences_on_which_it_fires_in_any_order_of_the_file(
+    tmp_path: Path, pooling: str, k: int
+) -> None:
+    folder = bert(tmp_path / "relu", TEXT.split())
+    model = AutoModel.from_pretrained(folder, hidden_act="relu")
+    for layer in model.encoder.layer:
+        layer.intermediate.dense.bias.data -= torch.linspace(0, 0.5, 48)  # the higher, the more rarely
+    model.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    sets = []
+    for order in (np.arange(len(MANY)), np.random.default_rng(0).permutation(len(MANY))):
+        texts = [MANY[row] for row in order]
+        found = extract(Target(folder), texts, np.arange(len(texts)), pooling=pooling, top_k=8, batch_tokens=60)
+        sets.append([{texts[row] for row in rows if row >= 0} for rows in found.exemplars(k)])
+    assert sets[0] == sets[1]
+    fires = found.probe > 0
+    sizes = np.array([len(own) for own in sets[1]])
+    assert {0, k} < set(sizes.tolist())  # some never fire, some often, some in between
+    np.testing.assert_array_equal(sizes[fires.sum(axis=0) <= k], fires.sum(axis=0)[fires.sum(axis=0) <= k])
+    for neuron in np.flatnonzero(fires.sum(axis=0) <= k):
+        assert sets[1][neuron] == {texts[row] for row in np.flatnonzero(fires[:, neuron])}
 
 
 def test_too_long_a_sentence_is_cut_not_refused(tiny_bert: Path) -> None:

@@ -44,6 +44,7 @@ def a_corpus(seed: int, sentences: int, *, knows: float = 1.0, gold: str = "") -
         index=np.tile(np.arange(NEURONS // 2), 2).astype(np.int32),
         values=np.take_along_axis(values.T, rows, 1).astype(np.float32),
         rows=rows,
+        beyond=np.sort(values, axis=0)[-2 * EXEMPLARS - 1].astype(np.float32),
         mean=values.mean(0).astype(np.float32),
         std=values.std(0).astype(np.float32),
         maximum=values.max(0).astype(np.float32),

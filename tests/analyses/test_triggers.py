@@ -86,6 +86,7 @@ class Split:
             index=np.tile(np.arange(3 * EACH // 2), 2).astype(np.int32),
             values=np.take_along_axis(pooled, rows[:, :40], 1).astype(np.float32),
             rows=rows[:, :40].astype(np.int32),
+            beyond=np.sort(pooled, axis=1)[:, -41].astype(np.float32),
             mean=self.mean,
             std=pooled.std(1).astype(np.float32),
             maximum=pooled.max(1).astype(np.float32),

@@ -12,6 +12,7 @@ from descry.corpus.sampling import sample_sentences
 from descry.embedding.encoder import SentenceEncoder, batch_by_characters, select_whole_words
 from descry.embedding.vectors import scale_to_unit, subtract_review_means
 from descry.errors import InputError
+from tests.models.test_padding import LEAKS, saved
 
 
 def test_residuals_equal_a_loop_and_keep_the_order() -> None:
@@ -105,3 +106,15 @@ def test_a_folder_that_holds_no_model_is_told_in_one_line(tmp_path: Path) -> Non
     with pytest.raises(InputError) as caught:
         SentenceEncoder(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_that_padding_reaches_encodes_texts_of_one_length_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_folder = saved(LEAKS["convbert"][0], tmp_path)
+    texts = ["box was torn", "loud", "the small speaker", "it is very very loud and the battery died after a week"]
+    encoder = SentenceEncoder(save_folder)
+    assert "only texts of equal length share a batch" in capsys.readouterr().out
+    together = encoder.encode(texts)
+    for text, vector in zip(texts, together, strict=True):
+        np.testing.assert_allclose(encoder.encode([text])[0], vector, atol=1e-5)

@@ -45,6 +45,7 @@ def activations(probe: np.ndarray, probe_rows: np.ndarray, count: int) -> Activa
         index=np.arange(neurons, dtype=np.int32),
         values=none.astype(np.float32),
         rows=none.astype(np.int32),
+        beyond=probe.max(axis=0).astype(np.float32),
         mean=probe.astype(np.float32).mean(axis=0),
         std=probe.astype(np.float32).std(axis=0),
         maximum=probe.max(axis=0).astype(np.float32),

@@ -25,6 +25,7 @@ def made_up(seed: int = 0) -> tuple[Activations, Findings, Electorate]:
         index=np.arange(NEURONS, dtype=np.int32),
         values=np.take_along_axis(values.T, rows, 1),
         rows=rows,
+        beyond=np.sort(values, axis=0)[-21],
         mean=values.mean(0),
         std=np.append(values.std(0)[:-1], np.float32(0)),
         maximum=values.max(0),

@@ -41,8 +41,9 @@ def activations(exemplars: np.ndarray) -> Activations:
         count=500,
         layer=np.sort(np.arange(neurons) % 3 + 1),
         index=np.arange(neurons),
-        values=np.zeros(exemplars.shape, np.float32),
+        values=np.ones(exemplars.shape, np.float32),
         rows=exemplars.astype(np.int32),
+        beyond=np.zeros(neurons, np.float32),
         mean=np.zeros(neurons, np.float32),
         std=np.ones(neurons, np.float32),
         maximum=np.ones(neurons, np.float32),
@@ -57,6 +58,22 @@ def knowing(split: np.ndarray, seed: int, neurons: int = 240, k: int = 12) -> np
     generator = np.random.default_rng(seed)
     bearing = [np.flatnonzero(column) for column in split.T]
     return np.stack([generator.choice(bearing[n % len(bearing)], k, replace=False) for n in range(neurons)])
+
+
+def test_random_exemplars_are_as_many_as_those_of_each_neuron() -> None:
+    generator = np.random.default_rng(5)
+    sizes = Pair(np.arange(301) % 13, np.arange(301) % 7)
+    sets = sizes.map(lambda size: np.where(np.arange(12) < size[:, None], np.arange(12), -1))
+    everything = Pair(np.ones((40, 1), np.int8), np.ones((30, 1), np.int8))
+    found = nulls.draw_random_exemplars(sets, everything, RULE, generator)
+    for split, size in zip(found, sizes, strict=True):
+        np.testing.assert_array_equal(split.evidence.counts[:, 0], size)
+    marked = Pair(np.eye(40, dtype=np.int8), np.eye(30, dtype=np.int8))
+    drawn = nulls.draw_random_exemplars(sets, marked, RULE, generator)
+    for split, size in zip(drawn, sizes, strict=True):  # every sentence as often as any other
+        times = split.evidence.counts.sum(axis=0)
+        assert times.sum() == size.sum()
+        assert chisquare(times).pvalue > 1e-3
 
 
 def test_random_exemplars_find_no_more_than_alpha_allows() -> None:

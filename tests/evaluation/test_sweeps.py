@@ -28,6 +28,7 @@ def side(seed: int) -> tuple[np.ndarray, Activations]:
         index=np.tile(np.arange(NEURONS // 2), 2).astype(np.int32),
         values=np.take_along_axis(values.T, order, axis=1),
         rows=order,
+        beyond=np.sort(values, axis=0)[-61],
         mean=values.mean(0),
         std=values.std(0),
         maximum=values.max(0),

@@ -39,13 +39,14 @@ def draw_split(seed: int, shares: np.ndarray, signal: float = 1.5, count: int = 
     labels = (generator.random((count, len(shares))) < shares).astype(np.int8)
     values = generator.normal(size=(count, NEURONS)).astype(np.float32)
     values += signal * labels[:, np.arange(NEURONS) % len(shares)]
-    rows = np.argsort(-values, axis=0, kind="stable").T[:, :60].astype(np.int32)
+    rows = np.argsort(-values, axis=0, kind="stable").T[:, :61].astype(np.int32)
     return labels, Activations(
         count=count,
         layer=np.ones(NEURONS, np.int16),
         index=np.arange(NEURONS, dtype=np.int32),
         values=np.take_along_axis(values.T, rows, axis=1),
         rows=rows,
+        beyond=np.take_along_axis(values.T, rows[:, -1:], axis=1)[:, 0],
         mean=values.mean(0),
         std=values.std(0),
         maximum=values.max(0),

@@ -1,19 +1,13 @@
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    AutoModel,
-    MixtralConfig,
-    PreTrainedTokenizerFast,
-    Qwen3MoeConfig,
-    SqueezeBertConfig,
-    ViTConfig,
-    XLMConfig,
-)
+from transformers import AutoModel, PreTrainedTokenizerFast, ViTConfig
 
 from descry.activations.extraction import extract
 from descry.errors import InputError
@@ -210,27 +204,105 @@ def test_a_pattern_without_a_match_lists_the_candidates() -> None:
 GROUPED = SIZES | {"num_key_value_heads": 2}
 XLM = {"vocab_size": 64, "emb_dim": WIDTH, "n_layers": 3, "n_heads": 4}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12}
-UNKNOWN = {
-    "experts": (lambda: MixtralConfig(**GROUPED, num_local_experts=4), "ffn", r"layers\.0: no linear map"),
-    "mixed": (lambda: Qwen3MoeConfig(**GROUPED, **EXPERTS, mlp_only_layers=[0]), "ffn", r"layers\.1 has no mlp\."),
-    "convolutions": (lambda: SqueezeBertConfig(**SIZES, embedding_size=WIDTH), "ffn", "no stack of layers is found"),
-    "two lists": (lambda: XLMConfig(**XLM), "hidden", "attentions and ffns are run equally often"),
+SHARED = EXPERTS | {"shared_expert_intermediate_size": 32}
+BOTTLENECK = {"embedding_size": 12, "true_hidden_size": 16, "intra_bottleneck_size": 16, "num_feedforward_networks": 2}
+LANGUAGES = {"languages": ["en_XX"], "default_language": "en_XX"}
+SEQUENCE = {"vocab_size": 64, "d_model": WIDTH, "d_ff": FFN, "d_kv": 6, "num_heads": 4, "num_layers": 2}
+BLOCKS = {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False}
+LINEAR = {"mamba_n_heads": 4, "mamba_d_head": 12, "mamba_d_ssm": 48, "mamba_d_state": 8, "head_dim": 6}
+ALTERNATING = {"laurel_rank": 4, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 64, "head_dim": 6}
+EVERY = {"num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 3, "activation_sparsity_pattern": [0.0] * 3}
+
+
+def build(name: str, **options: Any) -> Any:
+    """A model of an architecture, with random weights."""
+    torch.manual_seed(0)
+    return AutoModel.from_config(getattr(transformers, f"{name}Config")(**options)).eval()
+
+
+UNKNOWN: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "experts": (
+        lambda: build("Mixtral", **GROUPED, num_local_experts=4),
+        "ffn",
+        r"layers\.0\.mlp\.experts belongs to a",
+    ),
+    "mixed": (
+        lambda: build("Qwen3Moe", **GROUPED, **EXPERTS, mlp_only_layers=[0]),
+        "ffn",
+        r"layers\.1\.mlp\.experts be",
+    ),
+    "shared": (lambda: build("Qwen2Moe", **GROUPED, **SHARED), "ffn", r"layers\.0\.mlp\.experts belongs to a mixture"),
+    "listed": (
+        lambda: build("SwitchTransformers", **SEQUENCE, num_experts=4, num_sparse_encoder_layers=2),
+        "ffn",
+        r"layer\.1\.mlp\.experts\.expert_0\.wo belongs to a mixture",
+    ),
+    "bottleneck": (
+        lambda: build("MobileBert", **SIZES, **BOTTLENECK),
+        "ffn",
+        r"which are the neurons of encoder\.layer\.0\? output\.bottleneck\.dense leads back to its width 24, but",
+    ),
+    "adapters": (
+        lambda: build("Xmod", **SIZES, **LANGUAGES),
+        "ffn",
+        r"encoder\.layer\.\*\.output\.dense \(40 neurons\), .*en_XX\.dense2 \(12 neurons\) all lead back to its width",
+    ),
+    "two mixers": (
+        lambda: build("FalconH1", **GROUPED, **LINEAR),
+        "attention",
+        r"layers\.\*\.mamba\.out_proj \(48 neurons\), layers\.\*\.self_attn\.o_proj \(24 neurons\)",
+    ),
+    "several vectors": (
+        lambda: build("Gemma3nText", **GROUPED, **ALTERNATING, **EVERY),
+        "ffn",
+        "the layers do not give one vector a token",
+    ),
+    "two lists": (lambda: build("XLM", **XLM), "hidden", "attentions and ffns are run equally often"),
 }
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
 def test_an_architecture_that_is_not_understood_is_told_with_the_candidates(kind: str) -> None:
-    config, site, said = UNKNOWN[kind]
-    model = AutoModel.from_config(config())
+    make, site, said = UNKNOWN[kind]
+    model = make()
     with pytest.raises(InputError, match=rf"{said}.*extract\.modules.*Linear maps: \w") as caught:
         find_sites(model, site)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_what_structure_does_not_find_a_pattern_does() -> None:
-    model = AutoModel.from_config(XLMConfig(**XLM))
-    assert [site.width for site in find_sites(model, modules="ffns.*.lin2")] == [4 * WIDTH] * 3
+def test_convolutions_over_tokens_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="SqueezeBertModel: its layers are convolutions") as caught:
+        find_sites(build("SqueezeBert", **SIZES, embedding_size=WIDTH))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "width"),
+    [
+        ("shared", "layers.*.mlp.shared_expert.down_proj", 32),
+        ("bottleneck", "encoder.layer.*.output.dense", FFN),
+        ("adapters", "encoder.layer.*.output.dense", FFN),
+        ("several vectors", "layers.*.mlp.down_proj", FFN),
+        ("two lists", "ffns.*.lin2", 4 * WIDTH),
+    ],
+)
+def test_what_structure_does_not_find_a_pattern_does(kind: str, pattern: str, width: int) -> None:
+    assert [site.width for site in find_sites(UNKNOWN[kind][0](), modules=pattern)] == [width] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (lambda: build("Jamba", **GROUPED, **BLOCKS, num_experts=1), "layers.{}.feed_forward.down_proj"),
+        (lambda: build("FalconH1", **GROUPED, **LINEAR), "layers.{}.feed_forward.down_proj"),
+        (lambda: build("IBert", **SIZES), "encoder.layer.{}.output.dense"),
+    ],
+)
+def test_layers_of_several_types_and_other_linear_maps_are_understood(model: Callable[[], Any], name: str) -> None:
+    sites = find_sites(model())
+    assert [site.name for site in sites] == [name.format(layer) for layer in range(3)]
+    assert [site.width for site in sites] == [FFN] * 3
 
 
 def test_frozen_and_low_precision_weights_are_understood() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from descry.activations.neighbours import find_neighbours
 from descry.report.content import Content, SplitContent, tabulate_pairs
 from descry.report.page.further import RELATED
 from descry.report.page.page import PLOTS, render_page
@@ -25,7 +26,7 @@ from descry.report.page.pieces import (
 )
 from descry.report.plots.series import tabulate_series
 from descry.report.shading import LEVELS
-from tests.report.test_report import HOSTILE, NAMES, a_run
+from tests.report.test_report import EXEMPLARS, HOSTILE, NAMES, a_run
 
 SHOWN = 4
 
@@ -247,3 +248,30 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
     page = render_page(bare, tabulate_series(bare), dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20)), exemplars=2)
     assert "#beyond" not in page[: page.index("<script")]
     assert "Polysemanticity" not in page[: page.index("<script")]
+
+
+def test_a_neuron_with_few_exemplars_is_shown_with_those_and_one_without_any_with_none(run: Content) -> None:
+    few, none = 3, 4
+    sides = []
+    for side in (run.calibration, run.validation):
+        rows, read = side.rows.copy(), side.read
+        rows[few, 2:] = rows[none] = -1
+        shown = np.where(rows[:, : read.exemplars.shape[1]] >= 0, read.exemplars, -1)
+        kept = np.repeat(shown.ravel() >= 0, read.sizes.ravel())
+        read = replace(read, exemplars=shown, on_tokens=read.on_tokens[kept])
+        sides.append(replace(side, rows=rows, read=read))
+    neighbours = find_neighbours(sides[0].rows, sides[1].rows, 3)
+    changed = replace(run, calibration=sides[0], validation=sides[1], neighbours=neighbours)
+    arrays, _ = unpacked(pack_all(changed, SHOWN)["layer-1"])
+    assert (arrays["calibration_exemplars"][few] >= 0).tolist() == [True, True, False, False]
+    assert (arrays["validation_exemplars"][none] == -1).all()
+    assert arrays["sizes"][[few, none, 5]].tolist() == [[2, 2], [0, 0], [EXEMPLARS, EXEMPLARS]]
+    assert arrays["cut"][few] == pytest.approx(sides[0].activations[few, 1], rel=2**-12)
+    assert arrays["cut"][none] == np.inf
+    assert (arrays["neighbour"][none] == -1).all()
+    before, _ = unpacked(pack_all(run, SHOWN)["layer-1"])
+    others = np.arange(20)[5:]
+    np.testing.assert_array_equal(
+        arrays["calibration_exemplars"][others] >= 0, before["calibration_exemplars"][others] >= 0
+    )
+    np.testing.assert_array_equal(arrays["peak"][others], before["peak"][others])

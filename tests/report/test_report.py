@@ -274,7 +274,6 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15, taugh
         validation=validation,
         examples=select_clearest(calibration.labels, scores, 3),
         neighbours=find_neighbours(calibration.rows, validation.rows, 3),
-        compared=EXEMPLARS,
         explained=[
             Explained(text, [(0, 1), (1, 4)], ["<i>aspect</i>"], [Guess(0, 0.85, 0.02, [0.1, -0.3], [(3, 2.0, 0.1)])])
             for text in HOSTILE[:2]

@@ -94,6 +94,7 @@ def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAM
             index=index.astype(np.int32),
             values=np.take_along_axis(values.T, rows, 1),
             rows=rows,
+            beyond=np.sort(values, axis=0)[-2 * EXEMPLARS - 1],
             mean=values.mean(0),
             std=values.std(0) * (np.arange(layers * WIDTH) < layers * WIDTH - 1),
             maximum=values.max(0),

@@ -25,6 +25,7 @@ def some_activations() -> Activations:
         index=np.array([0, 0], np.int32),
         values=np.array([[3, 1], [2, 0]], np.float32),
         rows=np.array([[0, 2], [1, 2]], np.int32),
+        beyond=np.array([0, -1], np.float32),
         mean=np.zeros(2, np.float32),
         std=np.ones(2, np.float32),
         maximum=np.array([3, 2], np.float32),

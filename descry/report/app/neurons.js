@@ -93,8 +93,8 @@ function Histogram({ bins, low, high, cut, label }) {
   return html`<figure class="histogram"><svg viewBox=${`0 -14 ${width} ${height + 34}`} role="img" aria-label=${label}>
     ${bins.map((count, bin) => count > 0 && html`<rect class=${low + ((bin + 1) * (high - low)) / bins.length > cut ? "bar firing" : "bar"}
       x=${(bin * width) / bins.length + 0.5} width=${width / bins.length - 1} y=${height - Math.max(Math.sqrt(count / most) * height, 1)} height=${Math.max(Math.sqrt(count / most) * height, 1)} />`)}
-    <line class="cut" x1=${x(cut)} x2=${x(cut)} y1="-2" y2=${height} />
-    <text x=${Math.min(Math.max(x(cut), 40), width - 40)} y="-5" text-anchor="middle">exemplars from ${cut.toFixed(2)}</text>
+    ${Number.isFinite(cut) && html`<line class="cut" x1=${x(cut)} x2=${x(cut)} y1="-2" y2=${height} />
+    <text x=${Math.min(Math.max(x(cut), 40), width - 40)} y="-5" text-anchor="middle">exemplars from ${cut.toFixed(2)}</text>`}
     <text x="0" y=${height + 15}>${low.toFixed(2)}</text><text x=${width} y=${height + 15} text-anchor="end">${high.toFixed(2)}</text>
   </svg><figcaption>Its activation over calibration's sentences (heights: square roots of counts).</figcaption></figure>`;
 }
@@ -115,7 +115,7 @@ function Exemplars({ run, data, texts, at, split, heading, column }) {
       <span><${Shaded} text=${texts.content.texts[id]} spans=${texts.spans.subarray(texts.span_bounds[id], texts.span_bounds[id + 1])} levels=${data[`${split}_levels`].subarray(bounds[slot], bounds[slot + 1])} />
       <small> ${texts.content.products[texts.product[id]]} ${data[`${split}_values`][slot].toFixed(2)}</small></span></li>`);
   }
-  return html`<section class="side"><h3>${heading}</h3><ol>${items}</ol>${!items.length && html`<p class="note">Its activation does not vary, so it has none.</p>`}</section>`;
+  return html`<section class="side"><h3>${heading}</h3><ol>${items}</ol>${!items.length && html`<p class="note">None: on no sentence is it more active than on many others.</p>`}</section>`;
 }
 
 const PAIR_COLUMNS = [{ title: "descriptor" }, { title: "composition", number: true }, { title: "lift", number: true },
@@ -147,10 +147,10 @@ function Triggers({ run, neuron, trigger }) {
     <p class="note">A word's percentage is its share of the neuron's activation above what an even spread over tokens would give it. Token-bound: one word has a large share (by default a fifth); lexical: a few words together have (by default five); contextual: neither. The strongest token of a sentence has ${percent(trigger.peak)}. On validation the words occur in ${plural(trigger.sentences, "sentence")}, ${whole(trigger.count)} of them among its strongest (p ${chance(trigger.p)}); correlation of words and activation ${signed(trigger.correlation)}, where chance is 0.</p></section>`;
 }
 
-function Neighbour({ run, data, slot }) {
+function Neighbour({ run, data, slot, size }) {
   const neuron = data.neighbour[slot];
   const pairs = run.pairs(neuron).slice(0, SHOWN_CHIPS);
-  return html`<li><${NeuronLink} run=${run} neuron=${neuron} /> <b>${data.shared[slot]}</b> of ${run.compared} shared <small>(${data.shared_validation[slot]} on validation)</small> ${pairs.map((pair) => html`<${Chip} run=${run} column=${run.column[pair]} /> `)}</li>`;
+  return html`<li><${NeuronLink} run=${run} neuron=${neuron} /> <b>${data.shared[slot]}</b> of ${size} shared <small>(${data.shared_validation[slot]} on validation)</small> ${pairs.map((pair) => html`<${Chip} run=${run} column=${run.column[pair]} /> `)}</li>`;
 }
 
 function Neuron({ run, argument, query, amend }) {
@@ -164,13 +164,15 @@ function Neuron({ run, argument, query, amend }) {
   const columns = run.chance.transfer === null ? PAIR_COLUMNS.slice(0, -1) : PAIR_COLUMNS;
   const same = (other) => other >= 0 && other < run.neurons && html`<${NeuronLink} run=${run} neuron=${other} />`;
   const near = data?.low ? Array.from({ length: data.neighbour.length / data.low.length }, (_, n) => at * (data.neighbour.length / data.low.length) + n).filter((slot) => data.neighbour[slot] >= 0) : [];
+  const sizes = data?.low ? data.sizes.subarray(2 * at, 2 * at + 2) : [];
+  const byChance = (split) => ((sizes[split] * run.compared[split]) / run.sentences[split]).toFixed(1);
   return html`<p class="lead">Layer ${run.layer[neuron]}, neuron ${run.index[neuron]}: ${pairs.length ? `${plural(pairs.length, "descriptor")}, enriched among its strongest sentences.` : "no descriptor under the rule of this run."}
       <span class="steps">${same(neuron - 1)} ← → ${same(neuron + 1)}</span></p>
     ${pairs.length > 0 && html`<${Table} label="Its descriptors" columns=${columns} rows=${pairs} cells=${(pair) => pairCells(run, pair).slice(0, columns.length)} size=${1000} />
       <p class="tools"><${CsvButton} name=${`neuron-${run.layer[neuron]}-${run.index[neuron]}`} make=${() => pairsCsv(run, [neuron])} /></p>`}
     ${!data?.low || !texts ? html`<${Waiting} />` : html`
     <h2>Its strongest sentences</h2>
-    <p class="note">The stronger the shade, the higher this neuron's activation on the token, from its mean to its peak of ${data.peak[at].toFixed(2)}; underlined: the sentence's strongest token. The number is its activation on the sentence.
+    <p class="note">${Number.isFinite(data.peak[at]) && `The stronger the shade, the higher this neuron's activation on the token, from its mean to its peak of ${data.peak[at].toFixed(2)}; underlined: the sentence's strongest token. The number is its activation on the sentence.`}
       ${pairs.length === 1 && ` Marked: sentences labelled ${run.descriptors[column].name}.`}
       ${pairs.length > 1 && html` <label>Marked: sentences labelled <select value=${run.descriptors[column].name} onChange=${(event) => amend({ of: event.target.value })}>${pairs.map((pair) => html`<option value=${run.descriptors[run.column[pair]].name}>${run.descriptors[run.column[pair]].name}</option>`)}</select></label>`}</p>
     <div class="sides">
@@ -180,7 +182,7 @@ function Neuron({ run, argument, query, amend }) {
     ${data.content && html`<${Triggers} run=${run} neuron=${neuron} trigger=${data.content[at]} />`}
     <div class="sides">
       <section><h2>Activation</h2><${Histogram} bins=${Array.from(data.histogram.subarray((at * data.histogram.length) / data.low.length, ((at + 1) * data.histogram.length) / data.low.length))} low=${data.low[at]} high=${data.high[at]} cut=${data.cut[at]} label=${`Histogram of the neuron's activation, from ${data.low[at].toFixed(2)} to ${data.high[at].toFixed(2)}`} /></section>
-      <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${run.compared} strongest sentences of calibration. Chance: ${((run.compared * run.compared) / run.sentences[0]).toFixed(1)}, on validation ${((run.compared * run.compared) / run.sentences[1]).toFixed(1)}.</p>
-        <ol class="neighbours">${near.map((slot) => html`<${Neighbour} run=${run} data=${data} slot=${slot} />`)}</ol></section>
+      <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${sizes[0]} strongest sentences of calibration. Chance: ${byChance(0)}, on validation ${byChance(1)}.</p>
+        <ol class="neighbours">${near.map((slot) => html`<${Neighbour} run=${run} data=${data} slot=${slot} size=${sizes[0]} />`)}</ol></section>
     </div>`}`;
 }

@@ -96,7 +96,7 @@ def pack_core(run: Content, pairs: pd.DataFrame) -> str:
         "layers": run.layers,
         "sentences": [len(run.calibration.sentences), len(run.validation.sentences)],
         "exemplars": run.calibration.rows.shape[1],
-        "compared": run.compared,
+        "compared": run.neighbours.sizes.mean(axis=0).tolist(),
         "replicates": REPLICATES,
         "descriptors": [descriptor | details for descriptor, details in records],
         "classes": CLASSES,
@@ -157,6 +157,11 @@ def count_histograms(probe: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, n
     return counts, low, high
 
 
+def find_cuts(rows: np.ndarray, activations: np.ndarray) -> np.ndarray:
+    """The value of each neuron's weakest exemplar, inf without any: float32 [neurons]. Both arrays: of a split."""
+    return np.asarray(np.where(rows >= 0, activations, np.float32(np.inf)).min(axis=1))
+
+
 def pack_layers(run: Content, exemplars: int, rows: tuple[np.ndarray, np.ndarray]) -> Iterator[tuple[str, str]]:
     """Of every layer's neurons what their cards show: exemplars, shades of tokens, histograms, neighbours."""
     splits = dict(zip(("calibration", "validation"), (run.calibration, run.validation), strict=True))
@@ -175,11 +180,12 @@ def pack_layers(run: Content, exemplars: int, rows: tuple[np.ndarray, np.ndarray
             "histogram": _narrow(counts[chosen]),
             "low": round_bits(low[chosen]),
             "high": round_bits(high[chosen]),
-            "cut": round_bits(run.calibration.activations[chosen, -1]),
+            "cut": round_bits(find_cuts(run.calibration.rows[chosen], run.calibration.activations[chosen])),
             "peak": round_bits(peak[chosen]),
             "neighbour": run.neighbours.neuron[chosen],
             "shared": run.neighbours.shared[chosen],
             "shared_validation": run.neighbours.elsewhere[chosen],
+            "sizes": run.neighbours.sizes[chosen],
         }
         for (name, split), split_rows in zip(splits.items(), rows, strict=True):
             shown = split.read.exemplars[chosen, :exemplars]
