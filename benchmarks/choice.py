@@ -11,7 +11,7 @@ import numpy as np
 from descry.activations.extraction import extract
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import Rule, assign
-from descry.corpus.sentences import choose_split
+from descry.corpus.sampling import choose_split
 from descry.evaluation.chance import adjust
 from descry.evaluation.measures import measure_consistency
 from descry.evaluation.nulls import permute_neurons

@@ -12,6 +12,7 @@ from typing import Any
 
 from descry.results.layout import SWEEPS
 from descry.results.measures import COLUMNS, MEASURES, find_measure
+from descry.results.noise import judge_gap
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.storage.nesting import flatten
 from descry.storage.tables import read_table
@@ -19,7 +20,7 @@ from descry.storage.tables import read_table
 Reader = Callable[[str], Any]
 """Gives the content of a JSON file of the project."""
 
-ROWS = ("neurons", "chance", "random_directions", "untrained")
+ROWS = ("neurons", "split_std", "chance", "random_directions", "untrained")
 PAPER = {
     "neuron.precision_at_1": "–",
     "neuron.precision_at_2": "75 %",
@@ -87,8 +88,17 @@ def metrics_table(read: Reader) -> str:
     rows = {row: read(f"metrics/{row}.json") for row in ROWS}
     columns = sorted(rows["neurons"])
     by_column = {measure.column: measure.name for measure in MEASURES if measure.column}
-    shown = ([f"`{row}`", *(show(rows[row].get(name), by_column[name]) or "–" for name in columns)] for row in ROWS)
-    return make_table(["", *(f"`{name}`" for name in columns)], shown)
+    shown = [[f"`{row}`", *(show(rows[row].get(name), by_column[name]) or "–" for name in columns)] for row in ROWS]
+    verdicts = (find_verdict(rows, name) for name in columns)
+    return make_table(
+        ["", *(f"`{name}`" for name in columns)], [*shown, ["neurons against random directions", *verdicts]]
+    )
+
+
+def find_verdict(rows: Mapping[str, Mapping[str, float]], column: str) -> str:
+    """Whether a column of DVC's table puts the neurons ahead of random directions."""
+    figures = [rows[row].get(column) for row in ("neurons", "random_directions", "split_std")]
+    return "–" if None in figures else judge_gap(*figures)
 
 
 def column_table(read: Reader) -> str:
@@ -104,14 +114,17 @@ def column_table(read: Reader) -> str:
 
 def headline_table(read: Reader) -> str:
     """The headline measures of neurons, sentences, labels and the vocabulary."""
-    figures = read_details(read)
+    figures, resplits = read_details(read), flatten(read("metrics/detail/resplits.json"))
     rows = []
     for measure in MEASURES:
         if measure.headline and measure.name in figures:
             levels = (find_chance(figures, measure.name), figures.get(f"null.random_directions.{measure.name}"))
-            shown = (show(value, measure.name) for value in (figures[measure.name], *levels))
-            rows.append([measure.title, f"`{measure.name}`", *shown, f"`{measure.chance}`"])
-    return make_table(["what", "measure", "value", "chance", "random directions", "what chance is"], rows)
+            spread = resplits.get(f"{measure.name}.target.std")
+            shown = (show(value, measure.name) for value in (figures[measure.name], spread, *levels))
+            verdict = resplits.get(f"{measure.name}.verdict", "")
+            rows.append([measure.title, f"`{measure.name}`", *shown, verdict, f"`{measure.chance}`"])
+    head = ["what", "measure", "value", "std over splits", "chance", "random directions", "neurons", "what chance is"]
+    return make_table(head, rows)
 
 
 def beyond_table(read: Reader) -> str:

@@ -9,10 +9,14 @@ from descry.results.metrics import (
     arrange_beyond,
     arrange_consistency,
     arrange_evaluation,
+    arrange_resplits,
     arrange_rows,
+    arrange_split_std,
     read_levels,
 )
+from descry.results.noise import summarise_splits
 from descry.schemas.measures import MEASURE_TABLE
+from descry.schemas.resplit import RESPLIT_TABLE
 from descry.storage.files import write_metrics
 from descry.storage.tables import read_table
 from stages.harness.stage import run_stage
@@ -25,9 +29,14 @@ def _read(*folders: Path) -> tuple[Values, Levels]:
 
 
 def main() -> None:
-    for name, row in arrange_rows(*_read(layout.EVALUATION, layout.CONSISTENCY)).items():
+    both = _read(layout.EVALUATION, layout.CONSISTENCY)
+    for name, row in arrange_rows(*both).items():
         write_metrics(layout.METRICS / f"{name}.json", row)
+    resplits = read_table(layout.RESPLITS, RESPLIT_TABLE)
+    spreads = summarise_splits(*(resplits[name].to_numpy() for name in ("neurons", "measure", "value")))
+    write_metrics(layout.METRICS / "split_std.json", arrange_split_std(spreads))
     detail = layout.METRICS / "detail"
+    write_metrics(detail / "resplits.json", arrange_resplits(*both, spreads))
     write_metrics(detail / "consistency.json", arrange_consistency(*_read(layout.CONSISTENCY)))
     write_metrics(detail / "evaluation.json", arrange_evaluation(*_read(layout.EVALUATION)))
     write_metrics(detail / "beyond.json", arrange_beyond(*_read(*ANALYSES)))

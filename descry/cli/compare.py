@@ -22,6 +22,9 @@ LEGEND = (
     "depth: mean of a descriptor's neurons, from 0 (first layer) to 1 (last); by chance: 95 % of it if the layers "
     "of the described neurons were shuffled."
 )
+SPLITS = (
+    "ahead, behind: by at least three standard deviations of the measure over other splits of the corpus; else tied."
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -56,11 +59,21 @@ def show(console: Console, answer: dict[str, Any]) -> None:
             _common.format_chance(row["here_chance"]),
             _common.format_number(row["there"]),
             _common.format_chance(row["there_chance"]),
+            _format_difference(row),
         ]
         for row in answer["measures"]
     ]
     console.print()
-    _common.show_table(console, ("measure", "this\nrun", _common.BY_CHANCE, "other\nrun", _common.BY_CHANCE), rows)
+    columns = ("measure", "this\nrun", _common.BY_CHANCE, "other\nrun", _common.BY_CHANCE, "this run is")
+    _common.show_table(console, columns, rows)
+    console.print(Text(SPLITS, style=_common.WEAK))
+
+
+def _format_difference(row: dict[str, Any]) -> Text:
+    """Whether the difference of a measure is more than the split's luck."""
+    if row["verdict"] is None:
+        return Text("–", style=_common.WEAK)
+    return Text(row["verdict"], style=_common.WEAK if row["verdict"] == "tied" else "bold")
 
 
 def _show_descriptors(console: Console, descriptors: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Fixed samples and folds of sentences, drawn by hash: they depend on the sentences and a key, never on their order."""
+"""Splits, folds and samples of sentences, drawn by hash: they depend on ids and a key, never on the order."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from heapq import nsmallest
 
 import numpy as np
 import pandas as pd
+
+from descry.splits import SplitName
+
+
+def choose_split(review_id: str, *, key: str, validation: float) -> SplitName:
+    """Choose the split of a review: "validation" with probability `validation`, by a keyed hash of its id.
+
+    key: at most 64 bytes of UTF-8; another key draws another split. validation: 0 to 1. Only the id and the key count,
+    so that reviews keep their split when others are added, removed or reordered; a larger share only moves reviews from
+    calibration to validation.
+    """
+    digest = hashlib.blake2b(review_id.encode(), key=key.encode(), digest_size=8).digest()
+    return "validation" if int.from_bytes(digest, "big") < validation * 2**64 else "calibration"
 
 
 def sample_probe(ids: Iterable[str], size: int, key: str) -> np.ndarray:

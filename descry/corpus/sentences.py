@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from descry.corpus.readers import Passage, Review
+from descry.corpus.sampling import choose_split
 from descry.corpus.segmentation import cut_sentences, has_letter
 from descry.errors import InputError
 from descry.splits import SPLITS, SplitName
@@ -30,17 +30,6 @@ class SentenceTable:
     sentences: dict[SplitName, pd.DataFrame]
     gold: dict[SplitName, pd.DataFrame]
     counts: dict[str, Any]
-
-
-def choose_split(review_id: str, *, key: str, validation: float) -> SplitName:
-    """Choose the split of a review: "validation" with probability `validation`, by a keyed hash of its id.
-
-    key: at most 64 bytes of UTF-8; another key draws another split. validation: 0 to 1. Only the id and the key count,
-    so that reviews keep their split when others are added, removed or reordered; a larger share only moves reviews from
-    calibration to validation.
-    """
-    digest = hashlib.blake2b(review_id.encode(), key=key.encode(), digest_size=8).digest()
-    return "validation" if int.from_bytes(digest, "big") < validation * 2**64 else "calibration"
 
 
 def build_sentence_table(

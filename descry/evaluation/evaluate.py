@@ -109,15 +109,19 @@ class Evaluation:
         }
 
     def measure(self, rule: Rule, ks: Sequence[int]) -> dict[str, Any]:
-        """Measure the target's neurons, labels and vocabulary as `tables` and the stage `consistency` do, without
-        chance levels."""
+        """`measure_neurons`, and the quality of labels and vocabulary against gold."""
+        measures = self.measure_neurons(rule, ks)
+        quality = self._measure_quality(lambda rows: rows) if self.aspects else {}
+        return measures | {name: measures.get(name, {}) | block for name, block in quality.items()}
+
+    def measure_neurons(self, rule: Rule, ks: Sequence[int]) -> dict[str, Any]:
+        """Measure the target's neurons as `tables` and the stage `consistency` do, without chance levels."""
         fired = Firing.of(self.active, self.reviews.calibration)
         sets = self.active.map(lambda split: split.exemplars(rule.exemplars))
         found = assign_splits(sets, self.opinions[0].labels, rule)
         other = assign(gather_evidence(sets.calibration, self.opinions[1].labels.calibration), rule)
-        quality = self._measure_quality(lambda rows: rows) if self.aspects else {"second_opinion": {}}
-        measures = {**measure_consistency(found), **quality}
-        measures["second_opinion"] |= measure_confirmation(found.calibration, other)
+        measures: dict[str, Any] = dict(measure_consistency(found))
+        measures["second_opinion"] = measure_confirmation(found.calibration, other)
         for assessment in self._list_assessments():
             by = assign_splits(sets, assessment.labels, rule) if assessment.oracle else found
             measures |= assessment.measures(by, assessment.labels.calibration, None, fired, ks)

@@ -15,24 +15,39 @@ import pandas as pd
 
 from descry.activations.record import Activations
 from descry.assignment.rules import Rule
-from descry.corpus.sentences import choose_split
+from descry.corpus.sampling import choose_split
 from descry.evaluation.chance import Draws, repeat
 from descry.evaluation.evaluate import Evaluation, Opinion
+from descry.results.noise import RANDOM_DIRECTIONS, TARGET
 from descry.splits import Pair
 
 KS = (1, 2)
 """The k of precision and recall at k."""
-TARGET, RANDOM_DIRECTIONS = "target", "random_directions"
 CHUNK = 512
 """Neurons whose sentences are ordered at a time."""
+
+
+def find_strongest(values: np.ndarray, count: int) -> np.ndarray:
+    """Find the sentences on which each neuron is most active: int32 [neurons, count], the most active first.
+
+    values: float16 [sentences, neurons], at least `count` sentences; ties go to the lower row.
+    """
+    order = np.empty((values.shape[1], count), np.int32)
+    for start in range(0, len(order), CHUNK):
+        part = -values[:, start : start + CHUNK].T.astype(np.float32)
+        edge = np.partition(part, count - 1, axis=1)[:, count - 1 :][:, :1]
+        for neuron, row in enumerate(part):
+            near = np.flatnonzero(row <= edge[neuron])
+            order[start + neuron] = near[np.argsort(row[near], kind="stable")][:count]
+    return order
 
 
 @dataclass(frozen=True)
 class Reading:
     """The probe sentences of both splits in one table, as one set of neurons reads them.
 
-    layer, index: of the neurons; values: float16 [sentences, neurons]; order: int [neurons, sentences], the most
-    active sentence first.
+    layer, index: of the neurons; values: float16 [sentences, neurons]; order: int32 [neurons, n], the n most active
+    sentences of each neuron, see `find_strongest`.
     """
 
     layer: np.ndarray
@@ -42,30 +57,33 @@ class Reading:
     order: np.ndarray
 
     @classmethod
-    def of(cls, active: Pair[Activations]) -> Reading:
-        """Join the probes of both splits."""
+    def of(cls, active: Pair[Activations], exemplars: int) -> Reading:
+        """Join the probes of both splits; exemplars: as for `select`, which is fast if a split holds twice as many of
+        the n sentences."""
         values = np.concatenate([split.probe for split in active])
-        order = np.empty(values.shape[::-1], np.int16 if len(values) < 2**15 else np.int32)
-        for start in range(0, len(order), CHUNK):
-            part = values[:, start : start + CHUNK].T.astype(np.float32)
-            order[start : start + CHUNK] = np.argsort(-part, axis=1, kind="stable")
+        smaller = min(len(split.probe) for split in active)
+        count = min(2 * (exemplars + 1) * len(values) // max(smaller, 1), len(values))
         known = active.calibration
-        return cls(known.layer, known.index, known.pooling, values, order)
+        return cls(known.layer, known.index, known.pooling, values, find_strongest(values, count))
 
     def select(self, rows: np.ndarray, exemplars: int) -> Activations:
         """The record of some sentences, int [n], ascending, as if they were a split, with all of them as its probe."""
         place = np.full(len(self.values), -1, np.int32)
         place[rows] = np.arange(len(rows))
-        inside = place[self.order] >= 0
-        best = self.order[inside].reshape(len(self.order), len(rows))[:, : exemplars + 1]
-        probe = self.values[rows]
-        values = self.values[best, np.arange(len(best))[:, None]].astype(np.float32)
+        probe, count = self.values[rows], min(exemplars + 1, len(rows))
+        ordered = place[self.order]
+        found = np.cumsum(ordered >= 0, axis=1, dtype=np.int32)
+        enough = found[:, -1] >= count
+        best = np.empty((len(ordered), count), np.int32)
+        best[enough] = ordered[enough[:, None] & (ordered >= 0) & (found <= count)].reshape(-1, count)
+        best[~enough] = find_strongest(probe[:, ~enough], count)
+        values = probe[best, np.arange(len(best))[:, None]].astype(np.float32)
         return Activations(
             count=len(rows),
             layer=self.layer,
             index=self.index,
             values=values[:, :exemplars],
-            rows=place[best[:, :exemplars]],
+            rows=best[:, :exemplars],
             beyond=values[:, -1],
             mean=probe.mean(axis=0, dtype=np.float32),
             std=probe.std(axis=0, dtype=np.float32),
@@ -96,8 +114,8 @@ def measure_resplits(
 ) -> pd.DataFrame:
     """Tabulate `Evaluation.measure` on other splits of the probe's sentences, as even or uneven as its own.
 
-    Columns: neurons (TARGET, or `random_directions`, which are measured on the same splits if they are among the
-    evaluation's controls), measure, split (from 0), value. If the probe holds only a part of a large corpus, its splits
+    Columns: neurons, measure, split (from 0), value. neurons: TARGET; RANDOM_DIRECTIONS, if they are among the
+    controls, with `measure_neurons` on the same splits. If the probe holds only a part of a large corpus, its splits
     are smaller than the corpus's own, and the measures vary more.
     """
     whole, validation = _join(evaluation), _find_share(evaluation.reviews)
@@ -105,12 +123,13 @@ def measure_resplits(
     readings |= {name: read for name, read in evaluation.controls.items() if name == RANDOM_DIRECTIONS}
     parts = []
     for name, read in readings.items():
-        reading = Reading.of(read())
+        reading = Reading.of(read(), rule.exemplars)
 
-        def measure(generator: np.random.Generator, reading: Reading = reading) -> Mapping[str, Any]:
+        def measure(generator: np.random.Generator, name: str = name, reading: Reading = reading) -> Mapping[str, Any]:
             sides = draw_sides(np.asarray(whole.reviews.calibration), validation, generator)
             active = sides.map(lambda rows: reading.select(rows, rule.exemplars))
-            return _divide(whole, sides, active).measure(rule, KS)
+            split = _divide(whole, sides, active)
+            return split.measure(rule, KS) if name == TARGET else split.measure_neurons(rule, KS)
 
         for measured, values in repeat(measure, draws).items():
             split = np.arange(len(values))

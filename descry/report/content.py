@@ -14,6 +14,7 @@ from descry.activations.neighbours import Neighbours
 from descry.activations.token_words import TokenReadings
 from descry.assignment.rules import Rule
 from descry.report.measures import Score, collect_scores
+from descry.results.noise import TARGET, summarise_splits
 
 ASSOCIATIONS = ("pearson", "auprc")
 """Measures of how strongly a neuron and a descriptor are associated that the page shows."""
@@ -112,11 +113,11 @@ class Content:
     layer, index: int [neurons], in order of layer, then index; descriptors: {name, members} in the order of
     the labels' columns; examples: int [descriptors, n], rows of calibration that show each, -1 for none;
     neighbours: of every neuron; explained: sentences drawn at random, as
-    `descry explain` explains them; consistency, evaluation (measures), p_values, sweeps, associations, aspects,
-    confusion: tables of descry.schemas; agreement: of the first labeller with the language model that taught it, empty
-    where none did; rule: by which descriptors are assigned; target: the model's name; pooling: of a neuron's values
-    over a sentence; labellers: the first, whose labels describe the neurons, and the second; encoder_is_target: whether
-    the encoder's weights are the target's.
+    `descry explain` explains them; consistency, evaluation (measures), p_values, resplits, sweeps, associations,
+    aspects, confusion: tables of descry.schemas; agreement: of the first labeller with the language model that taught
+    it, empty where none did; rule: by which descriptors are assigned; target: the model's name; pooling: of a neuron's
+    values over a sentence; labellers: the first, whose labels describe the neurons, and the second;
+    encoder_is_target: whether the encoder's weights are the target's.
     """
 
     layer: np.ndarray
@@ -130,6 +131,7 @@ class Content:
     consistency: pd.DataFrame
     evaluation: pd.DataFrame
     p_values: pd.DataFrame
+    resplits: pd.DataFrame
     sweeps: pd.DataFrame
     associations: pd.DataFrame
     aspects: pd.DataFrame
@@ -145,7 +147,9 @@ class Content:
     @cached_property
     def scores(self) -> dict[str, Score]:
         """Every measure, by its dotted name."""
-        return collect_scores(pd.concat([self.consistency, self.evaluation, self.beyond.measures]))
+        spreads = summarise_splits(*(self.resplits[name].to_numpy() for name in ("neurons", "measure", "value")))
+        tables = pd.concat([self.consistency, self.evaluation, self.beyond.measures])
+        return collect_scores(tables, spreads.get(TARGET, {}))
 
     @property
     def reference(self) -> str:

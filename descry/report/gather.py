@@ -27,6 +27,7 @@ from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.neighbours import NEIGHBOUR_ARRAYS
 from descry.schemas.relations import RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
+from descry.schemas.resplit import RESPLIT_TABLE
 from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.tokens import EXAMPLE_ARRAYS, TOKEN_ARRAYS
@@ -120,6 +121,7 @@ def gather_content(rule: Rule) -> Content:
         consistency=read_table(layout.CONSISTENCY / "measures.parquet", MEASURE_TABLE),
         evaluation=read_table(layout.EVALUATION / "measures.parquet", MEASURE_TABLE),
         p_values=read_table(layout.CONSISTENCY / "p_values.parquet", P_VALUE_TABLE),
+        resplits=read_table(layout.RESPLITS, RESPLIT_TABLE),
         sweeps=read_table(layout.SWEEPS, SWEEP_TABLE),
         associations=read_table(layout.ASSOCIATIONS, ASSOCIATION_TABLE),
         aspects=read_table(layout.EVALUATION / "aspects.parquet", ASPECT_TABLE),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from descry.results.measures import find_measure
+from descry.results.noise import Spread
 
 NULL_TEXTS = {
     "permuted_neurons": (
@@ -98,12 +99,14 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A measure's value, what each null gives, and the highest value possible (None where 1 or unknown)."""
+    """A measure's value, what each null gives, the highest value possible (None where 1 or unknown), and its standard
+    deviation over splits (None where unknown)."""
 
     name: str
     value: float
     levels: Mapping[str, Level]
     ceiling: float | None = None
+    std: float | None = None
 
     @property
     def title(self) -> str:
@@ -136,8 +139,9 @@ class Score:
         return {name: self.levels[name] for name in CONTROL_TEXTS if name in self.levels}
 
 
-def collect_scores(table: pd.DataFrame) -> dict[str, Score]:
-    """Measures by dotted name, in order. table: that of `measures`; its ceilings join what they bound."""
+def collect_scores(table: pd.DataFrame, spreads: Mapping[str, Spread]) -> dict[str, Score]:
+    """Measures by dotted name, in order. table: that of `measures`; its ceilings join what they bound; spreads: over
+    splits, by dotted name."""
     values: dict[str, float] = {}
     levels: dict[str, dict[str, Level]] = {}
     columns = ["measure", "null", "value", "chance", "low", "high", "adjusted"]
@@ -151,7 +155,9 @@ def collect_scores(table: pd.DataFrame) -> dict[str, Score]:
     for name in values:
         if name not in ceilings:
             above, dot, last = name.rpartition(".")
-            scores[name] = Score(name, values[name], levels[name], values.get(f"{above}{dot}ceiling_{last}"))
+            ceiling = values.get(f"{above}{dot}ceiling_{last}")
+            std = spreads[name].std if name in spreads else None
+            scores[name] = Score(name, values[name], levels[name], ceiling, std)
     return scores
 
 

@@ -17,8 +17,10 @@ from descry.results.columns import (
     read_further,
     read_measures,
     read_neurons,
+    read_spreads,
 )
 from descry.results.measures import HEADLINES, find_measure
+from descry.results.noise import TARGET, judge_gap
 from descry.storage.nesting import flatten
 
 
@@ -136,7 +138,7 @@ def compare_runs(here: Folder, there: Folder) -> dict[str, Any]:
         "neurons": {"matched": matched}
         | (_compare_neurons(pairs, neurons[0]) if matched else {})
         | _count_neurons(pairs, neurons),
-        "measures": list(_compare_headlines(read_measures(here), read_measures(there))),
+        "measures": list(_compare_headlines(runs)),
     }
 
 
@@ -205,14 +207,20 @@ def _read_depth_intervals(run: Folder) -> dict[str, tuple[float, float]]:
     return dict(zip(names, zip(low, high, strict=True), strict=True))
 
 
-def _compare_headlines(here: Columns, there: Columns) -> Iterator[dict[str, Any]]:
-    """The headline measures that either run has, each with its chance level."""
-    values = [_read_chance(table) for table in (here, there)]
+def _compare_headlines(runs: list[Folder]) -> Iterator[dict[str, Any]]:
+    """The headline measures that either run has, each with its chance level and its standard deviation over splits; and
+    whether this run is ahead of the other, behind it or tied with it, by the larger of these; None where unknown."""
+    values = [_read_chance(read_measures(run)) for run in runs]
+    spreads = [read_spreads(run).get(TARGET, {}) for run in runs]
     for name in (measure.name for measure in HEADLINES):
         if any(name in run for run in values):
-            first, second = (run.get(name, (None, None)) for run in values)
-            pairs = zip(("here", "here_chance", "there", "there_chance"), (*first, *second), strict=True)
-            yield {"measure": name} | dict(pairs)
+            row: dict[str, Any] = {"measure": name}
+            for where, run, spread in zip(("here", "there"), values, spreads, strict=True):
+                row[where], row[f"{where}_chance"] = run.get(name, (None, None))
+                row[f"{where}_std"] = spread[name].std if name in spread else None
+            stds = [std for std in (row["here_std"], row["there_std"]) if std is not None]
+            known = row["here"] is not None and row["there"] is not None and stds
+            yield row | {"verdict": judge_gap(row["here"], row["there"], max(stds)) if known else None}
 
 
 def _read_chance(table: Columns) -> dict[str, tuple[float, float]]:

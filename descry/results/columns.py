@@ -14,6 +14,7 @@ from descry.assignment.exemplars import select_exemplars
 from descry.errors import InputError
 from descry.results import layout
 from descry.results.layout import read_lock, read_parameters
+from descry.results.noise import Spreads, summarise_splits
 from descry.schemas.ablate import ABLATION_TABLE
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
@@ -23,6 +24,7 @@ from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.relations import RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
+from descry.schemas.resplit import RESPLIT_TABLE
 from descry.schemas.split import SENTENCE_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
 from descry.splits import REPLICATES, SPLITS
@@ -241,6 +243,15 @@ def read_measures(folder: Folder) -> Columns:
     paths = [folder.root / path for path in MEASURES]
     tables = [read_columns(path, MEASURE_TABLE) for path in paths if path.is_file()]
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def read_spreads(folder: Folder) -> Spreads:
+    """The spread of the run's measures over splits; empty if the stage `resplit` was switched off."""
+    path = folder.root / layout.RESPLITS
+    if not path.is_file():
+        return {}
+    table = read_columns(path, RESPLIT_TABLE)
+    return summarise_splits(*(table[name] for name in ("neurons", "measure", "value")))
 
 
 def read_further(folder: Folder, name: str) -> Columns | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from descry.results.measures import MEASURES, find_measure, is_registered
+from descry.results.noise import RANDOM_DIRECTIONS, TARGET, Spreads, judge_gap
 from descry.storage.nesting import nest
 
 CONTROLS = {"random_directions": "random_directions", "untrained": "untrained_target"}
@@ -45,6 +46,30 @@ def arrange_rows(values: Values, levels: Levels) -> dict[str, Values]:
                 if (measure.name, null) in levels:
                     rows[row][measure.column] = levels[measure.name, null]["chance"]
     return rows
+
+
+def arrange_split_std(spreads: Spreads) -> Values:
+    """A row of DVC's table: the standard deviation of each column over splits, of the measure that `arrange_rows` takes
+    for it; without other splits empty."""
+    row: Values = {}
+    for measure in MEASURES:
+        if measure.column and measure.name in spreads.get(TARGET, {}):
+            row.setdefault(measure.column, spreads[TARGET][measure.name].std)
+    return row
+
+
+def arrange_resplits(values: Values, levels: Levels, spreads: Spreads) -> dict[str, Any]:
+    """metrics/detail/resplits.json: of every measure the mean and standard deviation over splits, for the neurons and
+    random directions, and how the neurons of this split compare with these: ahead, tied or behind."""
+    detail: dict[str, Any] = {}
+    for whose, of_measures in spreads.items():
+        for name, spread in of_measures.items():
+            if is_registered(name):
+                detail |= {f"{name}.{whose}.mean": spread.mean, f"{name}.{whose}.std": spread.std}
+                level = levels.get((name, RANDOM_DIRECTIONS))
+                if whose == TARGET and level is not None:
+                    detail[f"{name}.verdict"] = judge_gap(values[name], level["chance"], spread.std)
+    return nest(detail)
 
 
 def arrange_consistency(values: Values, levels: Levels) -> dict[str, Any]:

@@ -10,7 +10,11 @@ import numpy as np
 DEVIATIONS = 3.0
 """A difference of at least this many standard deviations over splits is more than the split's luck."""
 
-Verdict = Literal["ahead", "tie", "behind"]
+Verdict = Literal["ahead", "tied", "behind"]
+
+
+TARGET, RANDOM_DIRECTIONS = "target", "random_directions"
+"""The sets of neurons that are measured on other splits."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,16 @@ class Spread:
     std: float
 
 
-def summarise_splits(neurons: np.ndarray, measure: np.ndarray, value: np.ndarray) -> dict[str, dict[str, Spread]]:
-    """The spread of every measure for each set of neurons: neurons -> measure -> Spread.
+Spreads = dict[str, dict[str, Spread]]
+"""Set of neurons -> measure -> its spread."""
+
+
+def summarise_splits(neurons: np.ndarray, measure: np.ndarray, value: np.ndarray) -> Spreads:
+    """The spread of every measure for each set of neurons.
 
     Columns of RESPLIT_TABLE, one row for each set, measure and split.
     """
-    spreads: dict[str, dict[str, Spread]] = {}
+    spreads: Spreads = {}
     for whose in dict.fromkeys(neurons.tolist()):
         chosen = neurons == whose
         names, values = measure[chosen], value[chosen]
@@ -38,8 +46,8 @@ def summarise_splits(neurons: np.ndarray, measure: np.ndarray, value: np.ndarray
 
 
 def judge_gap(value: float, other: float, std: float) -> Verdict:
-    """Whether a value is ahead of another or behind it by at least DEVIATIONS of `std`, or the two tie."""
+    """Whether a value is ahead of another or behind it by at least DEVIATIONS of `std`, or the two are tied."""
     gap = value - other
     if gap == 0 or abs(gap) < DEVIATIONS * std:
-        return "tie"
+        return "tied"
     return "ahead" if gap > 0 else "behind"

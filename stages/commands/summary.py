@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from descry.results import layout
-from descry.results.columns import Folder, read_measures
+from descry.results.columns import Folder, read_measures, read_spreads
 from descry.results.measures import HEADLINES
+from descry.results.noise import RANDOM_DIRECTIONS, TARGET, judge_gap
 from stages.harness.stage import run_stage
 
 WIDTH = 80
@@ -21,18 +22,22 @@ def _shown(value: float | None, counts: bool) -> str:
 
 
 def main() -> None:
-    table = read_measures(Folder.of(Path()))
+    folder = Folder.of(Path())
+    table = read_measures(folder)
     rows = zip(*(table[name].tolist() for name in ("measure", "null", "value", "chance")), strict=True)
     values: dict[str, float] = {}
     beside: dict[tuple[str, str], float] = {}
     for name, null, value, chance in rows:
         values[name], beside[name, null] = value, chance
-    print("\n" + _line("", "neurons", "by chance", "random"))
-    print(_line("", "", "", "directions"))
+    spreads = read_spreads(folder).get(TARGET, {})
+    print("\n" + _line("", "neurons", "std over", "by chance", "random", "neurons"))
+    print(_line("", "", "splits", "", "directions", "are"))
     for measure in HEADLINES:
         if measure.name in values:
-            levels = (beside.get((measure.name, null)) for null in (measure.chance, "random_directions"))
-            print(_line(measure.title, *(_shown(figure, measure.counts) for figure in (values[measure.name], *levels))))
+            value, std = values[measure.name], spreads[measure.name].std if measure.name in spreads else None
+            chance, directions = (beside.get((measure.name, null)) for null in (measure.chance, RANDOM_DIRECTIONS))
+            verdict = "" if std is None or directions is None else judge_gap(value, directions, std)
+            print(_line(measure.title, *(_shown(f, measure.counts) for f in (value, std, chance, directions)), verdict))
     print("\n  who reaches what:  dvc metrics show      what an experiment changed:  dvc metrics diff")
     print(f"  all figures:       {layout.METRICS}/detail/")
     print(f"  the report:        {layout.REPORT}/index.html\n")

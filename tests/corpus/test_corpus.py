@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.corpus.readers import Passage, Review, read_reviews
+from descry.corpus.sampling import choose_split
 from descry.corpus.segmentation import cut_sentences, has_letter, normalise, segment
-from descry.corpus.sentences import build_sentence_table, build_undivided_table, choose_split
+from descry.corpus.sentences import build_sentence_table, build_undivided_table
 from descry.errors import InputError
 from descry.splits import SPLITS
 from tests.conftest import ROOT

@@ -78,12 +78,12 @@ def test_figures_stand_beside_their_chance_and_random_directions(run: Content) -
         assert "untrained" not in said
 
 
-@pytest.mark.parametrize(("ahead", "verdict"), [(0.1, "ahead"), (0.0, "level"), (-0.1, "behind")])
+@pytest.mark.parametrize(("ahead", "verdict"), [(0.1, "ahead"), (0.0, "tied"), (-0.1, "behind")])
 def test_it_says_whether_neurons_are_ahead_of_random_directions(run: Content, ahead: float, verdict: str) -> None:
     other = with_directions(run, ahead, 3 * ahead)
     judged = {one.figure.name: one.verdict for one in trust.select_trusted(other)}
     assert judged[FIGURES[0]] == verdict
-    assert judged[FIGURES[-1]] == ""
+    assert judged[FIGURES[-1]] is None
     markup = overview(rendered(other))
     assert f'<b class="{verdict}">{trust.CLAUSES[verdict]}</b>' in markup
     number = list(judged.values()).count("ahead")

@@ -6,34 +6,33 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from descry.report.content import Content
-from descry.report.measures import Level, Score, compare_levels
+from descry.report.measures import Level, Score
 from descry.report.words import format_count, format_measure
+from descry.results.noise import Verdict, judge_gap
 
-VERDICTS = {1: "ahead", 0: "level", -1: "behind"}
-"""How neurons compare with random directions."""
 OF_SENTENCES = ("precision_at_1", "recall_at_2")
 OF_NEURONS = ("jaccard", "replication", "pairs", "neuron.described")
 
 
 class Compared(NamedTuple):
-    """A measure of the target's neurons beside the controls'. verdict: against random directions, empty without."""
+    """A measure of the target's neurons beside the controls'. verdict: against random directions, see `judge`."""
 
     measure: Score
     levels: Mapping[str, Level]
-    verdict: str
+    verdict: Verdict | None
 
 
-def judge(value: float, levels: Mapping[str, Level]) -> str:
-    """How a value compares with random directions, as one of VERDICTS; empty where these were not measured."""
-    level = levels.get("random_directions")
-    return "" if level is None else VERDICTS[compare_levels(value, level)]
+def judge(score: Score) -> Verdict | None:
+    """How the neurons' value compares with random directions; None where these, or other splits, were not measured."""
+    level = score.levels.get("random_directions")
+    return None if level is None or score.std is None else judge_gap(score.value, level.mean, score.std)
 
 
 def compare_controls(run: Content) -> list[Compared]:
     """The measures of sentences, then of neurons, that any control has; empty without controls."""
     names = [*(f"{run.reference}.{name}" for name in OF_SENTENCES), *OF_NEURONS]
     scores = [run.scores[name] for name in names if name in run.scores]
-    return [Compared(score, score.controls, judge(score.value, score.controls)) for score in scores if score.controls]
+    return [Compared(score, score.controls, judge(score)) for score in scores if score.controls]
 
 
 def format_term(name: str) -> str:
@@ -46,9 +45,9 @@ def _describe_rows(rows: list[Compared]) -> str:
     if not rows:
         return ""
     verdicts = {row.verdict for row in rows}
-    if verdicts == {"level"}:
-        text = "level with random directions"
-    elif verdicts <= {"ahead", "level"} or verdicts <= {"behind", "level"}:
+    if verdicts == {"tied"}:
+        text = "tied with random directions"
+    elif verdicts <= {"ahead", "tied"} or verdicts <= {"behind", "tied"}:
         text = f"{'ahead of' if 'ahead' in verdicts else 'behind'} random directions{' in part' * (len(verdicts) > 1)}"
     else:
         text = "ahead of random directions in part, behind in part"
@@ -69,7 +68,7 @@ def describe_directions(rows: list[Compared]) -> str:
     parts = []
     if sentences:
         parts.append(f"On sentences, where all neurons vote together, the neurons are {sentences}.")
-    if sentences.startswith("level"):
+    if sentences.startswith("tied"):
         parts.append("What they encode about a sentence is in the representation as a whole: any directions will do.")
     if neurons:
         parts.append(f"Taken one by one, the neurons are {neurons}.")

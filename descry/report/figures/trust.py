@@ -11,6 +11,7 @@ from descry.report.content import Content
 from descry.report.figures.controls import judge
 from descry.report.figures.headline import Headline, make_headline
 from descry.report.measures import compare_levels
+from descry.results.noise import Verdict
 
 QUESTIONS: Sequence[Sequence[tuple[str, str, str]]] = (
     (
@@ -60,9 +61,9 @@ QUESTIONS: Sequence[Sequence[tuple[str, str, str]]] = (
 """For each of four questions the measures that answer it: name, term, and what the value is a share of. The first one
 that was measured is shown."""
 
-CLAUSES = {
+CLAUSES: dict[Verdict, str] = {
     "ahead": "ahead of random directions",
-    "level": "no better than random directions",
+    "tied": "tied with random directions",
     "behind": "behind random directions",
 }
 COUNTS = ("none", "one", "two", "three", "four")
@@ -70,10 +71,10 @@ COUNTS = ("none", "one", "two", "three", "four")
 
 class Trusted(NamedTuple):
     """A figure of the first screen. verdict: against random directions, as `judge` has it; clause: the same in words,
-    empty where these were not measured."""
+    empty without."""
 
     figure: Headline
-    verdict: str
+    verdict: Verdict | None
     clause: str
 
 
@@ -84,9 +85,9 @@ def select_trusted(run: Content) -> list[Trusted]:
         headlines = [headline for answer in answers for headline in make_headline(run, *answer)]
         if headlines:
             figure = headlines[0]
-            verdict = judge(figure.value, figure.controls)
+            verdict = judge(run.scores[figure.name])
             controls = {name: level for name, level in figure.controls.items() if name == "random_directions"}
-            chosen.append(Trusted(replace(figure, controls=controls), verdict, CLAUSES.get(verdict, "")))
+            chosen.append(Trusted(replace(figure, controls=controls), verdict, CLAUSES[verdict] if verdict else ""))
     return chosen
 
 
