@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
 
 from descry.embedding.vectors import Encoder
 
@@ -71,6 +70,8 @@ def judge_by_meaning(words: Sequence[str], embedder: Encoder, template: str) -> 
 
     template: the phrase, with {}, in which words are embedded.
     """
+    from sklearn.linear_model import LogisticRegression  # slow to import
+
     known = embedder.encode([template.format(word) for word in (*_NAMES, *_OTHER_WORDS)])
     probe = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
     probe.fit(known, np.repeat([1, 0], [len(_NAMES), len(_OTHER_WORDS)]))
