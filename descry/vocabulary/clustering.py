@@ -16,8 +16,8 @@ from descry.vocabulary.descriptors import Descriptor
 
 RESAMPLES = 10
 """Halves of the sentences on which the clustering is repeated."""
-FOUND_AGAIN = 0.5
-"""Weighted Jaccard index from which on two communities of different halves are the same."""
+FOUND_AGAIN = 1 / 3
+"""Weighted Jaccard index from which on two communities are the same: they share as much as each has apart."""
 NOTHING_FOUND = (
     "cluster: no descriptor found among the candidates; lower `cluster.threshold` or `cluster.min_sentences`"
 )

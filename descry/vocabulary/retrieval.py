@@ -37,10 +37,13 @@ LITERAL = 0.1
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
 # fmt: off
 _EMPTY_WORDS = frozenset(ENGLISH_STOP_WORDS) | {
-    "actually", "came", "come", "comes", "did", "does", "doing", "don", "ever", "gave", "get", "gets", "getting",
-    "given", "goes", "going", "gone", "got", "just", "knew", "know", "let", "lets", "like", "lot", "lots", "made",
-    "make", "makes", "making", "maybe", "probably", "put", "quite", "really", "said", "say", "says", "stuff",
-    "take", "taken", "takes", "thing", "things", "took", "want", "wanted", "went", "yes",
+    "actually", "ago", "came", "certainly", "come", "comes", "decided", "definitely", "did", "does", "doing", "don",
+    "ever", "gave", "get", "gets", "getting", "given", "goes", "going", "gone", "got", "guess", "highly", "just",
+    "knew", "know", "later", "let", "lets", "like", "lot", "lots", "made", "make", "makes", "making", "maybe",
+    "probably", "put", "quite", "really", "said", "say", "says", "soon", "stuff", "take", "taken", "takes", "thing",
+    "things", "think", "thought", "took", "tried", "twice", "want", "wanted", "went", "yes",
+    "seven", "thirteen", "fourteen", "sixteen", "seventeen", "eighteen", "nineteen", "thirty", "seventy", "eighty",
+    "ninety", "thousand", "million",
 }
 # fmt: on
 

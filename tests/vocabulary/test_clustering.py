@@ -15,6 +15,7 @@ from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
 from descry.vocabulary.candidates import build_candidate_table
 from descry.vocabulary.clustering import (
+    FOUND_AGAIN,
     ClusterOptions,
     build_profiles,
     cluster_candidates,
@@ -182,6 +183,6 @@ def test_stability_equals_a_loop() -> None:
         for number, group in enumerate(groups):
             ours = set(group.tolist()) & sizes.keys()
             index = [sum(sizes[c] for c in ours & other) / sum(sizes[c] for c in ours | other) for other in sets]
-            expected[number] += max(index, default=0.0) >= 0.5
+            expected[number] += max(index, default=0.0) >= FOUND_AGAIN
     np.testing.assert_allclose(measure_stability(groups, points, links, options), expected / 10)
     assert 0 < expected.sum() < 10 * len(groups)
