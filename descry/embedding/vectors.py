@@ -26,9 +26,11 @@ def scale_to_unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def subtract_review_means(vectors: np.ndarray, review_ids: Sequence[str], share: float) -> np.ndarray:
-    """Subtract `share` of the mean vector of its review from each vector: float32 [n, width], not rescaled.
+    """Subtract `share` of the mean vector of its review's other sentences from each vector: float32 [n, width], not
+    rescaled.
 
-    share: in [0, 1]; 0 changes nothing, 1 leaves only what distinguishes a sentence from its review.
+    share: in [0, 1]; 0 changes nothing, 1 leaves only what distinguishes a sentence from its review. A review of one
+    sentence is left as it is.
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share is {share}, not in [0, 1]")
@@ -37,5 +39,6 @@ def subtract_review_means(vectors: np.ndarray, review_ids: Sequence[str], share:
     _, review = np.unique(np.asarray(review_ids, dtype=str), return_inverse=True)
     sums = np.zeros((review.max() + 1, vectors.shape[1]))
     np.add.at(sums, review, vectors)
-    means = sums / np.bincount(review)[:, None]
-    return np.asarray(vectors - share * means[review], dtype=np.float32)
+    others = (np.bincount(review) - 1)[review, None]
+    means = np.where(others > 0, (sums[review] - vectors) / np.maximum(others, 1), 0.0)
+    return np.asarray(vectors - share * means, dtype=np.float32)

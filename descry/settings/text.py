@@ -96,6 +96,8 @@ class Generate(Section):
     "Most candidates that each generator proposes for a sentence."
     sample: int = Field(ge=2)
     "Most calibration sentences that candidates are proposed for, a fixed random sample."
+    proper_names: bool
+    "Whether names of people, brands and places may become candidates."
     retrieval: RetrievalCandidates
     "Options of the generator `retrieval`."
     prompted: PromptedCandidates
@@ -114,11 +116,15 @@ class Cluster(Section):
     section = "cluster"
 
     threshold: Share
-    "Least cosine similarity of a candidate to the centre of its group. Higher gives more, narrower descriptors."
+    """Least cosine similarity of a candidate to the centre of its group, and of the centres of two groups that are
+    merged. Higher gives more, narrower descriptors."""
     min_sentences: int = Field(ge=1)
     "Least number of sentences for which a descriptor, under any of its names, was proposed."
+    stability: float = Field(ge=0.0, le=1.0)
+    """Least share of ten random halves of the sentences in which a descriptor must be found again. Lower gives more
+    descriptors; 0 keeps all."""
     max_descriptors: int = Field(ge=1, le=5000)
-    "Most descriptors of the vocabulary; those proposed for most sentences stay."
+    "Most descriptors of the vocabulary, however many are stable; those proposed for most sentences stay."
     company: float = Field(ge=0.0)
     "Weight of the candidates proposed for the same sentences, relative to a candidate's own embedding; 0 ignores them."
     points: int = Field(ge=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,14 @@ from sentence_transformers.util import community_detection
 from descry.embedding.vectors import Encoder, scale_to_unit
 from descry.errors import InputError
 from descry.vocabulary.descriptors import Descriptor
+
+RESAMPLES = 10
+"""Halves of the sentences on which the clustering is repeated."""
+FOUND_AGAIN = 1 / 3
+"""Weighted Jaccard index from which on two communities are the same: they share as much as each has apart."""
+NOTHING_FOUND = (
+    "cluster: no descriptor found among the candidates; lower `cluster.threshold` or `cluster.min_sentences`"
+)
 
 
 @dataclass(frozen=True)
@@ -72,46 +81,115 @@ def find_communities(
     return groups
 
 
+def merge_communities(
+    groups: Sequence[np.ndarray], vectors: np.ndarray, weights: np.ndarray, threshold: float
+) -> list[np.ndarray]:
+    """Merge communities of near-synonyms: always the two with the nearest centres, while their cosine is at least
+    `threshold`.
+
+    A centre is the direction of the weighted sum of a community's unit vectors. groups: arrays of rows of `vectors`.
+    """
+    merged = list(groups)
+    sums = [weights[group] @ vectors[group] for group in merged]
+    while len(merged) > 1:
+        centres = scale_to_unit(np.array(sums))
+        cosines = np.triu(centres @ centres.T, 1)
+        first, second = np.unravel_index(cosines.argmax(), cosines.shape)
+        if cosines[first, second] < threshold:
+            break
+        merged[first] = np.concatenate([merged[first], merged.pop(int(second))])
+        sums[first] = sums[first] + sums.pop(int(second))
+    return merged
+
+
 @dataclass(frozen=True)
 class ClusterOptions:
     """Options of the clustering, as in the section `cluster` of params.yaml.
 
-    threshold: least cosine of a member to its community's centre, in (0, 1). min_sentences: least number of proposals
-    in a community. max_descriptors: communities that are kept, at most. company: weight of the candidates proposed for
-    the same sentences, relative to a candidate's own vector, >= 0. points: approximate number of copies of candidates
-    in the community detection. template: as in `retrieval.Retrieval`.
+    threshold: least cosine of a member to its community's centre, and of two centres that are merged, in (0, 1).
+    min_sentences: least number of proposals in a community. stability: least share of RESAMPLES halves of the sentences
+    in which a community is found again, in [0, 1]. max_descriptors: communities that are kept, at most. company: weight
+    of the candidates proposed for the same sentences, relative to a candidate's own vector, >= 0. points: approximate
+    number of copies of candidates in the community detection. template: as in `retrieval.Retrieval`.
     """
 
     threshold: float
     min_sentences: int
+    stability: float
     max_descriptors: int
     company: float
     points: int
     template: str
 
-
-def cluster_candidates(candidates: pd.DataFrame, embedder: Encoder, options: ClusterOptions) -> list[Descriptor]:
-    """Cluster candidates into at most `max_descriptors` descriptors, those of the most sentences first.
-
-    candidates: as `candidates.COLUMNS`. Errors: InputError if no community is large enough.
-    """
-    distinct = _gather_candidates(candidates)
-    if distinct.names:
-        vectors = embedder.encode([options.template.format(name) for name in distinct.names], "embedding candidates")
-        space = build_profiles(vectors, distinct.links, distinct.sentences, options.company)
+    def group(self, points: np.ndarray, links: csr_matrix, share: float = 1.0) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Group candidates: their profiles and the communities. points, links: as for `build_profiles`; share: of the
+        sentences that `links` holds, for which `min_sentences` is lowered."""
+        sentences = links.getnnz(axis=0)
+        space = build_profiles(points, links, sentences, self.company)
         groups = find_communities(
             space,
-            distinct.sentences,
-            threshold=options.threshold,
-            min_weight=options.min_sentences,
-            points=options.points,
+            sentences,
+            threshold=self.threshold,
+            min_weight=self.min_sentences * share,
+            points=self.points,
         )
-        descriptors = [_name_community(distinct, space, group) for group in groups]
-        if descriptors:
-            return sorted(descriptors, key=lambda one: (-one.sentences, one.name))[: options.max_descriptors]
-    raise InputError(
-        "cluster: no descriptor found among the candidates; lower `cluster.threshold` or `cluster.min_sentences`"
-    )
+        return space, merge_communities(groups, space, sentences, self.threshold)
+
+
+def measure_stability(
+    groups: Sequence[np.ndarray], points: np.ndarray, links: csr_matrix, options: ClusterOptions
+) -> np.ndarray:
+    """Measure in what share of RESAMPLES halves of the sentences each community is found again: float64 [groups].
+
+    It is found again if some community of the half shares at least FOUND_AGAIN of the two's candidates, weighted by
+    their sentences; candidates that the half lacks are left out. points, links: as for `build_profiles`.
+    """
+    found = np.zeros(len(groups))
+    for draw in range(RESAMPLES):
+        rows = np.random.default_rng(draw).permutation(links.shape[0])[: links.shape[0] // 2]
+        half = links[np.sort(rows)]
+        present = np.flatnonzero(half.getnnz(axis=0))
+        _, again = options.group(points[present], half[:, present], 0.5)
+        weights = np.zeros(len(points))
+        weights[present] = links.getnnz(axis=0)[present]
+        ours, theirs = _mark(groups, len(points)), _mark([present[group] for group in again], len(points))
+        shared = (ours * weights) @ theirs.T
+        union = (ours @ weights)[:, None] + theirs @ weights - shared
+        found += (shared >= FOUND_AGAIN * np.maximum(union, 1e-12)).any(axis=1)
+    return found / RESAMPLES
+
+
+def _mark(groups: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Mark the members of groups: float64 [groups, count], 1 or 0."""
+    marked = np.zeros((len(groups), count))
+    for row, group in enumerate(groups):
+        marked[row, group] = 1.0
+    return marked
+
+
+def cluster_candidates(candidates: pd.DataFrame, embedder: Encoder, options: ClusterOptions) -> list[Descriptor]:
+    """Cluster candidates into descriptors, those of the most sentences first: all that are stable, at most
+    `max_descriptors`.
+
+    candidates: as `candidates.COLUMNS`. Errors: InputError if no community is large or stable enough.
+    """
+    distinct = _gather_candidates(candidates)
+    if not distinct.names:
+        raise InputError(NOTHING_FOUND)
+    vectors = embedder.encode([options.template.format(name) for name in distinct.names], "embedding candidates")
+    space, groups = options.group(vectors, distinct.links)
+    if not groups:
+        raise InputError(NOTHING_FOUND)
+    if options.stability > 0:
+        stability = measure_stability(groups, vectors, distinct.links, options)
+        groups = [group for group, share in zip(groups, stability, strict=True) if share >= options.stability]
+        if not groups:
+            raise InputError(
+                "cluster: no descriptor is found again in halves of the sentences; lower `cluster.stability` or give "
+                "more reviews"
+            )
+    descriptors = [_name_community(distinct, space, group) for group in groups]
+    return sorted(descriptors, key=lambda one: (-one.sentences, one.name))[: options.max_descriptors]
 
 
 def _name_community(distinct: _Candidates, space: np.ndarray, group: np.ndarray) -> Descriptor:

@@ -14,6 +14,7 @@ from descry.settings.runtime import Asking, Sharding
 from descry.settings.text import Generate
 from descry.vocabulary.candidates import RETRIEVAL, Generator, Proposals, unite
 from descry.vocabulary.prompted import FIELDS, Example, Prompted, draw_example
+from descry.vocabulary.proper_names import drop_proper_names
 from stages.shared.llms import open_answers, open_client, read_prompt
 
 if TYPE_CHECKING:
@@ -32,8 +33,16 @@ class Generators:
     encoder: Encoder
 
     def propose(self) -> Proposals:
-        """The candidates of all generators, in turn."""
-        return unite([self._open(name).propose(self.sentences) for name in self.settings.generators])
+        """The candidates of all generators, in turn; without proper names unless they are wanted."""
+        return unite([self._propose(name) for name in self.settings.generators])
+
+    def _propose(self, name: str) -> Proposals:
+        proposals = self._open(name).propose(self.sentences)
+        if name == RETRIEVAL or self.settings.proper_names:  # `retrieval` leaves them out before it searches
+            return proposals
+        texts, template = self.sentences["text"].tolist(), self.settings.retrieval.template
+        kept = drop_proper_names(proposals.candidates, texts, self.encoder, template)
+        return Proposals(kept, proposals.answers)
 
     @cached_property
     def _retrieval(self) -> Retrieval:
@@ -43,6 +52,7 @@ class Generators:
             self.encoder,
             per_sentence=self.settings.per_sentence,
             sample=self.settings.sample,
+            proper_names=self.settings.proper_names,
             **self.settings.retrieval.model_dump(),
         )
 

@@ -21,12 +21,19 @@ def test_residuals_equal_a_loop_and_keep_the_order() -> None:
     for share in (0.0, 0.5, 1.0):
         expected = vectors.astype(np.float64).copy()
         for row, review in enumerate(reviews):
-            expected[row] -= share * vectors[[other == review for other in reviews]].mean(axis=0)
+            others = [other for other, of in enumerate(reviews) if of == review and other != row]
+            expected[row] -= share * vectors[others].mean(axis=0)
         np.testing.assert_allclose(subtract_review_means(vectors, reviews, share), expected, atol=1e-6)
     whole = subtract_review_means(vectors, reviews, 1.0)
     for review in set(reviews):
         own = [row for row, other in enumerate(reviews) if other == review]
         np.testing.assert_allclose(whole[own].mean(axis=0), 0.0, atol=1e-6)
+
+
+def test_a_review_of_one_sentence_keeps_its_vector() -> None:
+    vectors = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    found = subtract_review_means(vectors, ["a", "b", "c", "c"], 1.0)
+    np.testing.assert_allclose(found, [*vectors[:2], vectors[2] - vectors[3], vectors[3] - vectors[2]], atol=1e-6)
 
 
 def test_residuals_take_no_share_outside_its_bounds_and_bear_no_sentences() -> None:

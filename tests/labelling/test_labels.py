@@ -152,12 +152,21 @@ def described(model: Path) -> str:
     table = pd.DataFrame({"review_id": [f"r{row // 3}" for row in range(len(texts))], "text": texts})
     embedder, template = SentenceEncoder(model), "The {} is great."
     generator = Retrieval(
-        embedder, share=0.5, per_sentence=3, words=6000, pairs=10, min_reviews=2, sample=99, template=template
+        embedder,
+        share=0.5,
+        per_sentence=3,
+        words=6000,
+        pairs=10,
+        min_reviews=2,
+        sample=99,
+        template=template,
+        proper_names=False,
     )
     candidates = generator.propose(table).candidates
     options = ClusterOptions(
         threshold=0.6,
         min_sentences=4,
+        stability=0.0,
         max_descriptors=60,
         company=1.0,
         points=500,

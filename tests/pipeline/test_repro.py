@@ -107,7 +107,7 @@ FOLLOWING = {"triggers", "relations", "depth", "replicate", "ablate"}
         ("split.key", "other", {"split"}),
         ("generate.retrieval.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
-        ("label.embedding.sharpness", "5.0", LABEL | {"transfer"}),
+        ("label.embedding.sharpness", "8.0", LABEL | {"transfer"}),
         ("extract.also", "[last]", EXTRACT | {"controls", "tokens", "transfer", "ablate"}),
         ("controls.seed", "1", {"controls"}),
         ("assign.exemplars", "20", ASSIGN | MEASURE | FOLLOWING | {"report"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,15 @@ from scipy.sparse import csr_matrix
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
 from descry.vocabulary.candidates import build_candidate_table
-from descry.vocabulary.clustering import ClusterOptions, build_profiles, cluster_candidates, find_communities
+from descry.vocabulary.clustering import (
+    FOUND_AGAIN,
+    ClusterOptions,
+    build_profiles,
+    cluster_candidates,
+    find_communities,
+    measure_stability,
+    merge_communities,
+)
 
 GROUPS = {"battery": ("battery", "charge", "charger"), "box": ("box", "carton"), "loud": ("loud", "noise", "hum")}
 
@@ -53,6 +62,7 @@ LAX = ClusterOptions(
     template="{}",
     threshold=0.6,
     company=0.0,
+    stability=0.0,
     max_descriptors=60,
     points=5000,
 )
@@ -109,3 +119,70 @@ def test_profiles_tell_company_from_meaning() -> None:
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0)
     assert together[0] @ together[1] < alone[0] @ alone[1]
     assert together[0] @ together[2] > alone[0] @ alone[2]
+
+
+def test_merging_joins_the_nearest_first_and_leaves_no_two_near_centres() -> None:
+    rng = np.random.default_rng(3)
+    vectors, weights = scale_to_unit(rng.normal(size=(40, 3))), rng.integers(1, 9, size=40)
+    groups = list(np.arange(40).reshape(20, 2))
+    for threshold in (0.5, 0.8, 0.95):
+        merged = merge_communities(groups, vectors, weights, threshold)
+        assert sorted(np.concatenate(merged).tolist()) == list(range(40))
+        centres = scale_to_unit(np.array([weights[group] @ vectors[group] for group in merged]))
+        assert (np.triu(centres @ centres.T, 1) < threshold).all()
+    assert [group.tolist() for group in merge_communities(groups, vectors, weights, 1.01)] == np.array(groups).tolist()
+    line = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    joined = merge_communities([np.array([0]), np.array([1]), np.array([2])], line, np.ones(3), 0.75)
+    assert [group.tolist() for group in joined] == [[0, 1], [2]]
+
+
+class Wheel(Toy):
+    """An encoder of words by angles; each word has an opposite, so that the mean of all is zero."""
+
+    angles: ClassVar = {"laptop": -40, "computer": 0, "machine": 40, "device": 50}
+    counts: ClassVar = {"laptop": 6, "computer": 1, "machine": 10, "device": 5}
+
+    def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
+        turned = [self.angles[text.removeprefix("no ")] + 180 * text.startswith("no ") for text in texts]
+        return np.column_stack([np.cos(np.radians(turned)), np.sin(np.radians(turned))]).astype(np.float32)
+
+
+def test_synonyms_that_detection_leaves_apart_become_one_descriptor() -> None:
+    answers = [prefix + word for prefix in ("", "no ") for word, count in Wheel.counts.items() for _ in range(count)]
+    vectors, weights = Wheel().encode(list(Wheel.angles)), np.array(list(Wheel.counts.values()))
+    assert len(find_communities(vectors, weights, threshold=0.7, min_weight=1, points=5000)) == 2
+    found = cluster_candidates(named(*answers), Wheel(), replace(LAX, threshold=0.7))
+    assert [set(one.members) for one in found] == [set(Wheel.angles), {f"no {word}" for word in Wheel.angles}]
+
+
+def test_a_community_is_stable_if_halves_of_the_sentences_have_it_too() -> None:
+    often = ["battery,charge", "box,carton"] * 20
+    options = replace(LAX, min_sentences=3, stability=1.0)
+    table = named(*often, "loud", "noise", "hum")
+    found = cluster_candidates(table, Toy(), options)
+    assert [set(one.members) for one in found] == [{"battery", "charge"}, {"box", "carton"}]
+    assert len(cluster_candidates(table, Toy(), replace(options, stability=0.0))) == 3
+    with pytest.raises(InputError, match=r"`cluster\.stability`"):
+        cluster_candidates(named("loud", "noise", "hum", "box", "box", "box"), Toy(), options)
+
+
+def test_stability_equals_a_loop() -> None:
+    rng = np.random.default_rng(4)
+    points = scale_to_unit(rng.normal(size=(12, 3)))
+    links = csr_matrix(np.where(rng.random((60, 12)) < 0.2, 1.0, 0.0))
+    options = replace(LAX, min_sentences=8, threshold=0.7)
+    _, groups = options.group(points, links)
+    expected = np.zeros(len(groups))
+    for draw in range(10):
+        rows = np.sort(np.random.default_rng(draw).permutation(60)[:30])
+        half = links.toarray()[rows]
+        present = np.flatnonzero(half.any(axis=0))
+        _, again = options.group(points[present], csr_matrix(half[:, present]), 0.5)
+        sizes = {int(column): int((links.toarray()[:, column] > 0).sum()) for column in present}
+        sets = [{int(present[column]) for column in group} for group in again]
+        for number, group in enumerate(groups):
+            ours = set(group.tolist()) & sizes.keys()
+            index = [sum(sizes[c] for c in ours & other) / sum(sizes[c] for c in ours | other) for other in sets]
+            expected[number] += max(index, default=0.0) >= FOUND_AGAIN
+    np.testing.assert_allclose(measure_stability(groups, points, links, options), expected / 10)
+    assert 0 < expected.sum() < 10 * len(groups)
