@@ -13,7 +13,8 @@ from tqdm import tqdm
 from descry.compute.batching import batch_by_tokens
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
-from descry.models.loading import agree, explain_loading, find_device
+from descry.models.fetch import find_transformer
+from descry.models.loading import agree, explain_loading, find_device, load_weights
 
 CHARACTERS_A_TOKEN = 4
 """About the mean in English text."""
@@ -65,7 +66,7 @@ class SentenceEncoder:
     def __init__(self, folder: Path, device: str = "cpu", batch_tokens: int = 1024) -> None:
         """batch_tokens: about so many tokens a batch, padding included. Errors: InputError if it cannot be loaded."""
         self._characters = CHARACTERS_A_TOKEN * batch_tokens
-        if not (folder / "config.json").is_file():
+        if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
             raise InputError(f"{folder}: not a model folder (no config.json); check models.embedder in params.yaml")
         if not any(folder.rglob("*.safetensors")):
             raise InputError(f"{folder}: no .safetensors file, the only format that is loaded; convert the model first")
@@ -78,6 +79,8 @@ class SentenceEncoder:
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
+            if type(self._model[0]).__name__ == "Transformer":
+                load_weights(type(self._model[0].auto_model), find_transformer(folder), "float32")  # which checks them
         self._model.eval()
         self._batch_tokens = batch_tokens
         self._equal_lengths = False

@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
+from descry.models.fetch import check_transformer, find_transformer
 from descry.models.forward import Finished, Stack, first_tensor, is_encoder_decoder, run_watched
 from descry.models.loading import SAFE, agree, check_tokenizer, explain_loading, find_device, has_bfloat16, load_weights
 from descry.models.neurons import Site, SiteKind, find_sites, is_causal
@@ -49,8 +50,10 @@ class Target:
                 "float32 is several times faster"
             )
         with explain_loading(f"{folder}: the target model does not load"):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
-            model = load_weights(AutoModel, folder, dtype)
+            check_transformer(folder)
+            inner = find_transformer(folder)
+            self.tokenizer = AutoTokenizer.from_pretrained(inner, **SAFE)
+            model = load_weights(AutoModel, inner, dtype)
             check_tokenizer(self.tokenizer, model)
         self.model: Any = model.to(self.device)
         self._find_sites = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
