@@ -19,6 +19,7 @@ from descry.activations.record import Activations
 from descry.compute.checkpoints import Saver
 from descry.compute.engine import Engine, LocalEngine, MakeWorker
 from descry.errors import InputError
+from descry.models.neurons import describe_sites
 from descry.models.target import Target, TargetSource
 
 SHARD = 4096
@@ -55,7 +56,8 @@ def read_shard(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: 
     """Read a shard, all layers in one pass; what is kept does not depend on any other shard."""
     layer = np.repeat([site.layer for site in target.sites], target.widths).astype(np.int16)
     index = np.concatenate([np.arange(width, dtype=np.int32) for width in target.widths])
-    kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device)
+    units = describe_sites(target.sites)
+    kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device, units=units)
     ids, special = target.encode(shard.texts)
     batches = target.make_batches(ids, batch_tokens)
     order = np.concatenate(batches) + shard.start

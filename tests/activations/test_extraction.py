@@ -66,6 +66,7 @@ def test_every_neuron_equals_an_independent_computation(tiny_bert: Path, pooling
     assert found.count == len(TEXTS)
     assert found.layer.tolist() == [1] * 48 + [2] * 48 + [3] * 48
     assert found.index.tolist() == list(range(48)) * 3
+    assert found.units == "inputs of encoder.layer.*.output.dense"
 
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
