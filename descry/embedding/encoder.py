@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 from descry.compute.batching import batch_by_tokens
+from descry.compute.engine import ignore
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
 from descry.models.fetch import find_transformer
@@ -116,14 +117,18 @@ class SentenceEncoder:
     def _encode_batch(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self._model.encode(list(texts), batch_size=len(texts), show_progress_bar=False), np.float32)
 
-    def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
-        """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar, "" for none."""
+    def encode(
+        self, texts: Sequence[str], description: str = "", advance: Callable[[int], object] = ignore
+    ) -> np.ndarray:
+        """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar, "" for none;
+        advance: is told the number of texts of every batch, once it is encoded."""
         width = self._model.get_embedding_dimension() or 0
         vectors = np.zeros((len(texts), width), dtype=np.float32)
         with tqdm(total=len(texts), desc=description, unit="text", disable=not description) as bar:
             for rows in self._make_batches(texts):
                 vectors[rows] = self._encode_batch([texts[row] for row in rows])
                 bar.update(len(rows))
+                advance(len(rows))
         if not np.isfinite(vectors).all():
             raise InputError("params.yaml: models.embedder gives vectors that are not finite; choose another encoder")
         return scale_to_unit(vectors).astype(np.float32)
