@@ -192,6 +192,7 @@ def made_up(committed: Path) -> Content:
         rule=Rule(exemplars=EXEMPLARS, tau=0.1),
         target="made up",
         pooling="mean",
+        units="inputs of layers.*.down_proj",
         labellers=("embedding", "lexical"),
         encoder_is_target=False,
     )

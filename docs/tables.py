@@ -90,9 +90,8 @@ def metrics_table(read: Reader) -> str:
     by_column = {measure.column: measure.name for measure in MEASURES if measure.column}
     shown = [[f"`{row}`", *(show(rows[row].get(name), by_column[name]) or "–" for name in columns)] for row in ROWS]
     verdicts = (find_verdict(rows, name) for name in columns)
-    return make_table(
-        ["", *(f"`{name}`" for name in columns)], [*shown, ["neurons against random directions", *verdicts]]
-    )
+    shown.append(["neurons against random directions", *verdicts])
+    return make_table(["", *(f"`{name}`" for name in columns)], shown)
 
 
 def find_verdict(rows: Mapping[str, Mapping[str, float]], column: str) -> str:

@@ -14,7 +14,7 @@ def _fetch(role: str, source: ModelSource) -> None:
     sums = models.fetch(models.Origin(source.source, source.revision, source.sha256), folder)
     manifest = {"files": sums, "source": source.source, "revision": source.revision, "sha256": source.sha256}
     write_json(folder / "manifest.json", manifest)
-    print(f"{role}: {source.source}, {len(sums)} files")
+    print(f"{role}: {source.source}, {len(sums)} files, sha256 {models.hash_files(sums)}")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from tqdm import tqdm
 from descry.activations.kept import Kept, read_kept, write_kept
 from descry.activations.record import Activations
 from descry.compute.checkpoints import Saver
-from descry.compute.engine import Engine, LocalEngine, MakeWorker
+from descry.compute.engine import Engine, LocalEngine, ignore
 from descry.errors import InputError
+from descry.models.neurons import describe_sites
 from descry.models.target import Target, TargetSource
 
 SHARD = 4096
@@ -51,11 +52,21 @@ def _trim_heap() -> None:
         libc.malloc_trim(0)
 
 
-def read_shard(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: int, batch_tokens: int) -> Kept:
-    """Read a shard, all layers in one pass; what is kept does not depend on any other shard."""
+def read_shard(
+    target: Target,
+    shard: Shard,
+    *,
+    poolings: Sequence[str],
+    top_k: int,
+    batch_tokens: int,
+    advance: Callable[[int], object] = ignore,
+) -> Kept:
+    """Read a shard, all layers in one pass; what is kept does not depend on any other shard. advance: is told the
+    number of sentences of every batch, once it is read."""
     layer = np.repeat([site.layer for site in target.sites], target.widths).astype(np.int16)
     index = np.concatenate([np.arange(width, dtype=np.int32) for width in target.widths])
-    kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device)
+    units = describe_sites(target.sites)
+    kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device, units=units)
     ids, special = target.encode(shard.texts)
     batches = target.make_batches(ids, batch_tokens)
     order = np.concatenate(batches) + shard.start
@@ -65,6 +76,7 @@ def read_shard(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: 
         here = slice(stop - len(batch), stop)
         pooled = target.pool([ids[i] for i in batch], [special[i] for i in batch], poolings)
         kept.update(pooled, order[here], device_order[here])
+        advance(len(batch))
         if here.start // _TRIM < stop // _TRIM:
             _trim_heap()
     return kept
@@ -72,21 +84,33 @@ def read_shard(target: Target, shard: Shard, *, poolings: Sequence[str], top_k: 
 
 @dataclass(frozen=True)
 class Reader:
-    """Loads a target and returns a function that reads shards with it, on any machine. Options: see `read_shard`."""
+    """Loads a target and returns a function that reads shards with it, on any machine. Options: see `read_shard`; on
+    another machine, nothing is told of batches."""
 
     source: TargetSource
     poolings: tuple[str, ...]
     top_k: int
     batch_tokens: int
+    advance: Callable[[int], object] = ignore
+
+    def __reduce__(self) -> tuple[type[Reader], tuple[Any, ...]]:
+        return Reader, (self.source, self.poolings, self.top_k, self.batch_tokens)
 
     def __call__(self) -> Callable[[Shard], Kept]:
         target = self.source.load()
-        return partial(read_shard, target, poolings=self.poolings, top_k=self.top_k, batch_tokens=self.batch_tokens)
+        return partial(
+            read_shard,
+            target,
+            poolings=self.poolings,
+            top_k=self.top_k,
+            batch_tokens=self.batch_tokens,
+            advance=self.advance,
+        )
 
 
 def extract_shards(
     engine: Engine,
-    make: MakeWorker[Shard, Kept],
+    make: Reader,
     corpus: Iterable[Shard],
     probe_rows: np.ndarray,
     count: int,
@@ -97,7 +121,7 @@ def extract_shards(
     """Extract the activations of a whole corpus, one Activations for each pooling; memory is O(neurons x (top_k +
     probe)), whatever the size of the corpus.
 
-    make: makes the function that reads a shard, see `Reader`. probe_rows: of the corpus; count: its sentences, at
+    make: makes the function that reads a shard. probe_rows: of the corpus; count: its sentences, at
     least 1. checkpoint: a file with the shards done so far; if it exists, the pass resumes from it, so its name must
     identify all that goes into the result. progress: label of the progress bar, "" for none. Errors: InputError, see
     `Kept.compute`.
@@ -110,11 +134,12 @@ def extract_shards(
 
     saver = Saver(save)
     with tqdm(total=count, initial=sum(done.values()), desc=progress, unit="sentence", disable=not progress) as bar:
-        for shard, part in engine.map(make, (shard for shard in corpus if shard.start not in done)):
+        reader = replace(make, advance=bar.update)
+        for shard, part in engine.map(reader, (shard for shard in corpus if shard.start not in done)):
             kept = (kept or part.empty(probe_rows)).to(part.device)
             kept.merge(part)
             done[shard.start] = len(shard.texts)
-            bar.update(len(shard.texts))
+            bar.update(sum(done.values()) - bar.n)  # on another machine, nothing was told of batches
             saver.shard_done()
     assert kept is not None
     return kept.compute()

@@ -20,7 +20,7 @@ class Kept:
     """What is kept of a pass over some sentences: the accumulators of every pooling, and the neurons they belong to.
 
     layer int16 and index int32, both [neurons]; poolings: names, in the order in which `update` gets their values;
-    buffer: see `TopK`.
+    buffer: see `TopK`; units: what the neurons are, in words.
     """
 
     def __init__(
@@ -32,8 +32,9 @@ class Kept:
         probe_rows: np.ndarray,
         device: torch.device | str = "cpu",
         buffer: int = BUFFER,
+        units: str = "",
     ) -> None:
-        self.layer, self.index, self.poolings, self.top_k = layer, index, tuple(poolings), top_k
+        self.layer, self.index, self.poolings, self.top_k, self.units = layer, index, tuple(poolings), top_k, units
         self.device = torch.device(device)
         neurons = len(layer)
         self._parts = [
@@ -43,11 +44,14 @@ class Kept:
 
     def empty(self, probe_rows: np.ndarray) -> Kept:
         """Empty accumulators of the same neurons and poolings, with another sample, for others to be merged into."""
-        return Kept(self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device, buffer=self.top_k)
+        same = self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device
+        return Kept(*same, buffer=self.top_k, units=self.units)
 
     def to(self, device: torch.device) -> Kept:
         """The same on a device."""
-        return self if device == self.device else Kept.restore(self.state(), self.poolings, self.top_k, device)
+        return (
+            self if device == self.device else Kept.restore(self.state(), self.poolings, self.top_k, self.units, device)
+        )
 
     def update(self, pooled: Sequence[Tensor], rows: np.ndarray, device_rows: Tensor) -> None:
         """pooled: float32 [batch, neurons] of each pooling; rows: int64 [batch]; device_rows: the same on the values'
@@ -84,6 +88,7 @@ class Kept:
                     probe_rows=probe.rows,
                     probe=probe.compute(),
                     pooling=pooling,
+                    units=self.units,
                 )
             )
         return activations
@@ -96,8 +101,10 @@ class Kept:
         return stacked | {"layer": self.layer, "index": self.index}
 
     @classmethod
-    def restore(cls, state: State, poolings: Sequence[str], top_k: int, device: torch.device | str = "cpu") -> Kept:
-        kept = cls(state["layer"], state["index"], poolings, top_k, np.zeros(0, np.int32), device)
+    def restore(
+        cls, state: State, poolings: Sequence[str], top_k: int, units: str = "", device: torch.device | str = "cpu"
+    ) -> Kept:
+        kept = cls(state["layer"], state["index"], poolings, top_k, np.zeros(0, np.int32), device, units=units)
         for number in range(len(kept.poolings)):
             part = {name: array[number] for name, array in state.items() if name not in ("layer", "index")}
             kept._parts[number] = (
@@ -108,17 +115,17 @@ class Kept:
         return kept
 
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:  # pickled as arrays, to go to another machine
-        return Kept.restore, (self.state(), self.poolings, self.top_k)
+        return Kept.restore, (self.state(), self.poolings, self.top_k, self.units)
 
 
 def write_kept(path: Path, kept: Kept, done: Mapping[int, int]) -> None:
     """Write a checkpoint: what is kept so far, and of which shards. done: number of sentences by first row. Errors:
     InputError, see `Moments.compute`."""
-    meta = {"poolings": kept.poolings, "top_k": kept.top_k, "done": sorted(done.items())}
+    meta = {"poolings": kept.poolings, "top_k": kept.top_k, "units": kept.units, "done": sorted(done.items())}
     write_arrays(path, kept.state(), KEPT_ARRAYS, meta)
 
 
 def read_kept(path: Path) -> tuple[Kept, dict[int, int]]:
     """Read a checkpoint that `write_kept` wrote."""
     arrays, meta = read_arrays(path, KEPT_ARRAYS)
-    return Kept.restore(arrays, meta["poolings"], meta["top_k"]), dict(meta["done"])
+    return Kept.restore(arrays, meta["poolings"], meta["top_k"], meta["units"]), dict(meta["done"])

@@ -12,6 +12,10 @@ MakeWorker = Callable[[], Callable[[Item], Result]]
 """Makes the function that works on an item, with a loaded model for example; called once in every worker process."""
 
 
+def ignore(done: int) -> None:
+    """An `advance`, which is told how much was done since it was called last, that does nothing."""
+
+
 class Engine(Protocol):
     """Runs a function on many items."""
 

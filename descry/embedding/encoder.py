@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,11 @@ from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 from descry.compute.batching import batch_by_tokens
+from descry.compute.engine import ignore
 from descry.embedding.vectors import scale_to_unit
 from descry.errors import InputError
-from descry.models.loading import agree, explain_loading, find_device
+from descry.models.fetch import find_transformer
+from descry.models.loading import agree, explain_loading, find_device, load_weights
 
 CHARACTERS_A_TOKEN = 4
 """About the mean in English text."""
@@ -65,7 +67,7 @@ class SentenceEncoder:
     def __init__(self, folder: Path, device: str = "cpu", batch_tokens: int = 1024) -> None:
         """batch_tokens: about so many tokens a batch, padding included. Errors: InputError if it cannot be loaded."""
         self._characters = CHARACTERS_A_TOKEN * batch_tokens
-        if not (folder / "config.json").is_file():
+        if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
             raise InputError(f"{folder}: not a model folder (no config.json); check models.embedder in params.yaml")
         if not any(folder.rglob("*.safetensors")):
             raise InputError(f"{folder}: no .safetensors file, the only format that is loaded; convert the model first")
@@ -78,6 +80,8 @@ class SentenceEncoder:
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
+            if type(self._model[0]).__name__ == "Transformer":
+                load_weights(type(self._model[0].auto_model), find_transformer(folder), "float32")  # which checks them
         self._model.eval()
         self._batch_tokens = batch_tokens
         self._equal_lengths = False
@@ -113,14 +117,18 @@ class SentenceEncoder:
     def _encode_batch(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self._model.encode(list(texts), batch_size=len(texts), show_progress_bar=False), np.float32)
 
-    def encode(self, texts: Sequence[str], description: str = "") -> np.ndarray:
-        """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar, "" for none."""
+    def encode(
+        self, texts: Sequence[str], description: str = "", advance: Callable[[int], object] = ignore
+    ) -> np.ndarray:
+        """Unit vectors of the texts, float32 [texts, width]. description: label of the progress bar, "" for none;
+        advance: is told the number of texts of every batch, once it is encoded."""
         width = self._model.get_embedding_dimension() or 0
         vectors = np.zeros((len(texts), width), dtype=np.float32)
         with tqdm(total=len(texts), desc=description, unit="text", disable=not description) as bar:
             for rows in self._make_batches(texts):
                 vectors[rows] = self._encode_batch([texts[row] for row in rows])
                 bar.update(len(rows))
+                advance(len(rows))
         if not np.isfinite(vectors).all():
             raise InputError("params.yaml: models.embedder gives vectors that are not finite; choose another encoder")
         return scale_to_unit(vectors).astype(np.float32)

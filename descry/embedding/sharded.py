@@ -5,41 +5,48 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
-from descry.compute.engine import Engine
-from descry.embedding.vectors import Encoder
+from descry.compute.engine import Engine, ignore
 from descry.errors import InputError
 from descry.schemas.vectors import VECTOR_ARRAYS
 from descry.storage.arrays import read_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from descry.embedding.encoder import SentenceEncoder
 
 
 @dataclass(frozen=True)
 class EncoderLoader:
     """Loads the encoder and returns its `encode`, on any machine that sees its folder.
 
-    folder: absolute; device, batch_tokens: see `SentenceEncoder`.
+    folder: absolute; device, batch_tokens: see `SentenceEncoder`; advance: of its `encode`, on this machine alone.
     """
 
     folder: Path
     device: str
     batch_tokens: int
+    advance: Callable[[int], object] = field(default=ignore, compare=False)
 
-    def load(self) -> Encoder:
+    def __reduce__(self) -> tuple[type[EncoderLoader], tuple[Path, str, int]]:
+        return EncoderLoader, (self.folder, self.device, self.batch_tokens)
+
+    def load(self) -> SentenceEncoder:
         """The encoder, loaded once per process."""
         return _load_once(self)
 
     def __call__(self) -> Callable[[Sequence[str]], np.ndarray]:
-        return self.load().encode
+        return partial(self.load().encode, advance=self.advance)
 
 
 @lru_cache(maxsize=1)
-def _load_once(loader: EncoderLoader) -> Encoder:
+def _load_once(loader: EncoderLoader) -> SentenceEncoder:
     from descry.embedding.encoder import SentenceEncoder
 
     return SentenceEncoder(loader.folder, loader.device, loader.batch_tokens)
@@ -61,10 +68,10 @@ class ShardedEncoder:
         with tqdm(
             total=len(texts), initial=sum(map(len, vectors_of)), desc=description, unit="text", disable=not texts
         ) as bar:
-            for shard, vectors in self._engine.map(self._source, missing):
+            for shard, vectors in self._engine.map(replace(self._source, advance=bar.update), missing):
                 write_arrays(files[shard], {"vectors": vectors}, VECTOR_ARRAYS, {})
                 vectors_of[shard] = vectors
-                bar.update(len(shard))
+                bar.update(sum(map(len, vectors_of)) - bar.n)  # on another machine, nothing was told of batches
         return np.concatenate([vectors_of[shard] for shard in shards])
 
     def words(self) -> list[str]:

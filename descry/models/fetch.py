@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ from safetensors import SafetensorError, safe_open
 from descry.errors import InputError
 from descry.storage.files import sha256
 
-PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/*.json", "*/*.safetensors")
-"""The files that are copied from a model folder: configuration, tokenizer, weights; never a pickle."""
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+PATTERNS = (*_FILES, *(f"*/{pattern}" for pattern in _FILES))
+"""The files that are copied from a model folder and its subfolders: configuration, tokenizer, weights; never a pickle.
+"""
+_MERGE = "which is not applied; merge it into the weights first (peft: merge_and_unload, then save_pretrained)"
+_ADAPTERS = ("adapter_config.json", "adapter_model*", "*/adapter_config.json", "*/adapter_model*")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -40,7 +45,7 @@ _STORED = re.compile(r"[0-9a-f]{30,64}")
 class Origin:
     """Where a model comes from: `package:NAME`, a local folder, or a Hub id with its commit in `revision`.
 
-    sha256: the expected hash of model.safetensors, "" for no check.
+    sha256: the expected hash of all its files (see `hash_files`), "" for no check.
     """
 
     source: str
@@ -56,7 +61,12 @@ def _find_package(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"model package:{name}: no package of that name is installed; pip install it first")
     root = Path(next(iter(spec.submodule_search_locations)))
-    folders = sorted(path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors")))
+    folders = sorted(
+        path.parent
+        for name in ("modules.json", "config.json")
+        for path in root.rglob(name)
+        if list(find_transformer(path.parent).glob("*.safetensors"))
+    )
     if not folders:
         raise InputError(f"model package:{name}: has no folder with config.json and safetensors weights")
     return folders[0]
@@ -81,6 +91,40 @@ def _download(origin: Origin) -> Path:
         ) from error
 
 
+def _read_first_module(folder: Path) -> tuple[str, str]:
+    """The kind and the subfolder of a sentence encoder's first module; without modules.json it is a transformer."""
+    try:
+        first = json.loads((folder / "modules.json").read_text(encoding="utf-8"))[0]
+        return str(first["type"]).rpartition(".")[2], str(first["path"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return "Transformer", ""
+
+
+def find_transformer(folder: Path) -> Path:
+    """The folder of a model's transformer: the model's own, or the subfolder of it that modules.json names first."""
+    inner = folder / _read_first_module(folder)[1]
+    return inner if inner.parent == folder and inner.is_dir() else folder
+
+
+def check_transformer(folder: Path) -> None:
+    """Errors: InputError if a model folder holds a sentence encoder that is no transformer."""
+    kind = _read_first_module(folder)[0]
+    if kind != "Transformer":
+        raise InputError(f"it is a {kind}, which has no layers of neurons; choose a transformer")
+
+
+def _check_adapters(folder: Path, origin: Origin) -> None:
+    """No adapter may lie in the folder, since the weights beside it, or those of its base, are not what was tuned."""
+    found = sorted(path for pattern in _ADAPTERS for path in folder.glob(pattern))
+    if found:
+        config = found[0].with_name("adapter_config.json")
+        base = _read_json(config, origin).get("base_model_name_or_path") if config.is_file() else None
+        raise InputError(
+            f"model {origin.source}: {found[0].relative_to(folder)} belongs to an adapter"
+            f"{f' of {base}' if base else ''}, {_MERGE}"
+        )
+
+
 def locate(origin: Origin) -> Path:
     """Find the folder that holds a model's files. Errors: InputError if there is none, or it has no safetensors."""
     if origin.source.startswith("package:"):
@@ -93,9 +137,14 @@ def locate(origin: Origin) -> Path:
         raise InputError(
             f"model {origin.source}: no such folder; give package:NAME, a local folder, or a Hub id (owner/name)"
         )
-    if not (folder / "config.json").is_file():
-        raise InputError(f"model {origin.source}: the folder has no config.json")
-    if not list(folder.glob("*.safetensors")):
+    _check_adapters(folder, origin)
+    if (folder / "modules.json").is_file():
+        _check_modules(folder / "modules.json", origin)
+    inner = find_transformer(folder)
+    if _read_first_module(folder)[0] == "Transformer" and not (inner / "config.json").is_file():
+        where = f"its subfolder {inner.name}, which modules.json names," if inner != folder else "the folder"
+        raise InputError(f"model {origin.source}: {where} has no config.json")
+    if not list(inner.glob("*.safetensors")):
         raise InputError(
             f"model {origin.source}: the folder has no *.safetensors weights; other formats can run code "
             "when they are loaded, so they are refused: convert them first (transformers: save_pretrained)"
@@ -105,10 +154,13 @@ def locate(origin: Origin) -> Path:
 
 def _check_weights(path: Path, origin: Origin) -> None:
     try:
-        with safe_open(path, framework="np"):
-            pass
+        with safe_open(path, framework="np") as file:
+            tuned = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118 - no mapping
     except SafetensorError as error:
         raise InputError(f"model {origin.source}: {path.name} is damaged ({error}); fetch it again") from error
+
+    if tuned:
+        raise InputError(f"model {origin.source}: {path.name} holds an adapter ({tuned[0]} ...), {_MERGE}")
 
 
 def _check_links(files: Iterable[Path], folder: Path, origin: Origin) -> None:
@@ -214,10 +266,17 @@ def _copy_checked(origin: Origin, destination: Path) -> dict[str, str]:
         target = destination / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    sums = {str(path.relative_to(folder)): sha256(destination / path.relative_to(folder)) for path in files}
-    if origin.sha256 and sums.get("model.safetensors") != origin.sha256:
+    sums = {path.relative_to(folder).as_posix(): sha256(destination / path.relative_to(folder)) for path in files}
+    if origin.sha256 and hash_files(sums) != origin.sha256:
         raise InputError(
-            f"model {origin.source}: model.safetensors has sha256 {sums.get('model.safetensors')}, "
-            f"not {origin.sha256}; it is another model or damaged: fetch it again or correct `sha256`"
+            f"model {origin.source}: its files ({', '.join(sorted(sums))}) have sha256 {hash_files(sums)}, not "
+            f"{origin.sha256}; it is another model or damaged: fetch it again or correct `sha256`"
         )
     return sums
+
+
+def hash_files(sums: Mapping[str, str]) -> str:
+    """One sha256 for all files of a model, from the sha256 of each by relative name: the hash of the lines that
+    `sha256sum` prints of them, in the order of their names."""
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

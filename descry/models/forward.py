@@ -23,6 +23,12 @@ def is_encoder_decoder(model: Any) -> bool:
     return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
+def find_block(model: Any) -> int:
+    """The number of whose multiples a model reads tokens: Longformer and LED pad to their attention window."""
+    window = getattr(model.config, "attention_window", 1) or 1
+    return int(max(window)) if isinstance(window, list | tuple) else int(window)
+
+
 def shift_right(model: Any, tokens: Tensor) -> Tensor:
     """The decoder's input for int64 tokens [batch, tokens]: its start token, then the same; [batch, tokens + 1]."""
     names = ("decoder_start_token_id", "pad_token_id", "bos_token_id")

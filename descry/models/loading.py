@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.utils import logging
 
 from descry.errors import InputError
@@ -18,6 +18,7 @@ SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """Options for everything read from a model folder: nothing is downloaded, no code of the folder is run."""
 SAME = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
 """By how much, as a share of their size, values of the same sentence in two batches may differ in a dtype."""
+_BUFFERS = ("position_ids", "token_type_ids", "masked_bias", "inv_freq", "num_batches_tracked")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -67,8 +68,8 @@ def explain_loading(what: str) -> Iterator[None]:
 def load_weights(kind: Any, folder: Path, dtype: str) -> Any:
     """Load a model with all its weights, in evaluation mode on the CPU. kind: a class of transformers.
 
-    Errors: InputError if weights are missing (except a pooler's, which is never read), are not finite, or have other
-    shapes than config.json says.
+    Errors: InputError if weights are missing (except a pooler's, which is never read), are left over, are not finite,
+    or have other shapes than config.json says.
     """
     model, info = kind.from_pretrained(
         folder,
@@ -90,10 +91,29 @@ def load_weights(kind: Any, folder: Path, dtype: str) -> Any:
             f"the weights {name} have shape {list(given)}, but config.json asks for {list(wanted)}; the two belong to "
             "different models: fetch both again"
         )
+    unread = sorted(name for name in info["unexpected_keys"] if _belongs(name, model))
+    if unread:
+        raise InputError(
+            f"{len(unread)} of the weights in the safetensors files have no place in the model of config.json "
+            f"({unread[0]} ...): further layers, an adapter, or scales of quantised weights; correct config.json, or "
+            "fetch an unquantised, merged copy"
+        )
     for name, weights in model.named_parameters():
         if not bool(torch.isfinite(weights).all()):
             raise InputError(f"the weights {name} are not finite numbers; fetch the model again")
     return model.eval()
+
+
+def _belongs(name: str, model: Any) -> bool:
+    """Whether weights of this name would lie inside a model's body. Heads, poolers and stored buffers (positions, masks
+    of attention) do not."""
+    base = model.base_model
+    parts = name.removeprefix(f"{model.base_model_prefix}.").split(".")
+    if parts[0] == "pooler" or parts[-1] in _BUFFERS or not isinstance(getattr(base, parts[0], None), nn.Module):
+        return False
+    owner = dict(base.named_modules()).get(".".join(parts[:-1]))
+    mask = parts[-1] == "bias" and owner is not None and not list(owner.parameters(recurse=False))
+    return not mask
 
 
 def check_tokenizer(tokenizer: Any, model: Any) -> None:

@@ -258,10 +258,20 @@ def _list_calls(model: nn.Module, stack: Stack, modules: dict[str, nn.Module], *
     ]
 
 
+def describe_sites(sites: Sequence[Site]) -> str:
+    """Which modules' inputs or outputs the neurons are, numbers in names replaced by `*`."""
+    names = dict.fromkeys(f"{'outputs' if s.output else 'inputs'} of {_generalise(s.name)}" for s in sites)
+    return " and ".join(names)
+
+
+def _generalise(name: str) -> str:
+    return re.sub(r"(?<![^.])[0-9]+(?![^.])", "*", name)
+
+
 def list_linear_maps(model: nn.Module) -> list[str]:
     """The linear maps of a model, with number of inputs and outputs; numbers in their names are replaced by `*`."""
     shapes = ((name, shape) for name, module in model.named_modules() if (shape := linear_shape(module)))
-    listed = (f"{re.sub(r'(?<![^.])[0-9]+(?![^.])', '*', name)} {ins}->{outs}" for name, (ins, outs) in shapes)
+    listed = (f"{_generalise(name)} {ins}->{outs}" for name, (ins, outs) in shapes)
     return list(dict.fromkeys(listed))
 
 

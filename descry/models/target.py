@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
 
 from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
-from descry.models.forward import Finished, Stack, first_tensor, is_encoder_decoder, run_watched
+from descry.models.fetch import check_transformer, find_transformer
+from descry.models.forward import Finished, Stack, find_block, first_tensor, is_encoder_decoder, run_watched
 from descry.models.loading import SAFE, agree, check_tokenizer, explain_loading, find_device, has_bfloat16, load_weights
 from descry.models.neurons import Site, SiteKind, find_sites, is_causal
 from descry.models.pooling import POOLINGS, Reduction
@@ -49,8 +51,10 @@ class Target:
                 "float32 is several times faster"
             )
         with explain_loading(f"{folder}: the target model does not load"):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
-            model = load_weights(AutoModel, folder, dtype)
+            check_transformer(folder)
+            inner = find_transformer(folder)
+            self.tokenizer = AutoTokenizer.from_pretrained(inner, **SAFE)
+            model = load_weights(AutoModel, inner, dtype)
             check_tokenizer(self.tokenizer, model)
         self.model: Any = model.to(self.device)
         self._find_sites = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
@@ -161,9 +165,11 @@ class Target:
         filler = self.tokenizer.pad_token_id or 0
         rows = [torch.tensor(i, dtype=torch.int64) for i in ids]
         tokens = pad_sequence(rows, batch_first=True, padding_value=filler)
+        tokens = pad(tokens, (0, -tokens.shape[1] % find_block(self.model)), value=filler)
         length = torch.tensor([len(i) for i in ids])
         attention = (torch.arange(tokens.shape[1]) < length[:, None]).to(torch.int64)
         marks = pad_sequence([torch.tensor(s, dtype=torch.int64) for s in special], batch_first=True)
+        marks = pad(marks, (0, tokens.shape[1] - marks.shape[1]))
         own = (attention == 1) & (marks == 0)
         if not bool(own.any(1).all()):
             raise InputError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from descry.errors import InputError
-from descry.models.forward import Finished, Stack, first_tensor, run_watched
+from descry.models.forward import Finished, Stack, find_block, first_tensor, run_watched
 
 TOKENS = 8
 """Length of that pass; the decoder of an encoder-decoder reads one token more."""
@@ -73,25 +73,31 @@ def _run_sample(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> N
     """Run a pass over a few tokens with hooks. Errors: InputError if the model does not run over token ids."""
     with torch.inference_mode(False), torch.no_grad():
         try:
-            tokens = torch.tensor([sample_tokens(model, TOKENS)], device=next(model.parameters()).device)
+            tokens = torch.tensor([sample_tokens(model, _count_tokens(model))], device=next(model.parameters()).device)
             run_watched(model, stack, tokens, torch.ones_like(tokens), hooks)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"model {type(model).__name__}: it does not run over {TOKENS} tokens: {reason}") from error
 
 
+def _count_tokens(model: Any) -> int:
+    """Length of that pass for a model: TOKENS, or the next number that it reads."""
+    block = find_block(model)
+    return -(-TOKENS // block) * block
+
+
 def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module], *, output: bool) -> list[Call]:
     """The calls of modules, in order of execution, whose input (or output) has one vector per token."""
     calls: list[Call] = []
-    counts = dict.fromkeys(modules, 0)
+    counts, tokens = dict.fromkeys(modules, 0), _count_tokens(model)
 
     def record(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, *values: Any) -> None:
             value, number = first_tensor(values[-1]), counts[name]
             counts[name] += 1
-            if value is not None and value.dim() > 1 and (rows := value.shape[:-1].numel()) in (TOKENS, TOKENS + 1):
+            if value is not None and value.dim() > 1 and (rows := value.shape[:-1].numel()) in (tokens, tokens + 1):
                 first = value.dim() > 2 and value.shape[0] == rows
-                calls.append(Call(name, number, value.shape[-1], rows == TOKENS + 1, first))
+                calls.append(Call(name, number, value.shape[-1], rows == tokens + 1, first))
 
         return hook
 

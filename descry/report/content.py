@@ -116,8 +116,8 @@ class Content:
     `descry explain` explains them; consistency, evaluation (measures), p_values, resplits, sweeps, associations,
     aspects, confusion: tables of descry.schemas; agreement: of the first labeller with the language model that taught
     it, empty where none did; rule: by which descriptors are assigned; target: the model's name; pooling: of a neuron's
-    values over a sentence; labellers: the first, whose labels describe the neurons, and the second;
-    encoder_is_target: whether the encoder's weights are the target's.
+    values over a sentence; units: what the neurons are, in words, or empty; labellers: the first, whose labels describe
+    the neurons, and the second; encoder_is_target: whether the encoder's weights are the target's.
     """
 
     layer: np.ndarray
@@ -141,6 +141,7 @@ class Content:
     rule: Rule
     target: str
     pooling: str
+    units: str
     labellers: tuple[str, str]
     encoder_is_target: bool
 

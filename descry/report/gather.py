@@ -131,6 +131,7 @@ def gather_content(rule: Rule) -> Content:
         rule=rule,
         target=target,
         pooling=active[0].pooling,
+        units=active[0].units,
         labellers=(_read_labeller("first"), _read_labeller("second")),
         encoder_is_target=weights == _read_model("embedder")[1],
     )

@@ -17,7 +17,8 @@ class ModelSource(Part):
     revision: str = ""
     "Commit of a Hub id, 40 hexadecimal digits; empty for a package or a folder."
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    "SHA-256 that model.safetensors must have; empty to skip the check."
+    """SHA-256 that the model's files must have, all together, as the stage `models` prints it; empty to skip the
+    check."""
 
 
 class TargetModel(ModelSource, Section):

@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_every_neuron_equals_an_independent_computation(tiny_bert: Path, pooling
     assert found.count == len(TEXTS)
     assert found.layer.tolist() == [1] * 48 + [2] * 48 + [3] * 48
     assert found.index.tolist() == list(range(48)) * 3
+    assert found.units == "inputs of encoder.layer.*.output.dense"
 
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
@@ -225,6 +227,38 @@ def test_a_run_broken_off_goes_on_where_it_was(tiny_bert: Path, tmp_path: Path, 
         same(one, other)
     assert sorted({*first.worked, *second.worked}) == list(range(0, len(MANY), 4))
     assert len(second.worked) < 9 or not after
+
+
+def test_progress_is_told_within_a_shard_and_never_leaves_this_machine(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bar:
+        def __init__(self, total: int, initial: int, **_: object) -> None:
+            self.n, self.moves = initial, list[int]()
+            bars.append(self)
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def update(self, more: int) -> None:
+            self.n += more
+            self.moves.append(more)
+
+    class Elsewhere:
+        def map(self, make: MakeWorker[Shard, Kept], items: Iterable[Shard]) -> Iterator[tuple[Shard, Kept]]:
+            return LocalEngine().map(pickle.loads(pickle.dumps(make)), items)
+
+    bars: list[Bar] = []
+    monkeypatch.setattr("descry.activations.extraction.tqdm", Bar)
+    for engine in (LocalEngine(), Elsewhere()):
+        extract_shards(engine, reader(tiny_bert), corpus_of(MANY, 18, PROBE), PROBE, len(MANY))
+    here, elsewhere = bars
+    assert here.n == elsewhere.n == len(MANY) == 36
+    assert len([more for more in here.moves if more]) > 6
+    assert [more for more in elsewhere.moves if more] == [18, 18]
 
 
 def test_shards_in_any_order_give_the_same(tiny_bert: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, ConvBertConfig, FNetConfig, MobileBertConfig, XLNetConfig
+from transformers import AutoModel, ConvBertConfig, FNetConfig, LongformerConfig, MobileBertConfig, XLNetConfig
 
 from descry.activations.extraction import extract
 from descry.errors import InputError
@@ -84,6 +84,27 @@ def test_values_that_come_tokens_first_are_read_as_any_other(tmp_path: Path) -> 
     np.testing.assert_allclose(target.pool(ids, special, ["mean"])[0], expected, atol=1e-5)
     same = target.pool(ids[4:] * 5, special[4:] * 5, ["mean"])[0]  # as many sentences as tokens
     np.testing.assert_allclose(same, [expected[4]] * 5, atol=1e-5)
+
+
+def test_a_model_that_pads_to_its_window_is_read_as_any_other(tmp_path: Path) -> None:
+    sizes = SIZES | {"max_position_embeddings": 66}
+    folder = saved(lambda: LongformerConfig(**sizes, pad_token_id=1, attention_window=[32] * 3), tmp_path)
+    target = Target(folder)
+    assert target.widths == [FFN] * 3
+    ids, special = target.encode(TEXTS)
+    assert target.batch(ids, special)[0].shape == (5, 32)
+    model, found = AutoModel.from_pretrained(folder).eval(), list[list[torch.Tensor]]()
+    for layer in model.encoder.layer:
+        layer.output.dense.register_forward_pre_hook(lambda _, inputs: found[-1].append(inputs[0][0]))
+    for own in ids:
+        found.append([])
+        with torch.no_grad():
+            model(input_ids=torch.tensor([own]), attention_mask=torch.ones(1, len(own), dtype=torch.int64))
+    expected = [
+        torch.cat([values[1 : len(own) - 1].mean(0) for values in layers]).numpy()
+        for own, layers in zip(ids, found, strict=True)
+    ]
+    np.testing.assert_allclose(target.pool(ids, special, ["mean"])[0], expected, atol=1e-5)
 
 
 def test_a_model_that_mixes_the_sentences_of_a_batch_is_refused(

@@ -389,6 +389,7 @@ MODELS = {
     "a size in words": Case(config("target", hidden_size="large"), EXTRACT, "the target model does not load"),
     "an unknown kind": Case(config("target", model_type="nonsense"), EXTRACT, "the target model does not load"),
     "more layers than weights": Case(config("target", num_hidden_layers=7), EXTRACT, "of the weights that config.json"),
+    "fewer layers than weights": Case(config("target", num_hidden_layers=2), EXTRACT, "have no place in the model of"),
     "wider than its weights": Case(config("target", hidden_size=48), EXTRACT, "but config.json asks for"),
     "no tokenizer": Case(
         own_model("target", tokenizer__json=None, tokenizer_config__json=None), EXTRACT, "its tokenizer knows no words"

@@ -303,6 +303,7 @@ def a_run(names: list[str], *, gold: bool = True, positives: float = 0.15, taugh
         rule=RULE,
         target="a/model",
         pooling="mean",
+        units="inputs of layers.*.<down>",
         labellers=("embedding", "lexical"),
         encoder_is_target=True,
     )

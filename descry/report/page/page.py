@@ -96,6 +96,7 @@ def _summarize_run(run: Content) -> dict[str, Any]:
         "sentences": {name: len(split.sentences) for name, split in splits.items()},
         "target": run.target,
         "neurons": len(run.layer),
+        "units": run.units,
         "layers": len(run.layers),
         "width": sizes.pop() if len(sizes) == 1 else None,
         "descriptors": len(run.names),
