@@ -48,11 +48,11 @@ _BLANKS = [
 def normalise(text: str) -> str:
     """Clean a text: one line for each line or block of the original, none of them empty; Unicode NFC.
 
-    HTML entities and written-out escapes (a backslash and n, r, t, a quote, or u with four digits) are resolved, however
-    often they were escaped; paths are left alone. Known tags are removed (<br>, <p> and the like end a line), and so are
-    invisible characters, and all but the first 30 marks on a letter; white space becomes single blanks; blanks that a
-    tokeniser put before punctuation, in contractions, brackets and quotes are closed: `( it does n't fit , sadly )`
-    becomes `(it doesn't fit, sadly)`. A text without any of that is unchanged.
+    HTML entities and written-out escapes (a backslash and n, r, t, a quote, or u with four digits) are resolved,
+    however often they were escaped; paths are left alone. Known tags are removed (<br>, <p> and the like end a line),
+    and so are invisible characters, and all but the first 30 marks on a letter; white space becomes single blanks;
+    blanks that a tokeniser put before punctuation, in contractions, brackets and quotes are closed: `( it does n't fit
+    , sadly )` becomes `(it doesn't fit, sadly)`. A text without any of that is unchanged.
     """
     text = _TAG.sub(lambda match: "\n" if match[1] else " ", _unescape(text))
     text = unicodedata.normalize("NFC", _PILED.sub(r"\1", _INVISIBLE.sub("", text)))
