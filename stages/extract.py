@@ -25,7 +25,8 @@ def main() -> None:
         for activations in others:
             write_activations(place / f"{activations.pooling}.safetensors", activations)
     layers = len(set(first.layer.tolist()))
-    print(f"{split}: {len(first.layer):,} neurons of {layers} layers over {first.count:,} sentences: {first.units}")
+    read = f"{len(first.layer):,} neurons of {layers} layers over {first.count:,} sentences: {first.units}"
+    print(f"{split}: {read}{passes.describe_cut(table)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from descry.errors import InputError
 
@@ -46,6 +46,20 @@ class Fields(NamedTuple):
     product: str
 
 
+Quotes = Literal["auto", "double", "escaped", "single", "none"]
+QUOTES: dict[Quotes, str] = {
+    "double": "texts are in double quotes, and quotes in them are doubled",
+    "escaped": "texts are in double quotes, and quotes in them have a backslash",
+    "single": "texts are in single quotes, and quotes in them are doubled",
+    "none": "quotes are plain characters",
+}
+"""How a table uses quotes."""
+LONGEST_FIELD = 2**24
+"""Most characters of a cell of a table."""
+_SIGNS: dict[Quotes, str] = {"double": "", "escaped": r'\\"', "single": "(?:^|{})'", "none": ""}
+PEEKED = 20_000
+"""Lines of a table by which `auto` chooses."""
+
 Record = tuple[str, dict[str, Any]]
 """Where a record is ("reviews.jsonl, line 3"), and its fields."""
 
@@ -57,22 +71,24 @@ def read_reviews(
     id_field: str = "review_id",
     product_field: str = "product",
     limit: int | None = None,
+    quotes: Quotes = "auto",
 ) -> Iterator[Review]:
     """Read reviews one by one; the file is never in memory as a whole.
 
     source: .jsonl, .csv, .tsv, .parquet, .txt (one review a line), all UTF-8, or hf://owner/name[@revision][/split]
     ("train" if no split is named; needs the library datasets). Fields: text, or "sentences" (a list of {"text",
     "aspects"}; jsonl, parquet and hf only) instead; id and product may be absent; "aspects" (jsonl, parquet, hf) are
-    gold. limit: most reviews to read (>= 2). Errors: InputError, one line with the file and its line, row or column:
-    at the call for the file as a whole, during iteration for the rest.
+    gold. limit: most reviews to read (>= 2). quotes: how a csv or tsv file uses quotes, see QUOTES; "auto" tells from
+    the file and prints what it found if that is not "double". Errors: InputError, one line with the file and its line,
+    row or column: at the call for the file as a whole, during iteration for the rest.
     """
     if limit is not None and limit < 2:
         raise InputError(f"a limit of {limit} reviews is too small; use at least 2, or none")
     fields = Fields(text_field, id_field, product_field)
-    return islice(_parse_records(_open(str(source), fields), fields), limit)
+    return islice(_parse_records(_open(str(source), fields, quotes), fields), limit)
 
 
-def _open(source: str, fields: Fields) -> Iterator[Record]:
+def _open(source: str, fields: Fields, quotes: Quotes) -> Iterator[Record]:
     if source.startswith("hf://"):
         return _read_hub(source)
     path = Path(source)
@@ -83,17 +99,20 @@ def _open(source: str, fields: Fields) -> Iterator[Record]:
             raise InputError(f"{source}: is a folder; name one file in it")
         if not path.is_file():
             raise InputError(f"{source}: is a pipe or a device; give a file")
-        if path.suffix.lower() not in FORMATS:
+        if path.suffix.lower() not in (*FORMATS, *DELIMITERS):
             raise InputError(
                 f"{source}: {path.suffix or 'no extension'} is not a format that can be read; "
-                f"use {', '.join(FORMATS)} or hf://owner/name"
+                f"use {', '.join((*FORMATS, *DELIMITERS))} or hf://owner/name"
             )
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{source}: is empty; give a file with reviews")
     except OSError as error:
         raise InputError(f"{source}: cannot be opened ({error.strerror}); check its name and permissions") from None
-    return FORMATS[path.suffix.lower()](source, fields)
+    kind = path.suffix.lower()
+    return (
+        _read_table(source, fields, DELIMITERS[kind], quotes) if kind in DELIMITERS else FORMATS[kind](source, fields)
+    )
 
 
 def _parse_records(records: Iterable[Record], fields: Fields) -> Iterator[Review]:
@@ -135,7 +154,7 @@ def _read_jsonl(source: str, fields: Fields) -> Iterator[Record]:
             continue
         where = f"{source}, line {number}"
         try:
-            record = json.loads(line)
+            record = json.loads(line.removeprefix("\ufeff"))  # of a file put behind another
         except json.JSONDecodeError as error:
             raise InputError(
                 f"{where}: broken JSON at column {error.colno} ({error.msg}); write one JSON object a line"
@@ -147,35 +166,128 @@ def _read_jsonl(source: str, fields: Fields) -> Iterator[Record]:
         yield where, record
 
 
-def _read_csv(source: str, fields: Fields, delimiter: str) -> Iterator[Record]:
-    rows = csv.reader((line for _, line in _read_lines(source)), delimiter=delimiter, strict=True)
+def _read_table(source: str, fields: Fields, delimiter: str, quotes: Quotes) -> Iterator[Record]:
+    chosen = _choose_quotes(source, fields, delimiter) if quotes == "auto" else quotes
+    notes = {
+        "repeats": "the header again, as in files that were put together; such rows are left out",
+        "spans": "a quoted field holds lines that look like rows of their own; if quotes are plain characters in this "
+        "file, set quotes to none",
+    }
+    if chosen != "double" and quotes == "auto":
+        print(f"{source}: {QUOTES[chosen]}, as its lines show; the setting quotes can say otherwise")
+    for row in _read_rows(source, _read_lines(source), fields, delimiter, chosen):
+        if row.note in notes:
+            print(f"{row.where}: {notes.pop(row.note)}")
+        if row.note != "repeats":
+            pairs = zip(row.header, row.cells, strict=True)
+            yield row.where, {name: value for name, value in pairs if name in fields}
+
+
+class Row(NamedTuple):
+    """Where a row of a table is, the header and the cells.
+
+    note: "repeats" if it repeats the header; "spans" if it takes several lines, each of which would do as a row if
+    quotes were plain characters; else "".
+    """
+
+    where: str
+    header: list[str]
+    cells: list[str]
+    note: str
+
+
+def _read_rows(
+    source: str, lines: Iterable[tuple[int, str]], fields: Fields, delimiter: str, quotes: Quotes
+) -> Iterator[Row]:
+    """Read the rows of a table under its header. Errors: InputError for a row that is broken or has not as many cells
+    as the header."""
+    taken: list[str] = []
+
+    def take() -> Iterator[str]:
+        for _, line in lines:
+            taken.append(line)
+            yield line.replace('\\"', '""') if quotes == "escaped" else line
+
+    csv.field_size_limit(LONGEST_FIELD)
+    dialect: dict[str, Any] = {"quotechar": "'" if quotes == "single" else '"'}
+    if quotes == "none":
+        dialect = {"quoting": csv.QUOTE_NONE}
+    rows = csv.reader(take(), delimiter=delimiter, strict=True, **dialect)
     header: list[str] = []
     while True:
         where = f"{source}, line {rows.line_num + 1}"
+        taken.clear()
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise InputError(
-                f"{where}: the row that begins here is broken ({error}); "
-                "look for a quote that is not closed, double the quotes inside a quoted field, and end lines with LF"
-            ) from None
+            raise InputError(_describe_broken_row(where, error)) from None
         if row is None:
             return
         if not row:
             continue
+        names = [name.strip('\ufeff" \t\r\n') for name in row]
         if not header:
-            header = [name.strip() for name in row]
+            header = names
             if fields.text not in header:
                 raise _make_no_text_error(where, fields, header)
-            if repeated := [name for name in fields if header.count(name) > 1]:
-                raise InputError(f"{where}: the column {repeated[0]!r} appears twice; rename one")
-            continue
-        if len(row) != len(header):
+            if twice := [name for name in fields if header.count(name) > 1]:
+                raise InputError(f"{where}: the column {twice[0]!r} appears twice; rename one")
+        elif sorted(names) == sorted(header):
+            header = names  # the other file may have its columns in another order
+            yield Row(where, header, row, "repeats")
+        elif len(row) != len(header):
             raise InputError(
                 f"{where}: {len(row)} fields where the header has {len(header)}; "
                 "put texts with a separator in them in quotes"
             )
-        yield where, {name: value for name, value in zip(header, row, strict=True) if name in fields}
+        else:
+            alike = len(header) > 1 and all(line.count(delimiter) == len(header) - 1 for line in taken)
+            yield Row(where, header, row, "spans" if alike and len(taken) > 1 else "")
+
+
+def _describe_broken_row(where: str, error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return (
+            f"{where}: the row that begins here has a field of more than {LONGEST_FIELD:,} characters; shorten it, or "
+            "look for a quote that is not closed"
+        )
+    return (
+        f"{where}: the row that begins here is broken ({error}); look for a quote that is not closed, double the "
+        "quotes inside a quoted field, and end lines with LF; where quotes are plain characters, set quotes to none"
+    )
+
+
+def _choose_quotes(source: str, fields: Fields, delimiter: str) -> Quotes:
+    """Choose how a table uses quotes: the first way in which its first PEEKED lines make sense, else "double"."""
+    # Commas are common in texts, tabs are not: only without them are lines evidence that quotes are plain.
+    ways: tuple[Quotes, ...] = ("double", "none", "single") if delimiter == "\t" else ("double", "escaped", "single")
+    return next((way for way in ways if _makes_sense(source, fields, delimiter, way)), "double")
+
+
+def _makes_sense(source: str, fields: Fields, delimiter: str, quotes: Quotes) -> bool:
+    """Whether the quotes are there, every row has as many cells as the header, none looks like several, and no texts
+    are all in quotes of another kind."""
+    sign = _SIGNS[quotes].format(re.escape(delimiter))
+    signs = last = rows = wrapped = 0
+
+    def peek() -> Iterator[tuple[int, str]]:
+        nonlocal last, signs
+        for number, line in islice(_read_lines(source), PEEKED):
+            last = number
+            signs += re.search(sign, line) is not None
+            yield number, line
+
+    try:
+        for row in _read_rows(source, peek(), fields, delimiter, quotes):
+            if row.note == "spans" and delimiter == "\t":
+                return False
+            if row.note != "repeats":
+                text = row.cells[row.header.index(fields.text)].strip()
+                wrapped += len(text) > 1 and text[0] == text[-1] == "'"
+                rows += 1
+    except InputError:
+        return last == PEEKED and signs > 0  # a row may go on behind the last line
+    return signs > 0 and (rows < 2 or wrapped < rows)
 
 
 def _read_parquet(source: str, fields: Fields) -> Iterator[Record]:
@@ -238,11 +350,10 @@ def _iterate_hub(source: str, load: Callable[[], Iterable[dict[str, Any]]]) -> I
 
 FORMATS: dict[str, Callable[[str, Fields], Iterator[Record]]] = {
     ".jsonl": _read_jsonl,
-    ".csv": partial(_read_csv, delimiter=","),
-    ".tsv": partial(_read_csv, delimiter="\t"),
     ".parquet": _read_parquet,
     ".txt": _read_txt,
 }
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 # ----------------------------------------------------------------------------------------------- fields
 

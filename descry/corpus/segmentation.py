@@ -9,6 +9,16 @@ import sentencex
 from descry.corpus.readers import Passage, Review
 
 _ENTITY = re.compile(r"&(#?\w{1,31}) ?;")
+_AMPERSANDS = re.compile(r"&(?:(?:amp|#0*38|#x0*26) ?;)+", re.IGNORECASE)
+# Escapes written out: a backslash, or several if they were escaped again, and a letter. Between two letters only a line
+# end is likelier than a backslash for a slash; paths are left alone.
+_ESCAPE = re.compile(
+    r"(?P<path>(?<!\S)(?:[A-Za-z]:\\|\\\\\w)\S*)"
+    r"|(?P<blank>(?<![A-Za-z\\])\\++t|(?<!\\)\\++t(?![A-Za-z]))"
+    r"|(?<!\\)\\++(?:u(?P<code>[0-9a-fA-F]{4})|(?P<line>(?:r\\++)?n|r(?!\w))|(?P<sign>[\"'/]))"
+)
+_ROUNDS = 8
+"""How often a text may have been escaped."""
 _BREAKS = "blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|table|tbody|td|th|tr|ul"
 _INLINE = "a|abbr|b|big|center|code|em|font|i|img|input|s|small|span|strong|sub|sup|tt|u|video"
 # Only known tags, with nothing but attributes inside: "a < b and c > d" and "<3" are text.
@@ -38,16 +48,35 @@ _BLANKS = [
 def normalise(text: str) -> str:
     """Clean a text: one line for each line or block of the original, none of them empty; Unicode NFC.
 
-    HTML entities are resolved, known tags removed (<br>, <p> and the like end a line); invisible characters are
-    removed, and all but the first 30 marks on a letter; white space becomes single blanks; blanks that a tokeniser put
-    before punctuation, in contractions, brackets and quotes are closed: `( it does n't fit , sadly )` becomes
-    `(it doesn't fit, sadly)`. A text without any of that is unchanged.
+    HTML entities and written-out escapes (a backslash and n, r, t, a quote, or u with four digits) are resolved,
+    however often they were escaped; paths are left alone. Known tags are removed (<br>, <p> and the like end a line),
+    and so are invisible characters, and all but the first 30 marks on a letter; white space becomes single blanks;
+    blanks that a tokeniser put before punctuation, in contractions, brackets and quotes are closed: `( it does n't fit
+    , sadly )` becomes `(it doesn't fit, sadly)`. A text without any of that is unchanged.
     """
-    text = _ENTITY.sub(lambda match: html.unescape(f"&{match[1]};"), text)
-    text = _TAG.sub(lambda match: "\n" if match[1] else " ", text)
+    text = _TAG.sub(lambda match: "\n" if match[1] else " ", _unescape(text))
     text = unicodedata.normalize("NFC", _PILED.sub(r"\1", _INVISIBLE.sub("", text)))
     lines = (_close_blanks(" ".join(line.split())) for line in text.splitlines())
     return "\n".join(line for line in lines if line)
+
+
+def _unescape(text: str) -> str:
+    """Resolve entities and escapes until none is left."""
+    for _ in range(_ROUNDS):
+        plain = _ENTITY.sub(lambda match: html.unescape(f"&{match[1]};"), _AMPERSANDS.sub("&", text))
+        plain = _ESCAPE.sub(_resolve, plain).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+def _resolve(escape: re.Match[str]) -> str:
+    if escape["path"]:
+        return escape[0]
+    if escape["code"]:
+        return chr(int(escape["code"], 16))
+    return "\n" if escape["line"] else " " if escape["blank"] else escape["sign"]
 
 
 def segment(text: str, language: str = "en") -> list[str]:

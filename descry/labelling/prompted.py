@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -14,10 +14,11 @@ import pandas as pd
 
 from descry.errors import InputError
 from descry.labelling.labels import Labelled, Labels
+from descry.llm.answers import is_whole, unwrap
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
-from descry.llm.prompts import Prompt, quote, strip_thoughts
+from descry.llm.prompts import Prompt, quote
 from descry.vocabulary.descriptors import Descriptor
 
 LIST_FIELDS = ("descriptors", "sentence")
@@ -28,51 +29,133 @@ CHOICES = ("yes", "no")
 ONE_WORD = 4
 """Maximum tokens of a one-word answer."""
 LEAST_MASS = 0.1
-"""Least joint probability of yes and no; below it, an answer counts as neither."""
+"""Least joint probability of yes and no; below it, the text decides."""
 SHOWN = 3
 """Number of answers shown in the error if too many could not be read."""
 
 T = TypeVar("T")
 
-_PARTS = re.compile(r"[,;|\n]")
-_BEFORE = re.compile(
-    r"^(?:[-*•–—·‣+]\s+|\(?\d{1,3}[.)]\s+|(?:the )?(?:descriptors?|answer)(?: that appl(?:y|ies))?(?: is| are)?:\s*)+"
+_SEPARATORS = re.compile(r"([,;|/&、]|\band\b)")
+_BULLET = re.compile(r"(?:[-*•–—·‣+]\s+|\(?\d{1,3}[.)]\s+)+")
+_NUMBER_INSIDE = re.compile(r"(?<=\S)\s+(?=\(?\d{1,3}[.)]\s)")
+_INTRODUCTION = re.compile(
+    r"[^:]*\b(?:descriptors?|answers?|labels?|aspects?|topics?|list|appl(?:y|ies|icable)|follow(?:s|ing)|sure|here)\b[^:]*:",
+    re.IGNORECASE,
 )
-_EDGES = " \t.:!?\"'`“”‘’«»*_[](){}<>"
-_NONE = re.compile(r"(?:none|n/?a|no(?:ne)?(?: of the)? descriptors?)\b.*")
+_COURTESY = re.compile(r"(?:sure|okay|ok|certainly|of course|understood|let me know|i hope|hope this)\b[^:]*")
+_EXPLANATION = re.compile(r"(?:explanations?|reason(?:ing|s)?|rationale|justification|notes?)\b.*")
+_EXPLAINED = re.compile(r":\s|\s[-–—]+\s")
+_IN_BRACKETS = re.compile(r"\s+\([^()]*\)")
+_NEGATED = re.compile(r"\b(?:no|not|none|neither|never|cannot|except|without)\b|n['’]t\b")
+_REJECTED = re.compile(r"no|false|0|n/?\.?a|none|absent|not (?:mentioned|applicable|relevant|present|discussed)")
+_EDGES = " \t.:!?\"'`“”‘’«»*_[](){}<>#"
+_NOTHING = re.compile(
+    r"(?:none|nothing|null|nil|n/?\.?a|not applicable|"
+    r"no (?:of the |\w+ )?(?:descriptors?|match(?:es)?|labels?|aspects?|items?|options?))\b.*"
+)
 
 
 def _normalise(text: str) -> str:
     """Lower a text's case, join its lines, and strip bullet, number, quotes and marks around it."""
     shown = " ".join(unicodedata.normalize("NFKC", text).lower().split())
-    return _BEFORE.sub("", shown).strip(_EDGES)
+    return _BULLET.sub("", shown.lstrip("\"'“‘*_(["), count=1).strip(_EDGES)
 
 
 def read_names(answer: str, names: Sequence[str]) -> np.ndarray | None:
     """Read which of `names` an answer lists: bool [names]; None if the answer can't be read.
 
-    Parts between commas, semicolons and line ends are matched whole, ignoring case and surrounding marks; unknown parts
-    are ignored. An answer that lists no known name counts as read only if it says that none applies.
+    Parts between line ends, commas and the like are matched whole, ignoring case and surrounding marks; introductions,
+    courtesies and explanations are no parts. An answer is read only if every part is a known name, or if it says that
+    none applies and contains no name.
     """
     column = {_normalise(name): index for index, name in enumerate(names)}
-    text = strip_thoughts(answer)
-    parts = [plain for part in [*_PARTS.split(text), text] if (plain := _normalise(part))]
+    text = unicodedata.normalize("NFKC", unwrap(answer))
+    said: list[str] = []
+    for line in _NUMBER_INSIDE.sub("\n", text).splitlines():
+        plain = _normalise(line)
+        if _EXPLANATION.fullmatch(plain) and plain not in column:
+            break
+        rest = "" if _COURTESY.fullmatch(plain) and not _mentions(plain, column) else _cut_introduction(line, column)
+        if rest is None:
+            return None
+        said += [rest] if _normalise(rest) else []
+    stated = _normalise(" ".join(said))
+    if _NOTHING.fullmatch(stated) and not _mentions(stated, column):
+        return np.zeros(len(names), dtype=bool)
+    read = [_read_line(line, column) for line in said]
+    if not read or None in read:
+        return None
     listed = np.zeros(len(names), dtype=bool)
-    for part in parts:
-        if part in column:
-            listed[column[part]] = True
-    return listed if listed.any() or (parts and _NONE.fullmatch(parts[0])) else None
+    for verdicts in read:
+        for place, applies in (verdicts or {}).items():
+            listed[place] |= applies
+    return listed
+
+
+def _mentions(text: str, names: Collection[str]) -> bool:
+    """Whether one of the names stands in a text as words of it."""
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in names if name)
+
+
+def _cut_introduction(line: str, column: Mapping[str, int]) -> str | None:
+    """Cut what introduces the names of a line; None if it says that they do not apply."""
+    introduction = _INTRODUCTION.match(line)
+    if not introduction or _normalise(line) in column or _normalise(introduction[0]) in column:
+        return line
+    rest = line[introduction.end() :]
+    return None if _NEGATED.search(introduction[0].lower()) and _normalise(rest) else rest
+
+
+def _read_line(line: str, column: Mapping[str, int]) -> dict[int, bool] | None:
+    """Which names a line says apply, or do not, by position; None if a part of it is no name."""
+    if (plain := _normalise(line)) in column:
+        return {column[plain]: True}
+    parts = _SEPARATORS.split(_IN_BRACKETS.sub("", line))
+    if (found := _match_parts(parts, column)) is not None:
+        return found
+    first, *explained = _EXPLAINED.split(line, maxsplit=1)
+    others = [part for part in _SEPARATORS.split(" ".join(explained))[::2] if _find_name(part, column) is not None]
+    place = column.get(_normalise(first))
+    return None if place is None or others else {place: True}
+
+
+def _match_parts(pieces: Sequence[str], column: Mapping[str, int]) -> dict[int, bool] | None:
+    """Match parts, with the separators between them at odd positions, with names, which may contain separators: the
+    longest name at each place."""
+    found: dict[int, bool] = {}
+    start = 0
+    while start < len(pieces):
+        if _normalise(pieces[start]):
+            spans = range(len(pieces), start, -2)
+            stop = next((stop for stop in spans if _normalise("".join(pieces[start:stop])) in column), start + 1)
+            part = "".join(pieces[start:stop])
+            place = _find_name(part, column)
+            if place is None:
+                return None
+            _, *verdict = _EXPLAINED.split(part, maxsplit=1) if _normalise(part) not in column else [part]
+            found[place] = not (verdict and _REJECTED.fullmatch(_normalise(verdict[0])))
+        else:
+            stop = start + 1
+        start = stop + 1
+    return found
+
+
+def _find_name(part: str, column: Mapping[str, int]) -> int | None:
+    """Position of the name that a part is, or begins with before an explanation."""
+    place = column.get(_normalise(part))
+    return column.get(_normalise(_EXPLAINED.split(part, maxsplit=1)[0])) if place is None else place
 
 
 def read_probability(answer: Answer) -> float | None:
     """Read the probability of yes against no, in [0, 1]; None if the answer is neither.
 
-    Without token probabilities the text decides: 1.0 for yes, 0.0 for no.
+    Where the tokens' probabilities are unknown, or below LEAST_MASS together, the text decides: 1.0 for yes, 0.0 for
+    no.
     """
-    if answer.probabilities is not None:
+    if answer.probabilities is not None and sum(answer.probabilities) >= LEAST_MASS:
         yes, no = answer.probabilities
-        return yes / (yes + no) if yes + no >= LEAST_MASS else None
-    first = re.match(r"\W*(yes|no)\b", strip_thoughts(answer.text), re.IGNORECASE)
+        return yes / (yes + no)
+    first = re.match(r"\W*(yes|no)\b", unwrap(answer.text), re.IGNORECASE)
     return float(first[1].lower() == "yes") if first else None
 
 
@@ -144,8 +227,13 @@ class ListTeacher:
         return [Request(prompt, self.max_tokens) for prompt in prompts]
 
     def label(self, sentences: Sequence[str], names: Sequence[str]) -> Labels:
-        """Label sentences; the score is 1 where the descriptor is listed, else 0."""
-        read = self.asker.read(self.requests(sentences, names), lambda answer: read_names(answer.text, names))
+        """Label sentences; the score is 1 where the descriptor is listed, else 0. An answer that was cut off counts as
+        unread."""
+
+        def read_whole(answer: Answer) -> np.ndarray | None:
+            return read_names(answer.text, names) if is_whole(answer) else None
+
+        read = self.asker.read(self.requests(sentences, names), read_whole)
         labels = np.full((len(sentences), len(names)), -1, dtype=np.int8)
         for row, listed in zip(labels, read, strict=True):
             if listed is not None:

@@ -15,8 +15,9 @@ from typing import Any
 from descry.errors import InputError
 from descry.llm.client import Answer, Request
 
-VERSION = 1
-"""Part of every key: a descry that asks differently has another version and does not use these answers."""
+VERSION = 2
+"""Part of every key: a descry that asks differently, or keeps other things of an answer, has another version and does
+not use these answers."""
 WAIT = 60.0
 """Seconds to wait while another process writes."""
 KEYS_AT_ONCE = 500
@@ -115,4 +116,6 @@ def _parse(answer: bytes) -> Answer:
     fields = json.loads(answer)
     prompt, reply = fields["tokens"]
     probabilities = fields["probabilities"]
-    return Answer(fields["text"], None if probabilities is None else tuple(probabilities), (prompt, reply))
+    return Answer(
+        fields["text"], None if probabilities is None else tuple(probabilities), (prompt, reply), fields["finished"]
+    )

@@ -24,12 +24,14 @@ class Answer:
     """The answer of a model.
 
     probabilities: of each of the request's choices, in [0, 1], with sum at most 1; None if the client does not know
-    them. tokens: of the prompt and of the answer, as the model counts them; 0 if unknown.
+    them. tokens: of the prompt and of the answer, as the model counts them; 0 if unknown. finished: False if the answer
+    was cut off at the request's most tokens.
     """
 
     text: str
     probabilities: tuple[float, ...] | None = None
     tokens: tuple[int, int] = (0, 0)
+    finished: bool = True
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ import copy
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from jinja2 import TemplateError
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
+from descry.llm.answers import marks_thoughts
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.options import LocalOptions
 from descry.models.loading import SAFE, check_tokenizer, explain_loading, find_device, load_weights
@@ -29,6 +31,8 @@ DECIMALS = 6
 
 class LocalModel:
     """A client for a model in a local folder with safetensors weights; one batch at a time.
+
+    Of choices, the probabilities are those of the first token with a letter or digit.
 
     name: its name in `llms`. revision: identifies the weights; part of every answer's key. With a temperature above 0
     a batch of the same prompts gives the same answers under the same seed. Errors: InputError if the folder does not
@@ -67,13 +71,17 @@ class LocalModel:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model: Any = model.to(self._device)
-        special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
+        added = {number: str(token) for number, token in self._tokenizer.added_tokens_decoder.items() if token.special}
+        special = list(added.values())
+        self._unsaid = {number for number, token in added.items() if not marks_thoughts(token)}
         self._special = re.compile("|".join(map(re.escape, special)) or r"(?!)")
         # Its other keys (sampling, penalties, beams, stop strings) would change which answer is most probable.
         edges = {key: getattr(self._model.generation_config, key, None) for key in _TOKENS}
         self._model.generation_config = GenerationConfig(**edges)  # type: ignore[no-untyped-call]
         self._longest: int | None = None if self._seq2seq else getattr(config, "max_position_embeddings", None)
+        self._edges = self._list_edges()
         self._find_tokens = cache(self._list_spellings)
+        self._is_word = cache(self._spells_word)
 
     @property
     def _samples(self) -> bool:
@@ -130,6 +138,7 @@ class LocalModel:
             return []
         choices, most = requests[0].choices, requests[0].max_tokens
         given = self._tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self._device)
+        start = 1 if self._seq2seq else given["input_ids"].shape[1]
         with torch.random.fork_rng(enabled=self._samples):
             if self._samples:
                 content = "\0".join([str(self._options.seed), *(request.prompt for request in requests)])
@@ -137,21 +146,36 @@ class LocalModel:
             made = self._model.generate(
                 input_ids=given["input_ids"],
                 attention_mask=given["attention_mask"],
-                generation_config=self._configure(1 if choices else most, bool(choices)),
+                generation_config=self._configure(most, bool(choices)),
+                stopping_criteria=[partial(self._has_word, start)] if choices else None,
             )
-        tokens = made.sequences[:, 1 if self._seq2seq else given["input_ids"].shape[1] :]
-        texts = self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        lengths = (tokens != self._tokenizer.pad_token_id).sum(1).tolist()
+        tokens: list[list[int]] = made.sequences[:, start:].tolist()
         words = [self._find_tokens(choice) for choice in choices]
-        shares = made.logits[0].float().softmax(-1).cpu() if choices and all(words) else None
-        return [
-            Answer(
-                text.strip(),
-                None if shares is None else tuple(round(float(shares[row, word].sum()), DECIMALS) for word in words),
-                (len(ids[row]), lengths[row]),
-            )
-            for row, text in enumerate(texts)
-        ]
+        answers: list[Answer | Failure] = []
+        for row, made_ids in enumerate(tokens):
+            own = [token for token in made_ids if token not in self._unsaid]
+            shares = None
+            if choices and all(words):
+                place = next((i for i, token in enumerate(made_ids) if self._is_word(token)), 0)
+                likely = made.logits[place][row].float().softmax(-1).cpu()
+                shares = tuple(round(float(likely[word].sum()), DECIMALS) for word in words)
+            finished = bool(choices) or len(made_ids) < most or made_ids[-1] in self._edges
+            length = sum(token != self._tokenizer.pad_token_id for token in made_ids)
+            answers.append(Answer(self._tokenizer.decode(own).strip(), shares, (len(ids[row]), length), finished))
+        return answers
+
+    def _has_word(self, start: int, sequences: Tensor, _: Any) -> Tensor:
+        """Which rows of a batch have a token from `start` on with a letter or digit: bool [batch]."""
+        made = sequences[:, start:].tolist()
+        return torch.tensor([any(map(self._is_word, row)) for row in made], device=sequences.device)
+
+    def _list_edges(self) -> frozenset[int]:
+        """Ids of the tokens that start, end and fill an answer."""
+        edges = [self._tokenizer.pad_token_id, self._tokenizer.bos_token_id, self._tokenizer.eos_token_id]
+        for name in _TOKENS:
+            value = getattr(self._model.generation_config, name)
+            edges += value if isinstance(value, list) else [value]
+        return frozenset(token for token in edges if token is not None)
 
     def _configure(self, most: int, logits: bool) -> Any:
         config = copy.deepcopy(self._model.generation_config)
@@ -166,6 +190,11 @@ class LocalModel:
             output_logits=logits,
         )
         return config
+
+    def _spells_word(self, token: int) -> bool:
+        """Whether a token is no special one and has a letter or digit."""
+        text = self._tokenizer.decode([token])
+        return not self._special.fullmatch(text.strip()) and any(map(str.isalnum, text))
 
     def _list_spellings(self, word: str) -> list[int]:
         """Ids of the tokens that alone spell `word`, in any case."""

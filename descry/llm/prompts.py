@@ -11,7 +11,6 @@ from descry.errors import InputError
 LONGEST = 2000
 """Most characters of a sentence in a prompt."""
 
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -40,11 +39,6 @@ class Prompt:
 
 def _list_fields(fields: Collection[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(fields))
-
-
-def strip_thoughts(answer: str) -> str:
-    """Remove from an answer the reasoning between <think> and </think>."""
-    return _THOUGHT.sub(" ", answer).strip()
 
 
 def quote(sentence: str) -> str:

@@ -26,6 +26,11 @@ from descry.models.neurons import Site, SiteKind, find_sites, is_causal
 from descry.models.pooling import POOLINGS, Reduction
 from descry.models.tracing import sample_tokens
 
+SHOWN = 3
+"""Texts that an error shows."""
+MOST_ADDED = 8
+"""More tokens than a tokenizer puts around a text."""
+
 
 class Target:
     """A model whose neurons are read: tokenizer, weights, sites."""
@@ -106,7 +111,8 @@ class Target:
         """Token ids and special-token masks (1: special) of each text, cut to the model's longest input.
 
         Special are the tokens that the tokenizer adds, and its start, end, padding and mask tokens; all others are the
-        text's own. A causal model always reads BOS first, since the first token attracts much of the attention.
+        text's own. A causal model always reads BOS first, since the first token attracts much of the attention. Errors:
+        InputError that shows the texts without a token of their own.
         """
         if not texts:
             return [], []
@@ -123,7 +129,20 @@ class Target:
             [int(mark or token in special) for token, mark in zip(*pair, strict=True)]
             for pair in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
         ]
+        if empty := [text for text, mark in zip(texts, marks, strict=True) if all(mark)]:
+            shown = ", ".join([repr(text[:80]) for text in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
+            raise InputError(
+                f"models.target: {len(empty):,} of {len(texts):,} sentences have no token of their own in its "
+                f"tokenizer ({shown}); remove them from the corpus, or choose another model"
+            )
         return [self._bos + ids for ids in encoded["input_ids"]], [[1] * len(self._bos) + mark for mark in marks]
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """How many texts are longer than the model's longest input, so that `encode` cuts them."""
+        longest = self._find_longest_input()
+        long = [text for text in texts if len(text.encode()) + MOST_ADDED > longest]  # a token has at least a byte
+        encoded = self.tokenizer(long, verbose=False)["input_ids"] if long else []
+        return sum(len(ids) > longest for ids in encoded)
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """The characters [start, stop) of its text that each token of `encode` covers, (0, 0) for added tokens. The
@@ -160,8 +179,7 @@ class Target:
         return other
 
     def batch(self, ids: list[list[int]], special: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and attention mask, int64, and own-token mask, bool: each [batch, tokens], padded on the right.
-        Errors: InputError if a sentence has no token of its own."""
+        """Token ids and attention mask, int64, and own-token mask, bool: each [batch, tokens], padded on the right."""
         filler = self.tokenizer.pad_token_id or 0
         rows = [torch.tensor(i, dtype=torch.int64) for i in ids]
         tokens = pad_sequence(rows, batch_first=True, padding_value=filler)
@@ -171,10 +189,6 @@ class Target:
         marks = pad_sequence([torch.tensor(s, dtype=torch.int64) for s in special], batch_first=True)
         marks = pad(marks, (0, tokens.shape[1] - marks.shape[1]))
         own = (attention == 1) & (marks == 0)
-        if not bool(own.any(1).all()):
-            raise InputError(
-                "a sentence of the corpus has no token of its own in the target's tokenizer; remove that sentence"
-            )
         packed = torch.stack([tokens, attention, own])  # one asynchronous copy to the device
         if self.device.type == "cuda":
             packed = packed.pin_memory()

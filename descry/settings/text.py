@@ -27,6 +27,9 @@ class Reviews(Part):
     "Field or column with the review's id; a review without one gets a hash of its text."
     product_field: str = Field(min_length=1)
     "Field or column with the product's name, which is only shown; it may be absent."
+    quotes: Literal["auto", "double", "escaped", "single", "none"]
+    """How a csv or tsv file uses quotes: `double` around texts, those in them doubled; `escaped`, those in them with a
+    backslash; `single` around texts; `none`, they are plain characters; `auto` tells from the file."""
     limit: int | None = Field(ge=2)
     "Most reviews to read, from the first on; null for all."
     language: str = Field(min_length=2, max_length=8)

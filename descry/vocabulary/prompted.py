@@ -15,16 +15,21 @@ import pandas as pd
 
 from descry.corpus.sampling import sample_sentences
 from descry.errors import InputError
+from descry.llm.answers import is_whole, unwrap
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
-from descry.llm.prompts import Prompt, quote, strip_thoughts
+from descry.llm.prompts import Prompt, quote
 from descry.vocabulary.candidates import Generator, Proposals, build_answer_table, build_candidate_table
 
 FIELDS = ("example_sentence", "example_answer", "sentence")
 """Fields of the prompt, prompts/generate.txt."""
 MAX_FAILED = 0.01
 """Share of the sentences that may stay without an answer, at most."""
+MAX_UNREAD = 0.5
+"""Share of the answers that may name no phrase without saying that there is none, at most."""
+SHOWN = 3
+"""Number of answers shown if some could not be read."""
 POOL = 200
 """The example is drawn from this many first sentences of calibration: reviews added later change no prompt."""
 LENGTHS = (30, 120)
@@ -34,15 +39,16 @@ LONGEST = 60
 
 _NUMBER_INSIDE = re.compile(r"(?<=\S)\s+(?=\(?\d{1,2}[.)]\s)")
 _BULLET = re.compile(r"(?:[-*•–—·‣+]\s+|\(?\d{1,2}[.)](?!\d)\s*|\(?[a-zA-Z]\)\s+)")
-_NEXT_EXAMPLE = re.compile(r"^\W*sentence\s*:", re.MULTILINE | re.IGNORECASE)
 _INTRODUCES = re.compile(r"\b(?:aspects?|answers?|descriptors?|keywords?|topics?|features?|sure|okay)\b", re.IGNORECASE)
+_NEGATED = re.compile(r"^\W*(?:none|no|not)\b|\bnot\b|n['’]t\b", re.IGNORECASE)
 _EXPLAINED = re.compile(r":(?:\s|$)|\s[-–—]+\s")
 _PARTS = re.compile(r"[,;|\n]|\s/\s|[.!?](?:\s|$)")
 _ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\](?=\S)")
 _EDGES = " \t.,;:!?\"'`“”‘’«»*_[](){}<>#-–—"
 _DETERMINER = re.compile(r"^(?:the|an?|its|their|this|that|these|those|his|her|my|your|our|and|or)\s+")
 _NOTHING = re.compile(
-    r"n/?\.?a|null|nil|nothing|not applicable|not mentioned|unknown|unclear|no(?:ne)?\b.*\baspects?.*|none.*"
+    r"n/?\.?a|null|nil|nothing|not applicable|not mentioned|unknown|unclear|none.*"
+    r"|no(?:ne)?\b.*\b(?:aspects?|descriptors?|topics?|keywords?|labels?|features?)\b.*"
 )
 # fmt: off
 _NO_NOUN = frozenset(
@@ -57,11 +63,10 @@ def read_phrases(answer: str, words: int) -> list[str]:
     """Read the short phrases of an answer: lower case, each once, in order; none if the answer names no aspect.
 
     Bullets and numbers, quotes, mark-up, determiners, introductions before a colon, explanations after one, asides in
-    brackets and further examples that the model invents are removed. A part is no phrase if it has more than `words`
+    brackets and whatever `unwrap` removes are no part of them. A part is no phrase if it has more than `words`
     words, has no letter, or begins or ends with a word that no noun phrase begins or ends with.
     """
-    text = unicodedata.normalize("NFKC", strip_thoughts(answer))
-    text = _NEXT_EXAMPLE.split(text)[0]
+    text = unicodedata.normalize("NFKC", unwrap(answer))
     lines = [line.strip() for line in _NUMBER_INSIDE.sub("\n", text).splitlines()]
     bulleted = [_BULLET.sub("", line, count=1) for line in lines if _BULLET.match(line)]
     if bulleted:
@@ -74,11 +79,26 @@ def read_phrases(answer: str, words: int) -> list[str]:
     return []
 
 
+def names_nothing(answer: str) -> bool:
+    """Whether an answer says that the sentence has no aspect."""
+    text = " ".join(unicodedata.normalize("NFKC", unwrap(answer)).lower().split())
+    return bool(_NOTHING.fullmatch(text.rpartition(":")[2].strip(_EDGES)))
+
+
+def drop_cut_part(answer: Answer) -> str:
+    """The text of an answer without its last part if that was cut off."""
+    end = max(map(answer.text.rfind, ",;|\n"))
+    return answer.text if is_whole(answer) else answer.text[: max(end, 0)]
+
+
 def _cut_introduction(line: str, words: int) -> str:
-    """Keep what follows the colon of an introduction, or precedes that of an explanation."""
+    """Keep what follows the colon of an introduction, or precedes that of an explanation; nothing if the introduction
+    says that what follows is missing."""
     first, *rest = _EXPLAINED.split(line, maxsplit=1)
     if not rest:
         return line
+    if _NEGATED.search(first):
+        return ""
     return rest[0] if _INTRODUCES.search(first) or len(first.split()) > words else first
 
 
@@ -168,18 +188,15 @@ class Prompted:
         rows = sample_sentences(sentences, self.sample)
         requests = [self.request(text) for text in sentences["text"].iloc[rows]]
         answers = ask(self.client, requests, self.cache, "generate")
-        failed = [answer.reason for answer in answers if isinstance(answer, Failure)]
-        if len(failed) > MAX_FAILED * len(rows):
-            raise InputError(
-                f"generate: {self.client.name} gave no answer to {len(failed):,} of {len(rows):,} sentences "
-                f"({failed[0]}); the other answers are kept: run the same command again to ask for these"
-            )
+        self._check_failures([answer for answer in answers if not _says_something(answer)], len(rows))
         pairs = zip(rows.tolist(), answers, strict=True)
-        answered = [(row, answer.text) for row, answer in pairs if isinstance(answer, Answer)]
+        answered = [(row, answer) for row, answer in pairs if isinstance(answer, Answer)]
+        phrases = [read_phrases(drop_cut_part(answer), self.words) for _, answer in answered]
+        self._check_unread([a.text for (_, a), read in zip(answered, phrases, strict=True) if not read], len(answered))
         proposed = [
             (row, phrase, rank)
-            for row, text in answered
-            for rank, phrase in enumerate(read_phrases(text, self.words)[: self.per_sentence])
+            for (row, _), read in zip(answered, phrases, strict=True)
+            for rank, phrase in enumerate(read[: self.per_sentence])
         ]
         ranks = np.array([rank for *_, rank in proposed], dtype=np.int64)
         return Proposals(
@@ -190,5 +207,33 @@ class Prompted:
                 ranks,
                 self.client.name,
             ),
-            build_answer_table([row for row, _ in answered], [text for _, text in answered], self.client.name),
+            build_answer_table([row for row, _ in answered], [answer.text for _, answer in answered], self.client.name),
         )
+
+    def _check_failures(self, lost: Sequence[Answer | Failure], asked: int) -> None:
+        if not lost:
+            return
+        reason = next((answer.reason for answer in lost if isinstance(answer, Failure)), "an empty answer")
+        said = f"{self.client.name} gave no answer to {len(lost):,} of {asked:,} sentences ({reason})"
+        if len(lost) > MAX_FAILED * asked:
+            raise InputError(
+                f"generate: {said}; the other answers are kept: run the same command again to ask for these"
+            )
+        print(f"generate: {said}")
+
+    def _check_unread(self, empty: Sequence[str], answered: int) -> None:
+        """Report answers without a phrase, unless they say that there is none or nothing at all."""
+        unread = [text for text in empty if unwrap(text) and not names_nothing(text)]
+        if not unread:
+            return
+        shown = ", ".join(repr(" ".join(text.split())[:80]) for text in list(dict.fromkeys(unread))[:SHOWN])
+        said = f"{len(unread):,} of {answered:,} answers of {self.client.name} name no phrase, for example {shown}"
+        if len(unread) > MAX_UNREAD * answered:
+            raise InputError(
+                f"generate: {said}; see prompts/generate.txt and generate.prompted, or choose another model"
+            )
+        print(f"generate: {said}")
+
+
+def _says_something(answer: Answer | Failure) -> bool:
+    return isinstance(answer, Answer) and bool(unwrap(answer.text))

@@ -63,6 +63,13 @@ class Passes:
         ids = chain.from_iterable(read_pieces(sentences_path(split), SENTENCE_TABLE, "sentence_id"))
         return tuple(read_texts(split, sample_probe(ids, size, key)))
 
+    def describe_cut(self, path: Path) -> str:
+        """Say how many sentences of a table the target reads only in part; "" if none."""
+        target = self.target().load()
+        cut = sum(target.count_cut(texts) for texts in read_pieces(path, SENTENCE_TABLE, "text", self.sharding.shard))
+        share = 100 * cut / count_rows(path)
+        return f"; {cut:,} ({share:.1f} %) are longer than it reads, and cut" if cut else ""
+
     def over(
         self, path: Path, loader: TargetSource, poolings: Sequence[str], checkpoint: Path, progress: str
     ) -> list[Activations]:

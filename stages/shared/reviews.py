@@ -19,4 +19,5 @@ def read_chosen_reviews(chosen: Reviews) -> Iterator[Review]:
         id_field=chosen.id_field,
         product_field=chosen.product_field,
         limit=chosen.limit,
+        quotes=chosen.quotes,
     )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.corpus.readers import Passage, Review, read_reviews
+from descry.corpus.readers import LONGEST_FIELD, Passage, Review, read_reviews
 from descry.corpus.sampling import choose_split
 from descry.corpus.segmentation import cut_sentences, has_letter, normalise, segment
 from descry.corpus.sentences import build_sentence_table, build_undivided_table
@@ -125,6 +126,83 @@ def test_csv_fields_may_hold_separators_and_line_ends(tmp_path):
     assert review.passages[0].text == 'One, two.\r\nThree "four".'
 
 
+PLAIN_QUOTES = [
+    ("r1", "5", "Fine lamp."),
+    ("r2", "1", '"Worst lamp I own'),
+    ("r3", "5", "Bright and cheap."),
+    ("r4", "4", 'The shade is 12"'),
+    ("r5", "3", '"It" hums.'),
+]
+
+
+def plain_table(delimiter: str) -> str:
+    return "".join(delimiter.join(row) + "\n" for row in [("review_id", "stars", "text"), *PLAIN_QUOTES])
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("rows", [5, 4, 2])
+def test_plain_quotes_of_a_tsv_are_told_from_its_lines(tmp_path, capsys, bom, line_end, rows):
+    lines = (bom + plain_table("\t")).splitlines()[: rows + 1]
+    path = write(tmp_path / "r.tsv", "".join(line + line_end for line in lines))
+    read = [(review.review_id, review.passages[0].text) for review in read_reviews(path)]
+    assert read == [(name, text) for name, _, text in PLAIN_QUOTES[:rows]]
+    assert f"{path}: quotes are plain characters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts", "told"),
+    [
+        ("r.csv", "id,text\n1,'Nice, cheap'\n2,'It''s ok'\n", ["Nice, cheap", "It's ok"], "in single quotes"),
+        ("r.csv", "id,text\n1,'Nice'\n2,'Bad'\n", ["Nice", "Bad"], "in single quotes"),
+        ("r.csv", "'id','text'\n'1','Nice, cheap'\n'2','Bad'\n", ["Nice, cheap", "Bad"], "in single quotes"),
+        ("r.tsv", "id\ttext\n1\t'a\tb'\n2\tc\n", ["a\tb", "c"], "in single quotes"),
+        ("r.csv", 'id,text\n1,"Said \\"no\\", twice"\n2,b\n', ['Said "no", twice', "b"], "have a backslash"),
+        ("r.csv", "id,text\n1,'Nice' lamp\n2,Bad\n", ["'Nice' lamp", "Bad"], ""),
+        ("r.tsv", 'text\tid\n"one\ntwo"\t1\nthree\t2\n', ["one\ntwo", "three"], ""),
+        ("r.tsv", '"id"\t"text"\n"1"\t"a ""b"""\n"2"\t"c"\n', ['a "b"', "c"], ""),
+        ("r.csv", "text\nIt's 'fine'\n'Good'\n", ["It's 'fine'", "'Good'"], ""),
+    ],
+)
+def test_other_quotes_are_told_from_the_file(tmp_path, capsys, name, content, texts, told):
+    path = write(tmp_path / name, content)
+    assert [review.passages[0].text for review in read_reviews(path)] == texts
+    output = capsys.readouterr().out
+    assert told in output
+    assert bool(told) == bool(output)
+
+
+def test_a_quoted_field_that_looks_like_rows_is_named_once_and_the_setting_reads_it(tmp_path, capsys):
+    path = write(tmp_path / "r.csv", plain_table(",").replace('"It"', "It"))
+    assert len(list(read_reviews(path))) == 3
+    assert capsys.readouterr().out.startswith(f"{path}, line 3: a quoted field holds lines that look like rows")
+    assert [review.review_id for review in read_reviews(path, quotes="none")] == ["r1", "r2", "r3", "r4", "r5"]
+    assert capsys.readouterr().out == ""
+
+
+def test_the_header_of_a_second_file_is_no_review(tmp_path, capsys):
+    lines = ["id,text", "1,A.", "id,text", "2,B.", "\ufefftext,id", "C.,3", '\ufeff"id", text ', "4,D."]
+    path = write(tmp_path / "r.csv", "\r\n".join(lines))
+    reviews = read_reviews(path, id_field="id")
+    assert [(review.review_id, review.passages[0].text) for review in reviews] == [
+        ("1", "A."),
+        ("2", "B."),
+        ("3", "C."),
+        ("4", "D."),
+    ]
+    assert capsys.readouterr().out.count("the header again, as in files that were put together") == 1
+    twice = write(tmp_path / "r.jsonl", '{"text": "A."}\n\ufeff{"text": "B."}\n')
+    assert [review.passages[0].text for review in read_reviews(twice)] == ["A.", "B."]
+
+
+def test_a_long_field_is_read_and_one_too_long_is_not_called_a_quote(tmp_path):
+    path = write(tmp_path / "r.csv", f'text,n\n"{"word " * 40_000}",1\nB.,2\n')
+    assert [len(review.passages[0].text) for review in read_reviews(path)] == [200_000, 2]
+    longer = write(tmp_path / "longer.csv", f"text,n\n{'x' * (LONGEST_FIELD + 1)},1\n")
+    with pytest.raises(InputError, match=r"line 2: .* has a field of more than 16,777,216 characters; shorten it"):
+        list(read_reviews(longer))
+
+
 def test_limit_stops_reading(tmp_path):
     path = write(tmp_path / "r.jsonl", '{"text": "A."}\n{"text": "B."}\nnot json\n')
     assert len(list(read_reviews(path, limit=2))) == 2
@@ -215,7 +293,7 @@ BAD_FILES = {
     "unknown extension": (
         "r.xlsx",
         "x",
-        ".xlsx is not a format that can be read; use .jsonl, .csv, .tsv, .parquet",
+        ".xlsx is not a format that can be read; use .jsonl, .parquet, .txt, .csv, .tsv or hf",
     ),
     "no extension": ("reviews", "x", "no extension is not a format"),
     "gz": ("r.jsonl.gz", "x", ".gz is not a format"),
@@ -457,6 +535,50 @@ def test_bad_corpus(reviews, options, expected):
 )  # fmt: skip
 def test_normalise(text, expected):
     assert normalise(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It broke.\\nMy son cried.", "It broke.\nMy son cried."),
+        ("It broke\\n\\nmy son cried", "It broke\nmy son cried"),
+        ("a\\r\\nb", "a\nb"),
+        ("a\\\\nb", "a\nb"),
+        ("a\\\\\\\\r\\\\\\\\nb", "a\nb"),
+        ("&#92;n a", "a"),
+        ("Don&amp;#39;t", "Don't"),
+        ("Don&amp;amp;amp;#39;t", "Don't"),
+        ("Don&#38;#x26;#39;t", "Don't"),
+        ("&amp ;#39 ;", "'"),
+        ("R&amp;amp;D", "R&D"),
+        ("One.&amp;lt;br /&amp;gt;Two.", "One.\nTwo."),
+        ('He said \\"no\\", it\\\\\'s', 'He said "no", it\'s'),
+        ("caf\\u00e9 \\ud83d\\ude00", "café \U0001f600"),
+        ("it\\u0026#39;s", "it's"),
+        ("a \\t b", "a b"),
+        ("http:\\/\\/x", "http://x"),
+        ("C:\\new\\table and \\\\server\\new", "C:\\new\\table and \\\\server\\new"),
+        ("his\\their, and\\or, \\o/, 100 \\ 5, end\\", "his\\their, and\\or, \\o/, 100 \\ 5, end\\"),
+        ("AT&T; a & b;", "AT&T; a & b;"),
+    ],
+)
+def test_escapes_are_resolved_however_often_they_were_escaped(text, expected):
+    assert normalise(text) == expected
+    assert normalise(expected) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["&", "amp;", "#38;", "lt;", "\\", "n", "r", "u0026", "t", '"', " ", "C:"])).map("".join)
+)
+def test_unescaping_ends_in_a_text_that_it_leaves_alone(text):
+    assert normalise(normalise(text)) == normalise(text) or text.count("&") > 4
+
+
+@pytest.mark.parametrize("piece", ["&amp;", "amp;", "\\", "\\n", "C:\\", "&#38;", "&lt;"])
+def test_unescaping_takes_time_linear_in_the_text(piece):
+    start = time.perf_counter()
+    normalise("&" + piece * 100_000 + "n")
+    assert time.perf_counter() - start < 5
 
 
 def test_normalise_leaves_well_written_sentences_alone():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import signal
 import socket
 import sqlite3
@@ -20,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.labelling.prompted import AGAIN_FIELDS, LIST_FIELDS, Asker, ListTeacher, read_names
+from descry.labelling.prompted import AGAIN_FIELDS, LIST_FIELDS, Asker, ListTeacher, read_names, read_probability
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
@@ -56,7 +58,9 @@ PASSING = {
     "an error with 200": sent({"error": {"message": "upstream", "code": 502}}),
     "a choice without a message": sent({**completion("x"), "choices": [{"index": 0}]}),
     "choices of another kind": sent({"choices": {"first": 1}}),
-    "content of parts": sent({"choices": [{"message": {"content": [{"type": "text", "text": "x"}]}}]}),
+    "content of another kind": sent({"choices": [{"message": {"content": {"text": "x"}}}]}),
+    "an empty answer": said("", wait=0.0),
+    "thoughts without an answer": said("<think>The sentence says battery, or"),
     "a list": sent([1, 2]),
     "no JSON": NO_JSON,
     "HTML": HTML,
@@ -273,10 +277,135 @@ def test_whatever_a_server_sends_is_an_answer_or_none(reader: Server, choice: An
         assert answer.probabilities is None or all(0.0 <= share <= 1.0 for share in answer.probabilities)
 
 
-@pytest.mark.parametrize("message", [{"content": None}, {"role": "assistant"}])
-def test_an_answer_without_content_is_empty(message: Any, cache: AnswerCache) -> None:
-    with FakeServer(lambda seen: sent({"choices": [{"index": 0, "message": message}]})) as server:
-        assert ask(client(server), asked(1), cache, "job") == [Answer("", None, (0, 0))]
+ERRORS = {
+    "a text": ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, "Unexpected endpoint or method."),
+    "an object": ({"error": {"message": "no model is loaded", "code": 1}}, "no model is loaded"),
+    "a detail": ({"detail": [{"loc": ["body"], "msg": "field required"}]}, "field required"),
+    "a message": ({"code": 1113, "msg": "no credit"}, "no credit"),
+    "beside no choices": ({"choices": [], "error": {"message": "upstream"}}, "upstream"),
+    "another API's answer": ({"done": True, "response": "sound"}, '{"done": true, "response": "sound"}'),
+    "a page": ("<html>Welcome to the portal</html>", "Welcome to the portal"),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), ERRORS.values(), ids=ERRORS)
+def test_a_server_that_answers_200_with_an_error_is_quoted_after_one_request(
+    body: Any, words: str, cache: AnswerCache
+) -> None:
+    with FakeServer(lambda seen: sent(body)) as server:
+        with pytest.raises(InputError) as stopped:
+            ask(client(server, retries=6, parallel=8), asked(100), cache, "job")
+        assert len(server.seen) == 1
+        assert server.url in str(stopped.value)
+    assert words in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_an_error_with_200_after_good_answers_is_retried_and_quoted(cache: AnswerCache) -> None:
+    fault = sent({"error": {"message": "upstream is gone", "code": 502}})
+    with FakeServer(lambda seen: fault if seen.prompt == "prompt 3" else echo(seen)) as server:
+        answers = ask(client(server, retries=1), asked(5), cache, "job")
+        assert server.prompts.count("prompt 3") == 2
+    assert answers[3] == Failure("it answers HTTP 200 and 'upstream is gone'")
+
+
+EMPTY = {
+    "content null": ({"content": None}, "stop", "an empty answer"),
+    "no content": ({"role": "assistant"}, "stop", "an empty answer"),
+    "reasoning alone": ({"content": "", "reasoning_content": "Okay, the"}, "stop", "beside its reasoning"),
+    "reasoning cut off": (
+        {"content": "", "reasoning": "Okay, the"},
+        "length",
+        "cut off at 64 tokens.*raise max_tokens",
+    ),
+    "thoughts cut off": ({"content": "<think>Okay, the"}, "length", "cut off at 64 tokens"),
+    "a template's tokens": ({"content": "<|im_end|>\n"}, "stop", "an empty answer"),
+    "a refusal": ({"content": None, "refusal": "I will not"}, "stop", "I will not"),
+}
+
+
+@pytest.mark.parametrize(("message", "ending", "why"), EMPTY.values(), ids=EMPTY)
+def test_an_answer_that_says_nothing_is_retried_and_then_a_failure(
+    message: Any, ending: str, why: str, cache: AnswerCache, tmp_path: Path
+) -> None:
+    nothing = sent({"choices": [{"index": 0, "message": message, "finish_reason": ending}]})
+    with FakeServer(lambda seen: nothing if seen.prompt == "prompt 1" else echo(seen)) as server:
+        answers = ask(client(server, retries=1), asked(3), cache, "job")
+        assert server.prompts.count("prompt 1") == 2
+    assert isinstance(answers[1], Failure)
+    assert re.search(why, answers[1].reason)
+    assert sorted(kept(tmp_path)) == ["to prompt 0", "to prompt 2"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "finished"), [("stop", True), ("length", False), ("max_tokens", False), (None, True)]
+)
+def test_an_answer_that_was_cut_off_says_so_and_is_kept_so(
+    ending: str | None, finished: bool, cache: AnswerCache
+) -> None:
+    content = completion("battery, pri")
+    content["choices"][0]["finish_reason"] = ending
+    with FakeServer(lambda seen: sent(content)) as server:
+        for _ in range(2):
+            assert ask(client(server), asked(1), cache, "job") == [Answer("battery, pri", None, (11, 3), finished)]
+        assert len(server.seen) == 1
+
+
+def test_the_text_of_an_answer_in_parts_is_read_without_its_thoughts(cache: AnswerCache) -> None:
+    parts = [
+        {"type": "thinking", "thinking": "Okay"},
+        {"type": "text", "text": "sound, "},
+        {"type": "text", "text": "price"},
+    ]
+    with FakeServer(lambda seen: sent({"choices": [{"message": {"content": parts}}]})) as server:
+        assert ask(client(server), asked(1), cache, "job") == [Answer("sound, price")]
+
+
+def token(text: str, **likely: float | None) -> dict[str, Any]:
+    top = [{"token": word, "logprob": share and math.log(share)} for word, share in likely.items()]
+    return {"token": text, "logprob": -0.1, "top_logprobs": top}
+
+
+BLANK = {word: token(word, **{word: 0.99}) for word in ("\n", " ", "Ċ", "▁", "**", '"', "<|im_start|>", "```")}
+
+
+@pytest.mark.parametrize("before", [[], ["\n"], ["Ċ", " "], ["**"], ["<|im_start|>", "\n"], ["```", "\n", '"']])
+def test_probabilities_are_those_of_the_first_token_that_is_a_word(before: list[str], cache: AnswerCache) -> None:
+    content = completion("".join(before) + "Yes")
+    shown = [*(BLANK[word] for word in before), token("Yes", Yes=0.6, ĠYES=0.1, No=0.2, maybe=None), token(".", no=0.9)]
+    content["choices"][0]["logprobs"] = {"content": shown}
+    with FakeServer(lambda seen: sent(content)) as server:
+        (answer,) = ask(client(server), asked(1, choices=("yes", "no")), cache, "job")
+    assert isinstance(answer, Answer)
+    assert answer.probabilities == pytest.approx((0.7, 0.2))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"content": [BLANK["\n"]]},
+        {"content": [{"token": "Yes", "top_logprobs": [{"token": "Yes", "logprob": None}]}]},
+        {"content": [{"token": "Yes", "top_logprobs": [{"token": None, "logprob": -0.1}, None, 3]}]},
+        {"tokens": ["Yes"], "token_logprobs": [-0.1], "top_logprobs": [{"Yes": -0.1}]},
+        [],
+        "Yes",
+    ],
+)
+def test_probabilities_that_cannot_be_read_leave_the_text(shown: Any, cache: AnswerCache) -> None:
+    content = completion("\nYes")
+    content["choices"][0]["logprobs"] = shown
+    with FakeServer(lambda seen: sent(content)) as server:
+        (answer,) = ask(client(server), asked(1, choices=("yes", "no")), cache, "job")
+    assert isinstance(answer, Answer)
+    assert read_probability(answer) == 1.0
+
+
+def test_thoughts_before_a_word_leave_the_text(cache: AnswerCache) -> None:
+    content = completion("<think>no</think>Yes", {"<think>": 0.9, "No": 0.1})
+    with FakeServer(lambda seen: sent(content)) as server:
+        (answer,) = ask(client(server), asked(1, choices=("yes", "no")), cache, "job")
+    assert isinstance(answer, Answer)
+    assert (answer.probabilities, read_probability(answer)) == (None, 1.0)
 
 
 def body(cache: AnswerCache, request: Request, **options: Any) -> Mapping[str, Any]:

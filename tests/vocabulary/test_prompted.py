@@ -120,6 +120,11 @@ def test_the_vocabulary_comes_first_so_that_servers_can_reuse_it(tmp_path: Path)
         ("<think>The sentence says battery, or", []),
         ("The sentence is about the battery, which died after a week of use.", []),
         ("I'm sorry, but as a language model, I cannot", []),
+        ('```json\n["battery", "price"]\n```', ["battery", "price"]),
+        ('{"aspects": ["battery", "price"]}', ["battery", "price"]),
+        ("Okay, it has a screen, and sound.\n</think>\n\nbattery", ["battery"]),
+        ("battery, price<|im_end|>", ["battery", "price"]),
+        ("None of these: battery", []), ("[]", []), ("No topic is named.", []),
         ("N/A", []), ("n/a.", []), ("None", []), ("none of them", []), ("No specific aspects are mentioned.", []),
         ("", []), ("...", []), ("42", []), ("- \n- ", []),
         ("电池寿命，价格", ["电池寿命", "价格"]),
@@ -179,6 +184,38 @@ def test_a_generator_that_gets_too_few_answers_says_so(tmp_path: Path) -> None:
     assert len(a_generator(client, tmp_path).propose(more).answers) == 99
 
 
+def test_answers_that_name_nothing_are_counted_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "The sentence is about a thing that somebody bought and then did not like."
+    client = Echo({"number 1": odd, "number 2": "none", "number 3": "[]", "It is": "sound"})
+    sentences = table(*(f"It is number {number}." for number in range(1, 10)))
+    assert len(a_generator(client, tmp_path).propose(sentences).candidates) == 6
+    assert f"generate: 1 of 9 answers of echo name no phrase, for example {odd!r}" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"^generate: 2 of 3 answers of echo name no phrase, .* another model$"):
+        a_generator(Echo({"It is": odd, "Nice": "sound"}), tmp_path / "odd").propose(table("It is.", "It is!", "Nice."))
+
+
+def test_answers_that_say_nothing_are_no_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = Echo({"number 7.": "<think>Is it the", "It is": "sound"})
+    sentences = table(*(f"It is number {number}." for number in range(100)))
+    assert len(a_generator(client, tmp_path).propose(sentences).candidates) == 99
+    assert "generate: echo gave no answer to 1 of 100 sentences (an empty answer)" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"^generate: echo gave no answer to 1 of 99 sentences \(an empty answer\)"):
+        a_generator(client, tmp_path).propose(sentences.head(99))
+
+
+def test_the_last_part_of_an_answer_that_was_cut_off_is_no_phrase(tmp_path: Path) -> None:
+    cut = {"One.": "battery, pri", "Two.": '{"aspects": ["battery", "pri', "Three.": "battery\n\nSentence: It is l"}
+    client = Echo({sentence: Answer(text, finished=False) for sentence, text in cut.items()})
+    found = a_generator(client, tmp_path).propose(table(*cut)).candidates
+    assert found["candidate"].tolist() == ["battery"] * 3
+
+
+def test_labels_of_an_answer_that_was_cut_off_are_missing(tmp_path: Path) -> None:
+    client = Echo({"It died.": Answer("battery, pr", finished=False), "Odd.": Answer("battery", finished=False)})
+    teacher = ListTeacher(an_asker(client, tmp_path, 1.0), the_prompt("label_list", LIST_FIELDS), 16)
+    assert teacher.label(["It died.", "Odd."], ["battery", "price"]).labels.tolist() == [[-1, -1], [-1, -1]]
+
+
 def test_reviews_that_join_ask_only_for_themselves(tmp_path: Path) -> None:
     sentences = [f"Sentence of review {number}." for number in range(110)]
     first, second = Echo(), Echo()
@@ -217,12 +254,30 @@ NAMES = ["battery life", "price", "ease of use", "Size, weight"]
         ("Battery life, Price.", {"battery life", "price"}),
         ("1. price\n2. ease of use", {"price", "ease of use"}),
         ("Descriptors: price; battery  life", {"price", "battery life"}),
-        ("- “price”\n- **ease of use**\n- delivery", {"price", "ease of use"}),
+        ("- “price”\n- **ease of use**", {"price", "ease of use"}),
+        ("- “price”\n- **ease of use**\n- delivery", None),
         ("size, weight", {"Size, weight"}),
         ("<think>is it battery life, or</think> price", {"price"}),
         ("none", set()), ("None.", set()), ("N/A", set()), ("None of the descriptors apply.", set()),
         ("", None), ("der Preis", None), ("It is about the price of it.", None), ("prices", None), ("battery", None),
         ("I cannot answer that", None),
+        ('```json\n{"descriptors": ["price", "battery life"]}\n```', {"price", "battery life"}),
+        ('["Size, weight", "price"]', {"Size, weight", "price"}),
+        ("Okay, price, or ease of use?\n</think>\n\nbattery life", {"battery life"}),
+        ("battery life, price</s>", {"battery life", "price"}),
+        ("size, weight, price", {"Size, weight", "price"}),
+        ("price and ease of use", {"price", "ease of use"}),
+        ("price (it says cost), battery life (a week)", {"price", "battery life"}),
+        ("price: it is cheap", {"price"}), ("price: cheap, ease of use: no", {"price"}),
+        ("price: it is cheap, ease of use, smell", None),
+        ("price: yes\nease of use: no", {"price"}), ("price: no", set()),
+        ("Sure! Here are the descriptors that apply:\n- price\n\nLet me know!", {"price"}),
+        ("price\n\nExplanation: the battery life is not named", {"price"}),
+        ("Descriptors: none", set()), ("[]", set()), ('{"descriptors": []}', set()), ("- none", set()),
+        ("No descriptors apply.", set()), ("None. It is about delivery.", set()),
+        ("None of the following apply: price", None), ("None, except price", None), ("price, none", None),
+        ("These do not apply: price", None), ("price, delivery", None), ("Sure, the price", None),
+        ('{"descriptors": ["price", "batt', None), ("[2]", None),
     ],
 )  # fmt: skip
 def test_answers_are_matched_with_the_known_names_only(answer: str, found: set[str] | None) -> None:
@@ -235,7 +290,12 @@ def test_answers_are_matched_with_the_known_names_only(answer: str, found: set[s
     [
         (Answer("no", (0.6, 0.2)), 0.75),
         (Answer("yes", (0.0, 0.9)), 0.0),
-        (Answer("yes", (0.05, 0.04)), None),
+        (Answer("yes", (0.05, 0.04)), 1.0),
+        (Answer("y", (0.05, 0.04)), None),
+        (Answer("<think>\n\n</think>\n\nNo", (0.0, 0.0)), 0.0),
+        (Answer("```\nyes\n```"), 1.0),
+        (Answer('{"answer": "no"}'), 0.0),
+        (Answer("\nYes<|im_end|>", (0.0, 0.0)), 1.0),
         (Answer("Yes."), 1.0),
         (Answer("**No**, it is not"), 0.0),
         (Answer("yesterday"), None),
