@@ -47,13 +47,12 @@ def main() -> None:
         tried = transfer.TriedPairs.of(findings, corpus, rule.exemplars)
         references = transfer.find_references(corpus, gold, scores.calibration)
         draws = Draws(settings.repeats, settings.seed)
-        tables["descriptors"] = transfer.tabulate_descriptors(names, tried, findings.evidence.prevalence)
-        tables["pairs"] = transfer.tabulate_pairs(names, tried, active)
-        reviews = read_review_ids().calibration
-        electorate = fit_electorate(active, findings, labels.calibration, reviews)
-        probabilities = electorate.probabilities(measure_firing(corpus.active, active))
-        measures = transfer.measure_transfer(tried, corpus, probabilities, findings, references, draws)
-        tables["measures"] = tabulate_measures(*measures)
+        electorate = fit_electorate(active, findings, labels.calibration, read_review_ids().calibration)
+        voted = electorate.probabilities(measure_firing(corpus.active, active))
+        measures = tabulate_measures(*transfer.measure_transfer(tried, corpus, voted, findings, references, draws))
+        prevalence = findings.evidence.prevalence
+        tables["descriptors"] = transfer.tabulate_descriptors(names, tried, prevalence)
+        tables |= {"pairs": transfer.tabulate_pairs(names, tried, active), "measures": measures}
     for name, table in tables.items():
         write_table(layout.REPLICATION / f"{name}.parquet", table, SCHEMAS[name])
 
