@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +17,11 @@ COLUMNS = {"row": "int32", "candidate": "str", "score": "float32", "rank": "int1
 within a generator), its rank in the sentence, from 0, and its generator."""
 ANSWERS = {"row": "int32", "generator": "str", "answer": "str"}
 """A table of raw answers: the sentence, the generator, and its answer, verbatim."""
+
+# Thai, Lao, Myanmar, Khmer, Japanese, Chinese.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
+)
 
 
 @dataclass(frozen=True)
@@ -63,3 +69,8 @@ def unite(proposals: Sequence[Proposals]) -> Proposals:
         candidates.sort_values(["row", "rank"], kind="stable", ignore_index=True),
         answers.sort_values("row", kind="stable", ignore_index=True),
     )
+
+
+def count_unspaced(texts: Iterable[str]) -> int:
+    """How many texts are for the most part in a script that puts no blanks between words."""
+    return sum(2 * len(_UNSPACED.findall(text)) > sum(map(str.isalpha, text)) for text in texts)
