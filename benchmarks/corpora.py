@@ -4,8 +4,8 @@ Run after `dvc repro`: python -m benchmarks.corpora [FOLDER]. FOLDER (../shared/
 there are skipped. Writes benchmarks/results/corpora.json. The settings are those of params.yaml. Measured are aspects
 in at least LEAST of a corpus's sentences: average precision on validation of the descriptor, or cluster, that matches
 the aspect best on calibration (labels_ap, kmeans_ap), and of a logistic regression trained on calibration's gold
-(supervised_ap); with gold aspects as labels, what the neurons say of a sentence (oracle), beside always naming the most
-common aspects. proper_names counts the descriptors that hold one of PROPER_NAMES.
+(supervised_ap); with gold aspects as labels, what the neurons say of a sentence (oracle, calibration_error),
+beside always naming the most common aspects. proper_names counts the descriptors that hold one of PROPER_NAMES.
 """
 
 import sys
@@ -188,7 +188,7 @@ def measure(corpus: Path, encoder: Remembering, target: Target) -> dict[str, Any
         "supervised_ap": measure_supervised(vectors, gold),
         "oracle": {name: float(value[f"oracle.sentence.{name}"]) for name in sentence},
         "most_common": {name: float(common[f"oracle.sentence.{name}"]) for name in sentence},
-        "calibration_error": value.get("oracle.sentence.calibration_error"),  # once votes are probabilities
+        "calibration_error": float(value["oracle.sentence.calibration_error"]),
         "proper_names": sum(not PROPER_NAMES.isdisjoint(name.split()) for name in names),
         "descriptors": names,
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from descry.results.measures import MEASURES, find_measure, is_registered
-from descry.results.noise import RANDOM_DIRECTIONS, TARGET, Spreads, judge_gap
+from descry.results.noise import RANDOM_DIRECTIONS, TARGET, Spreads
 from descry.storage.nesting import nest
 
 CONTROLS = {"random_directions": "random_directions", "untrained": "untrained_target"}
@@ -60,15 +61,15 @@ def arrange_split_std(spreads: Spreads) -> Values:
 
 def arrange_resplits(values: Values, levels: Levels, spreads: Spreads) -> dict[str, Any]:
     """metrics/detail/resplits.json: of every measure the mean and standard deviation over splits, for the neurons and
-    random directions, and how the neurons of this split compare with these: ahead, tied or behind."""
+    random directions, and by how many such deviations the neurons of this split are ahead of these (`deviations`)."""
     detail: dict[str, Any] = {}
     for whose, of_measures in spreads.items():
         for name, spread in of_measures.items():
             if is_registered(name):
                 detail |= {f"{name}.{whose}.mean": spread.mean, f"{name}.{whose}.std": spread.std}
                 level = levels.get((name, RANDOM_DIRECTIONS))
-                if whose == TARGET and level is not None:
-                    detail[f"{name}.verdict"] = judge_gap(values[name], level["chance"], spread.std)
+                if whose == TARGET and level is not None and spread.std > 0:
+                    detail[f"{name}.deviations"] = (values[name] - level["chance"]) / spread.std
     return nest(detail)
 
 
@@ -93,7 +94,7 @@ def arrange_evaluation(values: Values, levels: Levels) -> dict[str, Any]:
     for (name, null), level in levels.items():
         if null and is_registered(name):
             detail[f"null.{null}.{name}"] = level["chance"]
-            if null == find_measure(name).chance == "most_common":
+            if null == find_measure(name).chance == "most_common" and not isnan(level["adjusted"]):
                 detail[f"adjusted.{name}"] = level["adjusted"]
     return nest(detail)
 

@@ -38,7 +38,8 @@ def test_the_run_leaves_all_it_promises(project: Path, site: Path) -> None:
     assert (project / "report" / "index.html").stat().st_size > 10_000
     metrics = json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
     assert "another corpus" in run("python", "-m", "stages.commands.summary").stdout
-    assert set(metrics) == {f"metrics/{name}.json" for name in ("neurons", "chance", "random_directions", "untrained")}
+    rows = ("neurons", "split_std", "chance", "random_directions", "untrained")
+    assert set(metrics) == {f"metrics/{name}.json" for name in rows}
     assert run("git", "status", "--porcelain").stdout == ""
 
 

@@ -75,6 +75,7 @@ SMALL = {
     "consistency.repeats": "2",
     "evaluate.repeats": "2",
     "associate.repeats": "10",
+    "resplit.splits": "2",
     "sweep.thresholds": "[0.1, 0.2]",
     "sweep.exemplars": "[10, 40]",
     "triggers.repeats": "2",
