@@ -106,8 +106,7 @@ def quotes() -> Iterator[tuple[str, str]]:
     yield "docs/method.md", f"and {percent(consistency['replication_unassigned'])} among pairs not assigned"
     yield "docs/method.md", f"is right in {percent(first)} of the cases"
     yield "docs/method.md", f"against {percent(chance['precision_at_1'])} for the most common aspect"
-    yield "docs/method.md", f"reach {percent(directions['precision_at_1'])} as well"
-    yield "docs/method.md", f"and {percent(directions['replication'])} replication"
+    yield "docs/method.md", f"reach {percent(directions['precision_at_1'])}, and {percent(directions['replication'])} replication, both ties"
     yield "docs/method.md", f"{synthetic['dropped']['0.5']['recall']:.3f} of the pairs are found"
     yield "docs/method.md", f"names all {surgery['planted']} by their aspect first"
     yield (
@@ -145,8 +144,8 @@ def test_what_is_said_without_figures_holds() -> None:
     verdicts = {name: judge_gap(neurons[name], directions[name], std[name]) for name in directions if name in std}
     assert {name for name, verdict in verdicts.items() if verdict == "tied"} == {"precision_at_1", "recall_at_2"}
     assert verdicts["described"] == verdicts["jaccard"] == verdicts["neuron_precision_at_1"] == "ahead"
-    # README, method.md: the untrained model's first descriptors are confirmed, but few of its neurons are described
-    assert untrained["neuron_precision_at_1"] > neurons["neuron_precision_at_1"]
+    # method.md: the untrained model's first descriptors are often confirmed, but few of its neurons are described
+    assert untrained["neuron_precision_at_1"] > 5 * row("chance")["neuron_precision_at_1"]
     assert untrained["described"] < neurons["described"] / 2
     surgery = benchmark("planted")["surgery"]
     assert surgery["gold_first"] == surgery["gold_first_validation"] == 1.0
@@ -177,7 +176,7 @@ def test_what_is_said_of_the_run_holds() -> None:
     driven = both[both["class"] != "contextual"]
     assert driven["pearson"].median() > driven["pearson_first"].median()
     bound = both[both["class"] == "token-bound"]
-    assert ((bound["descriptor"] == "smell") & (bound["words"].map(lambda words: words[0]) == "of")).any()
+    assert ((bound["descriptor"] == "cost") & (bound["words"].map(lambda words: words[0]) == "of")).any()
     by_layer = (run.triggers["class"] == "token-bound").groupby(run.triggers["layer"]).mean()
     assert by_layer.iloc[0] > 5 * by_layer.iloc[-1]
     assert run.ablation["auroc"].mean() > 0.95
