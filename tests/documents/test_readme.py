@@ -142,7 +142,7 @@ def test_what_is_said_without_figures_holds() -> None:
     # README: directions predict as well, but fewer are described and their descriptions agree less
     std = row("split_std")
     verdicts = {name: judge_gap(neurons[name], directions[name], std[name]) for name in directions if name in std}
-    assert {name for name, verdict in verdicts.items() if verdict == "tied"} == {"precision_at_1", "recall_at_2"}
+    assert {name for name, verdict in verdicts.items() if verdict == "tied"} == {"precision_at_1", "recall_at_2", "replication"}
     assert verdicts["described"] == verdicts["jaccard"] == verdicts["neuron_precision_at_1"] == "ahead"
     # method.md: the untrained model's first descriptors are often confirmed, but few of its neurons are described
     assert untrained["neuron_precision_at_1"] > 5 * row("chance")["neuron_precision_at_1"]
@@ -163,9 +163,9 @@ def test_what_is_said_without_figures_holds() -> None:
 def test_what_is_said_of_the_papers_rule_holds() -> None:
     table = read_table(ROOT / SWEEPS, SWEEP_TABLE).query("sweep == 'threshold' and rule == 'composition'")
     described = table[table["measure"] == "neuron.described"].set_index(["neurons", "x"])["value"]
-    assert 0.2 < described["target", "0.1"] < 0.3
+    assert 0.08 < described["target", "0.1"] < 0.14
     assert described["target", "0.3"] == 0
-    assert 0.4 < described["random_exemplars", "0.05"] < 0.6
+    assert 0.08 < described["random_exemplars", "0.05"] < 0.14
 
 
 @needs_a_run
