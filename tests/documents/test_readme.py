@@ -106,7 +106,11 @@ def quotes() -> Iterator[tuple[str, str]]:
     yield "docs/method.md", f"and {percent(consistency['replication_unassigned'])} among pairs not assigned"
     yield "docs/method.md", f"is right in {percent(first)} of the cases"
     yield "docs/method.md", f"against {percent(chance['precision_at_1'])} for the most common aspect"
-    yield "docs/method.md", f"reach {percent(directions['precision_at_1'])}, and {percent(directions['replication'])} replication, both ties"
+    yield (
+        "docs/method.md",
+        f"reach {percent(directions['precision_at_1'])}, and {percent(directions['replication'])} replication, "
+        "both ties",
+    )
     yield "docs/method.md", f"{synthetic['dropped']['0.5']['recall']:.3f} of the pairs are found"
     yield "docs/method.md", f"names all {surgery['planted']} by their aspect first"
     yield (
@@ -142,7 +146,11 @@ def test_what_is_said_without_figures_holds() -> None:
     # README: directions predict as well, but fewer are described and their descriptions agree less
     std = row("split_std")
     verdicts = {name: judge_gap(neurons[name], directions[name], std[name]) for name in directions if name in std}
-    assert {name for name, verdict in verdicts.items() if verdict == "tied"} == {"precision_at_1", "recall_at_2", "replication"}
+    assert {name for name, verdict in verdicts.items() if verdict == "tied"} == {
+        "precision_at_1",
+        "recall_at_2",
+        "replication",
+    }
     assert verdicts["described"] == verdicts["jaccard"] == verdicts["neuron_precision_at_1"] == "ahead"
     # method.md: the untrained model's first descriptors are often confirmed, but few of its neurons are described
     assert untrained["neuron_precision_at_1"] > 5 * row("chance")["neuron_precision_at_1"]

@@ -146,9 +146,9 @@ def evaluation(gold: bool) -> pd.DataFrame:
 
 
 def resplits(gold: bool) -> pd.DataFrame:
-    """Every measure on three other splits, with a standard deviation of 0.01 (counts: 1)."""
+    """Every measure on three other splits, with a standard deviation of 0.001 (counts: 1)."""
     rows = [
-        (whose, name, split, value + (split - 1) * (1.0 if value > 1 else 0.01))
+        (whose, name, split, value + (split - 1) * (1.0 if value > 1 else 0.001))
         for whose in ("target", "random_directions")
         for frame in (consistency(), evaluation(gold))
         for name, value in dict(zip(frame["measure"], frame["value"], strict=True)).items()
