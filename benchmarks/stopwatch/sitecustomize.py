@@ -1,4 +1,5 @@
-"""Times each stage whose Python finds this folder on its path: the whole process, its imports, its model passes.
+"""Times each stage whose Python finds this folder on its path: the whole process, its imports, its model passes; and
+takes its peak memory.
 
 When a stage ends, a line of JSON joins the file that STOPWATCH names. Of nested imports, and of nested modules of a
 model, the outermost counts. The product knows nothing of this.
@@ -7,6 +8,7 @@ model, the outermost counts. The product knows nothing of this.
 import atexit
 import json
 import os
+import resource
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
@@ -66,8 +68,9 @@ class Finder(PathFinder):
 
 def report(stage: str, path: str) -> None:
     seconds = {"seconds": perf_counter() - STARTED, "model_pass": PASSES.seconds, "imports": IMPORTS.seconds}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"stage": stage, **seconds}) + "\n")
+        file.write(json.dumps({"stage": stage, **seconds, "peak_gb": peak}) + "\n")
 
 
 if "DVC_STAGE" in os.environ:

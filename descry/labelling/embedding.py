@@ -103,19 +103,21 @@ class EmbeddingLabeller:
         descriptors: Sequence[Descriptor],
     ) -> Labelled:
         """Label calibration, then each of `others`; no label is missing."""
-        raw = [self._embed(table) for table in (calibration, *others)]
-        vectors = [scale_to_unit(table - raw[0].mean(axis=0)) for table in raw]
+        vectors = self._embed(calibration)
+        mean = vectors.mean(axis=0)
+        vectors = scale_to_unit(vectors - mean)
         rows = sample_sentences(calibration, self.reference)
         itself = np.full(len(calibration), -1)
         itself[rows] = np.arange(len(rows))
-        places = [itself, *(None for _ in others)]
-        reference = vectors[0][rows]
-        smooth = [
-            smooth_vectors(v, reference, self.neighbours, place) for v, place in zip(vectors, places, strict=True)
-        ]
-        anchors = average_links(smooth[0], candidates, descriptors)
-        prototypes = refine_prototypes(smooth[0][rows], anchors, rounds=self.rounds, pull=self.pull)
-        scores = [log_posteriors(table, prototypes, self.sharpness) for table in smooth]
+        reference = vectors[rows]
+        smooth = smooth_vectors(vectors, reference, self.neighbours, itself)
+        anchors = average_links(smooth, candidates, descriptors)
+        prototypes = refine_prototypes(smooth[rows], anchors, rounds=self.rounds, pull=self.pull)
+        scores = [log_posteriors(smooth, prototypes, self.sharpness)]
+        del vectors, smooth  # of a large corpus, one table's vectors at a time are enough
+        for table in others:
+            smooth = smooth_vectors(scale_to_unit(self._embed(table) - mean), reference, self.neighbours)
+            scores.append(log_posteriors(smooth, prototypes, self.sharpness))
         thresholds = find_cuts(scores[0], self.breadth)
         return Labelled([Labels((score >= thresholds).astype(np.int8), score) for score in scores])
 

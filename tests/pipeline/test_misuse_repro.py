@@ -34,7 +34,7 @@ LONGEST = 60.0
 """Seconds: a stage that takes longer than that on so little hangs."""
 FOLLOWING = [
     "assign calibration", "assign validation", "associate", "triggers", "relations", "depth", "replicate", "ablate",
-    "consistency", "evaluate", "sweep", "metrics", "report",
+    "consistency", "evaluate", "resplit", "sweep", "metrics", "report",
 ]  # fmt: skip
 STAGES = [
     "models target", "models embedder", "models llms", "split", "generate", "cluster", "label first", "label second",

@@ -95,7 +95,7 @@ def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> Non
 
 BOTH = ("calibration", "validation")
 EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
-LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "sweep"}
+LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "resplit", "sweep"}
 FOLLOWING = {"triggers", "relations", "depth", "replicate", "ablate"}
 
 
@@ -114,6 +114,7 @@ FOLLOWING = {"triggers", "relations", "depth", "replicate", "ablate"}
         ("assign.exemplars", "20", ASSIGN | MEASURE | FOLLOWING | {"report"}),
         ("consistency.repeats", "4", {"consistency"}),
         ("evaluate.repeats", "4", {"evaluate"}),
+        ("resplit.splits", "3", {"resplit"}),
         ("associate.repeats", "4", {"associate"}),
         ("sweep.ks", "[1]", {"sweep"}),
         ("tokens.exemplars", "9", {"tokens"}),
@@ -178,7 +179,7 @@ def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -
     run("dvc", "repro", "-q")
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
     metrics = [path.relative_to(project) for path in (project / "metrics").rglob("*.json")]
-    assert len(metrics) == 7
+    assert len(metrics) == 9
     for path in metrics:
         assert (folder / path).read_bytes() == (project / path).read_bytes()
 

@@ -30,7 +30,7 @@ def test_real_reviews_are_described_in_what_shoppers_talk_about(tmp_path: Path) 
     run = clone(folder, tmp_path / "site", changes)
     run("dvc", "repro", "-q")
     names = {entry["name"] for entry in json.loads((folder / "data/descriptors.json").read_text())["descriptors"]}
-    assert len(names) == 60
+    assert 40 <= len(names) <= 200
     assert {"book", "story", "illustrations", "characters"} & names  # the first reviews are of books
     evaluation = json.loads((folder / "metrics/detail/evaluation.json").read_text())
     assert "oracle" not in evaluation  # no gold, no figure against gold
