@@ -398,7 +398,7 @@ MODELS = {
     "a model that yields NaN": Case(weights("target", float("nan")), EXTRACT, "are not finite numbers"),
     "an encoder without heads": Case(config("embedder", num_attention_heads=0), GENERATE, "not a sentence encoder"),
     "an encoder of another size": Case(config("embedder", hidden_size=48), GENERATE, "not a sentence encoder"),
-    "an encoder that yields NaN": Case(weights("embedder", float("nan")), GENERATE, "vectors that are not finite"),
+    "an encoder that yields NaN": Case(weights("embedder", float("nan")), GENERATE, "are not finite numbers"),
 }  # fmt: skip
 
 VOCABULARY = {

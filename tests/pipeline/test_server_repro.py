@@ -40,9 +40,10 @@ def reader(seen: Seen) -> Reply:
     if seen.headers["authorization"] != f"Bearer {KEY}":
         return refused(401)
     sentence = seen.prompt.rpartition("Sentence: ")[2].splitlines()[0].lower()
-    found = [name for name, words in SIGNS.items() if re.search(rf"\b({words})\b", sentence)]
     if "list of descriptors" in seen.prompt:
-        found = [name for name in found if f"\n{name}\n" in seen.prompt]
+        found = [word for word in re.findall(r"\w+", sentence) if f"\n{word}\n" in seen.prompt]
+    else:
+        found = [name for name, words in SIGNS.items() if re.search(rf"\b({words})\b", sentence)]
     return said(", ".join(found) or "none")
 
 
