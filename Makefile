@@ -1,5 +1,5 @@
-# make                      install into .venv (2 to 3 minutes, once), run the pipeline (5 to 8 minutes), print the results
-# make test                 run all tests (about 20 minutes)
+# make                      install into .venv (2 to 3 minutes, once), run the pipeline (8 to 10 minutes), print the results
+# make test                 run all tests (about 40 minutes)
 # make preset NAME=laptop   apply a ready configuration of presets/ to params.yaml
 # make bench                list the benchmarks; with NAME=extract (and ARGS=...) run one: benchmarks/results/
 # make docs                 after a run, bring the tables, examples and pictures of README.md and docs/ up to date
@@ -26,13 +26,13 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup
-	@echo "Running the pipeline (dvc repro): 5 to 8 minutes on two cores the first time. Stages that are up to date are skipped."
+	@echo "Running the pipeline (dvc repro): 8 to 10 minutes on two cores the first time. Stages that are up to date are skipped."
 	@python -m stages.commands.mend
 	@dvc repro
 	@python -m stages.commands.summary
 
 test: setup
-	@echo "Running all tests: about 20 minutes on two cores."
+	@echo "Running all tests: about 40 minutes on two cores."
 	@python -m pytest
 
 preset: setup

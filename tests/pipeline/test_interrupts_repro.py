@@ -52,7 +52,7 @@ LASTS, NOTES = {True: 2.5, False: 0.5}, 0.3
 """Seconds, about, of a stage that loads models, or none; of DVC writing dvc.lock."""
 HOW = ("stage", "dvc", "group", "ctrl-c")
 SHELLS = ("/bin/sh", "/bin/bash")
-ENDS = 30.0
+ENDS = 90.0
 """Seconds in which whatever a killed run had started must be gone; Ray's helpers look now and then for their node."""
 
 
