@@ -6,13 +6,12 @@ measured if they are missing. With every core busy, all 70,000 take hours on two
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.repro import copied, repro
+from benchmarks.repro import copied, make_environment, read_times, repro, time_with
 from descry.results.layout import DESCRIPTORS, SENTENCES
 from descry.splits import SPLITS
 from descry.storage.files import read_json, write_json
@@ -30,18 +29,12 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         folder, times = Path(temporary) / "project", Path(temporary) / "times"
         copied(folder)
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(Path("benchmarks/stopwatch").absolute()),
-            "STOPWATCH": str(times),
-            "DVC_SITE_CACHE_DIR": str(Path(temporary) / "site"),
-        }
+        environment = make_environment(temporary)
         (folder / "presets/amazon.yaml").write_text(f"split: {{source: {REVIEWS.resolve()}, limit: {limit}}}\n")
         preset = [sys.executable, "-m", "stages.commands.preset", "amazon"]
-        subprocess.run(preset, cwd=folder, env=environment | {"PYTHONPATH": ""}, check=True)
-        whole = repro(folder, environment)
-        stages = [json.loads(entry) for entry in times.read_text().splitlines()]
+        subprocess.run(preset, cwd=folder, env=environment, check=True)
+        whole = repro(folder, environment | time_with(times))
+        stages = read_times(times)
         sentences = sum(count_rows(folder / SENTENCES / f"{split}.parquet") for split in SPLITS)
         vocabulary = read_json(folder / DESCRIPTORS)["descriptors"]
     content = {

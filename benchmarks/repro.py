@@ -33,6 +33,22 @@ def copied(folder: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
 
 
+def make_environment(temporary: str) -> dict[str, str]:
+    """The environment in which DVC runs a copy of the project in a temporary folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DVC_SITE_CACHE_DIR": str(Path(temporary) / "site")}
+
+
+def time_with(times: Path) -> dict[str, str]:
+    """The variables with which every stage adds a line of JSON to `times`; see benchmarks/stopwatch."""
+    return {"PYTHONPATH": str(ROOT / "benchmarks" / "stopwatch"), "STOPWATCH": str(times)}
+
+
+def read_times(times: Path) -> list[dict[str, Any]]:
+    """What the stages wrote there, in order."""
+    return [json.loads(entry) for entry in times.read_text().splitlines()]
+
+
 def repro(folder: Path, environment: Mapping[str, str]) -> float:
     """Run `dvc repro` and return its seconds."""
     start = perf_counter()
@@ -51,15 +67,9 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         folder, times = Path(temporary) / "project", Path(temporary) / "times"
         copied(folder)
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT / "benchmarks" / "stopwatch"),
-            "STOPWATCH": str(times),
-            "DVC_SITE_CACHE_DIR": str(Path(temporary) / "site"),
-        }
+        environment = make_environment(temporary) | time_with(times)
         whole, idle = (repro(folder, environment) for _ in range(2))
-        stages: list[dict[str, Any]] = [json.loads(entry) for entry in times.read_text().splitlines()]
+        stages = read_times(times)
     total = {what: sum(stage[what] for stage in stages) for what in WHATS}
     print(f"\n{'':<22}" + "".join(f"{what:>12}" for what in (*WHATS, "of all")))
     for stage in stages:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.repro import ROOT, copied
+from benchmarks.repro import ROOT, copied, make_environment
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.replicate import TRANSFER_TABLE
 from descry.storage.tables import count_rows, read_table
@@ -72,10 +72,7 @@ def main() -> None:
         copied(folder)
         shutil.copy2(ROOT / "dvc.lock", folder)
         shutil.copytree(ROOT / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DVC_SITE_CACHE_DIR": str(Path(temporary) / "site"),
-        }
+        environment = make_environment(temporary)
 
         def dvc(*command: str) -> None:
             subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder, env=environment, check=True)

@@ -90,14 +90,9 @@ def metrics_table(read: Reader) -> str:
     by_column = {measure.column: measure.name for measure in MEASURES if measure.column}
     shown = [[f"`{row}`", *(show(rows[row].get(name), by_column[name]) or "–" for name in columns)] for row in ROWS]
     compared = ("neurons", "random_directions", "split_std")
-    verdicts = (find_verdict(*(rows[row].get(name) for row in compared)) or "–" for name in columns)
+    verdicts = (judge_gap(*(rows[row].get(name) for row in compared)) or "–" for name in columns)
     shown.append(["neurons against random directions", *verdicts])
     return make_table(["", *(f"`{name}`" for name in columns)], shown)
-
-
-def find_verdict(value: float | None, directions: float | None, std: float | None) -> str:
-    """Whether the neurons are ahead of random directions; nothing where a figure is missing."""
-    return "" if value is None or directions is None or std is None else judge_gap(value, directions, std)
 
 
 def column_table(read: Reader) -> str:
@@ -120,7 +115,7 @@ def headline_table(read: Reader) -> str:
             levels = (find_chance(figures, measure.name), figures.get(f"null.random_directions.{measure.name}"))
             spread = resplits.get(f"{measure.name}.target.std")
             shown = (show(value, measure.name) for value in (figures[measure.name], spread, *levels))
-            verdict = find_verdict(figures[measure.name], levels[1], spread)
+            verdict = judge_gap(figures[measure.name], levels[1], spread) or ""
             rows.append([measure.title, f"`{measure.name}`", *shown, verdict, f"`{measure.chance}`"])
     head = ["what", "measure", "value", "std over splits", "chance", "random directions", "neurons", "what chance is"]
     return make_table(head, rows)

@@ -32,8 +32,7 @@ def main() -> None:
     both = _read(layout.EVALUATION, layout.CONSISTENCY)
     for name, row in arrange_rows(*both).items():
         write_metrics(layout.METRICS / f"{name}.json", row)
-    resplits = read_table(layout.RESPLITS, RESPLIT_TABLE)
-    spreads = summarise_splits(*(resplits[name].to_numpy() for name in ("neurons", "measure", "value")))
+    spreads = summarise_splits(read_table(layout.RESPLITS, RESPLIT_TABLE))
     write_metrics(layout.METRICS / "split_std.json", arrange_split_std(spreads))
     detail = layout.METRICS / "detail"
     write_metrics(detail / "resplits.json", arrange_resplits(*both, spreads))

@@ -22,7 +22,7 @@ LEGEND = (
     "depth: mean of a descriptor's neurons, from 0 (first layer) to 1 (last); by chance: 95 % of it if the layers "
     "of the described neurons were shuffled."
 )
-SPLITS = (
+VERDICTS = (
     "ahead, behind: by at least three standard deviations of the measure over other splits of the corpus; else tied."
 )
 
@@ -66,7 +66,7 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     console.print()
     columns = ("measure", "this\nrun", _common.BY_CHANCE, "other\nrun", _common.BY_CHANCE, "this run is")
     _common.show_table(console, columns, rows)
-    console.print(Text(SPLITS, style=_common.WEAK))
+    console.print(Text(VERDICTS, style=_common.WEAK))
 
 
 def _format_difference(row: dict[str, Any]) -> Text:

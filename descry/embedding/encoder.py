@@ -84,7 +84,6 @@ class SentenceEncoder:
                 load_weights(type(self._model[0].auto_model), find_transformer(folder), "float32")  # which checks them
         self._model.eval()
         self._batch_tokens = batch_tokens
-        self._equal_lengths = False
         self._equal_lengths = self._lets_padding_in()
 
     def _lets_padding_in(self) -> bool:

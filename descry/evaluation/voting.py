@@ -73,8 +73,9 @@ class Firing:
     def of(cls, active: Pair[Activations], reviews: Sequence[str]) -> Firing:
         """Standardise both splits' probes by calibration. reviews: of every sentence of calibration."""
         fired = active.map(lambda split: measure_firing(split, active.calibration))
-        rows = active.calibration.probe_rows
-        return cls(fired.calibration, fired.validation, rows, assign_folds(np.asarray(reviews)[rows], FOLDS))
+        return cls(
+            fired.calibration, fired.validation, active.calibration.probe_rows, _fold(active.calibration, reviews)
+        )
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,13 @@ def fit_electorate(
 
     found: on calibration; labels: int8 [sentences, descriptors], those that it comes from; reviews: of every sentence.
     """
-    rows = calibration.probe_rows
-    fold = assign_folds(np.asarray(reviews)[rows], FOLDS)
-    return Electorate.of(measure_firing(calibration, calibration), found, labels[rows], fold)
+    fired = measure_firing(calibration, calibration)
+    return Electorate.of(fired, found, labels[calibration.probe_rows], _fold(calibration, reviews))
+
+
+def _fold(calibration: Activations, reviews: Sequence[str] | np.ndarray) -> np.ndarray:
+    """The fold of every probe sentence, by its review: int64 [probe]. reviews: of every sentence."""
+    return assign_folds(np.asarray(reviews)[calibration.probe_rows], FOLDS)
 
 
 def count_votes(fired: np.ndarray, voice: np.ndarray) -> np.ndarray:

@@ -67,7 +67,6 @@ class Target:
         bos = self.tokenizer.bos_token_id
         adds_bos = bos in self.tokenizer("")["input_ids"]
         self._bos = [bos] if bos is not None and not adds_bos and is_causal(self.model) else []
-        self._equal_lengths = False
         self._equal_lengths = self._lets_padding_in()
 
     def _lets_padding_in(self) -> bool:

@@ -14,7 +14,7 @@ from descry.activations.neighbours import Neighbours
 from descry.activations.token_words import TokenReadings
 from descry.assignment.rules import Rule
 from descry.report.measures import Score, collect_scores
-from descry.results.noise import TARGET, summarise_splits
+from descry.results.noise import select_stds, summarise_splits
 
 ASSOCIATIONS = ("pearson", "auprc")
 """Measures of how strongly a neuron and a descriptor are associated that the page shows."""
@@ -148,9 +148,8 @@ class Content:
     @cached_property
     def scores(self) -> dict[str, Score]:
         """Every measure, by its dotted name."""
-        spreads = summarise_splits(*(self.resplits[name].to_numpy() for name in ("neurons", "measure", "value")))
         tables = pd.concat([self.consistency, self.evaluation, self.beyond.measures])
-        return collect_scores(tables, spreads.get(TARGET, {}))
+        return collect_scores(tables, select_stds(summarise_splits(self.resplits)))
 
     @property
     def reference(self) -> str:

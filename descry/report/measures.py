@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from descry.results.measures import find_measure
-from descry.results.noise import Spread
 
 NULL_TEXTS = {
     "permuted_neurons": (
@@ -139,8 +138,8 @@ class Score:
         return {name: self.levels[name] for name in CONTROL_TEXTS if name in self.levels}
 
 
-def collect_scores(table: pd.DataFrame, spreads: Mapping[str, Spread]) -> dict[str, Score]:
-    """Measures by dotted name, in order. table: that of `measures`; its ceilings join what they bound; spreads: over
+def collect_scores(table: pd.DataFrame, stds: Mapping[str, float]) -> dict[str, Score]:
+    """Measures by dotted name, in order. table: that of `measures`; its ceilings join what they bound; stds: over
     splits, by dotted name."""
     values: dict[str, float] = {}
     levels: dict[str, dict[str, Level]] = {}
@@ -156,8 +155,7 @@ def collect_scores(table: pd.DataFrame, spreads: Mapping[str, Spread]) -> dict[s
         if name not in ceilings:
             above, dot, last = name.rpartition(".")
             ceiling = values.get(f"{above}{dot}ceiling_{last}")
-            std = spreads[name].std if name in spreads else None
-            scores[name] = Score(name, values[name], levels[name], ceiling, std)
+            scores[name] = Score(name, values[name], levels[name], ceiling, stds.get(name))
     return scores
 
 

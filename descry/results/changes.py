@@ -17,10 +17,10 @@ from descry.results.columns import (
     read_further,
     read_measures,
     read_neurons,
-    read_spreads,
+    read_stds,
 )
 from descry.results.measures import HEADLINES, find_measure
-from descry.results.noise import TARGET, judge_gap
+from descry.results.noise import judge_gap
 from descry.storage.nesting import flatten
 
 
@@ -211,16 +211,15 @@ def _compare_headlines(runs: list[Folder]) -> Iterator[dict[str, Any]]:
     """The headline measures that either run has, each with its chance level and its standard deviation over splits; and
     whether this run is ahead of the other, behind it or tied with it, by the larger of these; None where unknown."""
     values = [_read_chance(read_measures(run)) for run in runs]
-    spreads = [read_spreads(run).get(TARGET, {}) for run in runs]
+    deviations = [read_stds(run) for run in runs]
     for name in (measure.name for measure in HEADLINES):
         if any(name in run for run in values):
             row: dict[str, Any] = {"measure": name}
-            for where, run, spread in zip(("here", "there"), values, spreads, strict=True):
+            for where, run, stds in zip(("here", "there"), values, deviations, strict=True):
                 row[where], row[f"{where}_chance"] = run.get(name, (None, None))
-                row[f"{where}_std"] = spread[name].std if name in spread else None
-            stds = [std for std in (row["here_std"], row["there_std"]) if std is not None]
-            known = row["here"] is not None and row["there"] is not None and stds
-            yield row | {"verdict": judge_gap(row["here"], row["there"], max(stds)) if known else None}
+                row[f"{where}_std"] = stds.get(name)
+            larger = max((stds[name] for stds in deviations if name in stds), default=None)
+            yield row | {"verdict": judge_gap(row["here"], row["there"], larger)}
 
 
 def _read_chance(table: Columns) -> dict[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ from descry.assignment.exemplars import select_exemplars
 from descry.errors import InputError
 from descry.results import layout
 from descry.results.layout import read_lock, read_parameters
-from descry.results.noise import Spreads, summarise_splits
+from descry.results.noise import select_stds, summarise_splits
 from descry.schemas.ablate import ABLATION_TABLE
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
@@ -245,13 +245,12 @@ def read_measures(folder: Folder) -> Columns:
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def read_spreads(folder: Folder) -> Spreads:
-    """The spread of the run's measures over splits; empty if the stage `resplit` was switched off."""
+def read_stds(folder: Folder) -> dict[str, float]:
+    """The standard deviation of the run's measures over splits; empty if the stage `resplit` was switched off."""
     path = folder.root / layout.RESPLITS
     if not path.is_file():
         return {}
-    table = read_columns(path, RESPLIT_TABLE)
-    return summarise_splits(*(table[name] for name in ("neurons", "measure", "value")))
+    return select_stds(summarise_splits(read_columns(path, RESPLIT_TABLE)))
 
 
 def read_further(folder: Folder, name: str) -> Columns | None:

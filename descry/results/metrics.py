@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from descry.results.measures import MEASURES, find_measure, is_registered
-from descry.results.noise import RANDOM_DIRECTIONS, TARGET, Spreads
+from descry.results.noise import RANDOM_DIRECTIONS, TARGET, Spreads, select_stds
 from descry.storage.nesting import nest
 
 CONTROLS = {"random_directions": "random_directions", "untrained": "untrained_target"}
@@ -52,10 +52,10 @@ def arrange_rows(values: Values, levels: Levels) -> dict[str, Values]:
 def arrange_split_std(spreads: Spreads) -> Values:
     """A row of DVC's table: the standard deviation of each column over splits, of the measure that `arrange_rows` takes
     for it; without other splits empty."""
-    row: Values = {}
+    stds, row = select_stds(spreads), Values()
     for measure in MEASURES:
-        if measure.column and measure.name in spreads.get(TARGET, {}):
-            row.setdefault(measure.column, spreads[TARGET][measure.name].std)
+        if measure.column and measure.name in stds:
+            row.setdefault(measure.column, stds[measure.name])
     return row
 
 

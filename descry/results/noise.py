@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEVIATIONS = 3.0
 """A difference of at least this many standard deviations over splits is more than the split's luck."""
@@ -29,11 +33,9 @@ Spreads = dict[str, dict[str, Spread]]
 """Set of neurons -> measure -> its spread."""
 
 
-def summarise_splits(neurons: np.ndarray, measure: np.ndarray, value: np.ndarray) -> Spreads:
-    """The spread of every measure for each set of neurons.
-
-    Columns of RESPLIT_TABLE, one row for each set, measure and split.
-    """
+def summarise_splits(table: Mapping[str, Any] | pd.DataFrame) -> Spreads:
+    """The spread of every measure for each set of neurons. table: columns of RESPLIT_TABLE."""
+    neurons, measure, value = (np.asarray(table[name]) for name in ("neurons", "measure", "value"))
     spreads: Spreads = {}
     for whose in dict.fromkeys(neurons.tolist()):
         chosen = neurons == whose
@@ -45,8 +47,16 @@ def summarise_splits(neurons: np.ndarray, measure: np.ndarray, value: np.ndarray
     return spreads
 
 
-def judge_gap(value: float, other: float, std: float) -> Verdict:
-    """Whether a value is ahead of another or behind it by at least DEVIATIONS of `std`, or the two are tied."""
+def select_stds(spreads: Spreads) -> dict[str, float]:
+    """The standard deviation of every measure of the target's neurons."""
+    return {name: spread.std for name, spread in spreads.get(TARGET, {}).items()}
+
+
+def judge_gap(value: float | None, other: float | None, std: float | None) -> Verdict | None:
+    """Whether a value is ahead of another or behind it by at least DEVIATIONS of `std`, or the two are tied; None if
+    one of the three is unknown."""
+    if value is None or other is None or std is None:
+        return None
     gap = value - other
     if gap == 0 or abs(gap) < DEVIATIONS * std:
         return "tied"

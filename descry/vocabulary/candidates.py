@@ -18,6 +18,9 @@ within a generator), its rank in the sentence, from 0, and its generator."""
 ANSWERS = {"row": "int32", "generator": "str", "answer": "str"}
 """A table of raw answers: the sentence, the generator, and its answer, verbatim."""
 
+TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
+"""A word of a text, with what follows its apostrophe, a sign or a number."""
+
 # Thai, Lao, Myanmar, Khmer, Japanese, Chinese.
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from descry.embedding.vectors import Encoder
+from descry.vocabulary.candidates import TOKEN
 
 CASED = 0.5
 """Share of a corpus's sentences that begin with a capital, from which on its case is trusted."""
@@ -19,7 +19,6 @@ TOO_MANY = 0.25
 SURE = 0.5
 """Log odds, by the encoder, from which on a word is a name."""
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
 _BEFORE_A_START = frozenset(".!?:;\"“”-–—(*'")
 # fmt: off
 _NAMES = (
@@ -50,7 +49,7 @@ def count_capitals(texts: Iterable[str]) -> tuple[Counter[str], Counter[str], fl
     capital: Counter[str] = Counter()
     begin = total = 0
     for text in texts:
-        tokens = _TOKEN.findall(text)
+        tokens = TOKEN.findall(text)
         words = [token for token in tokens if token[0].isalpha()]
         if not words:
             continue

@@ -7,7 +7,6 @@ Details: docs/method.md, section 3.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from descry.corpus.sampling import sample_sentences
 from descry.embedding.vectors import Encoder, scale_to_unit, subtract_review_means
 from descry.errors import InputError
-from descry.vocabulary.candidates import RETRIEVAL, Proposals, build_candidate_table
+from descry.vocabulary.candidates import RETRIEVAL, TOKEN, Proposals, build_candidate_table
 from descry.vocabulary.proper_names import find_proper_names
 
 CHUNK = 2048
@@ -34,7 +33,6 @@ LITERAL = 0.1
 """Added to the cosine of a term that stands in the sentence."""
 
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
 # fmt: off
 _EMPTY_WORDS = frozenset(ENGLISH_STOP_WORDS) | {
     "actually", "ago", "came", "certainly", "come", "comes", "decided", "definitely", "did", "does", "doing", "don",
@@ -50,7 +48,7 @@ _EMPTY_WORDS = frozenset(ENGLISH_STOP_WORDS) | {
 
 def _split_words(text: str) -> list[str]:
     """Split a text into lower-case tokens, in order; "" replaces those that cannot be part of a term."""
-    tokens = _TOKEN.findall(text.lower())
+    tokens = TOKEN.findall(text.lower())
     return [token if token.isalpha() and len(token) > 2 and token not in _EMPTY_WORDS else "" for token in tokens]
 
 

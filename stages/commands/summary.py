@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from descry.results import layout
-from descry.results.columns import Folder, read_measures, read_spreads
+from descry.results.columns import Folder, read_measures, read_stds
 from descry.results.measures import HEADLINES
-from descry.results.noise import RANDOM_DIRECTIONS, TARGET, judge_gap
+from descry.results.noise import RANDOM_DIRECTIONS, judge_gap
 from stages.harness.stage import run_stage
 
 WIDTH = 80
@@ -29,14 +29,14 @@ def main() -> None:
     beside: dict[tuple[str, str], float] = {}
     for name, null, value, chance in rows:
         values[name], beside[name, null] = value, chance
-    spreads = read_spreads(folder).get(TARGET, {})
+    stds = read_stds(folder)
     print("\n" + _line("", "neurons", "std over", "by chance", "random", "neurons"))
     print(_line("", "", "splits", "", "directions", "are"))
     for measure in HEADLINES:
         if measure.name in values:
-            value, std = values[measure.name], spreads[measure.name].std if measure.name in spreads else None
+            value, std = values[measure.name], stds.get(measure.name)
             chance, directions = (beside.get((measure.name, null)) for null in (measure.chance, RANDOM_DIRECTIONS))
-            verdict = "" if std is None or directions is None else judge_gap(value, directions, std)
+            verdict = judge_gap(value, directions, std) or ""
             print(_line(measure.title, *(_shown(f, measure.counts) for f in (value, std, chance, directions)), verdict))
     print("\n  who reaches what:  dvc metrics show      what an experiment changed:  dvc metrics diff")
     print(f"  all figures:       {layout.METRICS}/detail/")

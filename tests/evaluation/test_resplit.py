@@ -113,7 +113,7 @@ def test_other_splits_are_the_same_for_both_sets_of_neurons_and_differ_among_the
     both = again.dropna()
     assert len(both) > 100
     np.testing.assert_array_equal(both[TARGET], both[RANDOM_DIRECTIONS])
-    spreads = summarise_splits(*(table[name].to_numpy() for name in ("neurons", "measure", "value")))
+    spreads = summarise_splits(table)
     assert spreads[TARGET]["replication"].std > 0
     gap = spreads[TARGET]["jaccard"].mean - spreads[RANDOM_DIRECTIONS]["jaccard"].mean
     assert judge_gap(gap, 0.0, spreads[TARGET]["jaccard"].std) == "ahead"
@@ -121,11 +121,11 @@ def test_other_splits_are_the_same_for_both_sets_of_neurons_and_differ_among_the
 
 def test_spreads_are_those_of_numpy_and_a_gap_needs_three_of_them() -> None:
     values = np.array([0.1, 0.4, 0.2, 5.0, 6.0])
-    spreads = summarise_splits(np.array(["a", "a", "a", "b", "b"]), np.array(["x"] * 5), values)
+    spreads = summarise_splits({"neurons": ["a", "a", "a", "b", "b"], "measure": ["x"] * 5, "value": values})
     assert spreads["a"]["x"].mean == pytest.approx(np.mean(values[:3]))
     assert spreads["a"]["x"].std == pytest.approx(np.std(values[:3], ddof=1))
     assert spreads["b"]["x"].std == pytest.approx(np.sqrt(0.5))
-    assert summarise_splits(np.array([]), np.array([]), np.array([])) == {}
+    assert summarise_splits({"neurons": [], "measure": [], "value": []}) == {}
     assert [judge_gap(value, 1.0, 0.1) for value in (1.0, 1.29, 1.31, 0.71, 0.69)] == [
         "tied",
         "tied",
@@ -134,3 +134,4 @@ def test_spreads_are_those_of_numpy_and_a_gap_needs_three_of_them() -> None:
         "behind",
     ]
     assert judge_gap(1.0, 1.0, 0.0) == "tied"
+    assert judge_gap(1.0, 1.0, None) is judge_gap(None, 1.0, 0.1) is judge_gap(1.0, None, 0.1) is None

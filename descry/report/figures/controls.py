@@ -25,7 +25,7 @@ class Compared(NamedTuple):
 def judge(score: Score) -> Verdict | None:
     """How the neurons' value compares with random directions; None where these, or other splits, were not measured."""
     level = score.levels.get("random_directions")
-    return None if level is None or score.std is None else judge_gap(score.value, level.mean, score.std)
+    return judge_gap(score.value, level and level.mean, score.std)
 
 
 def compare_controls(run: Content) -> list[Compared]:
