@@ -28,17 +28,17 @@ def main() -> None:
     )
     tables = [read_table(layout.SENTENCES / f"{split}.parquet", SENTENCE_TABLE) for split in SPLITS]
     descriptors = read_vocabulary()
-    labelled = labelling.label(name, f"label-{opinion}", tables, descriptors)
-    if labelled.taught is not None:
-        write_table(layout.LABELS / opinion / "agreement.parquet", labelled.taught, AGREEMENT_TABLE)
     meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": name}
-    for split, labels in zip(SPLITS, labelled.tables, strict=True):
-        write_arrays(layout.LABELS / opinion / f"{split}.safetensors", vars(labels), LABEL_ARRAYS, meta)
-        missing = (labels.labels < 0).mean()
-        print(
-            f"{name}, {split}: {(labels.labels == 1).sum(axis=1).mean():.2f} labels a sentence"
-            + (f", {100 * missing:.2f} % of all missing" if missing else "")
-        )
+    with labelling.label(name, f"label-{opinion}", tables, descriptors) as labelled:
+        if labelled.taught is not None:
+            write_table(layout.LABELS / opinion / "agreement.parquet", labelled.taught, AGREEMENT_TABLE)
+        for split, labels in zip(SPLITS, labelled.tables, strict=True):
+            write_arrays(layout.LABELS / opinion / f"{split}.safetensors", vars(labels), LABEL_ARRAYS, meta)
+            missing = (labels.labels < 0).mean()
+            print(
+                f"{name}, {split}: {(labels.labels == 1).sum(axis=1).mean():.2f} labels a sentence"
+                + (f", {100 * missing:.2f} % of all missing" if missing else "")
+            )
 
 
 if __name__ == "__main__":

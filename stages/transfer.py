@@ -49,10 +49,10 @@ def main() -> None:
     with passes.keep("transfer", [SENTENCES]) as folder:  # until the labels are there too
         checkpoint = folder / "kept.safetensors"
         [activations] = passes.over(SENTENCES, passes.target(), [extract.pooling], checkpoint, "transfer")
-        labels = labelling.label(label.labeller, "transfer-labels", tables, descriptors).tables[1]
         meta = {"descriptors": [descriptor.name for descriptor in descriptors], "labeller": label.labeller}
-        write_arrays(layout.TRANSFER / "labels.safetensors", vars(labels), LABEL_ARRAYS, meta)
-        write_activations(layout.TRANSFER / "activations.safetensors", activations)
+        with labelling.label(label.labeller, "transfer-labels", tables, descriptors) as labelled:
+            write_arrays(layout.TRANSFER / "labels.safetensors", vars(labelled.tables[1]), LABEL_ARRAYS, meta)
+            write_activations(layout.TRANSFER / "activations.safetensors", activations)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,15 +42,16 @@ class Labelling:
     sharding: Sharding
     runtime: Runtime
 
+    @contextmanager
     def label(
         self, name: str, stage: str, tables: Sequence[pd.DataFrame], descriptors: Sequence[Descriptor]
-    ) -> Labelled:
+    ) -> Iterator[Labelled]:
         """Label tables with the labeller `name`, which learns from the first of them, calibration, alone. stage: the
-        folder of its finished shards."""
+        folder of its finished shards, which are kept until the block, which writes the labels, has ended."""
         calibration, *others = tables
         candidates = read_table(layout.CANDIDATES, CANDIDATE_TABLE)
         with open_encoder(stage, self.runtime, self.sharding) as encoder:
-            return self._open(name, encoder).label(calibration, others, candidates, descriptors)
+            yield self._open(name, encoder).label(calibration, others, candidates, descriptors)
 
     def _open_teacher(self, way: str) -> Teacher:
         from descry.labelling import prompted
