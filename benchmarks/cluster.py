@@ -91,7 +91,7 @@ def merging() -> dict[str, Any]:
         whole, part = (Kept(layer, index, ["mean"], k, np.zeros(0, np.int32)) for _ in range(2))
         for start in range(0, k, 10):
             rows = np.arange(start, start + 10)
-            part.update([torch.randn(10, neurons)], rows, torch.from_numpy(rows))
+            part.update(torch.randn(1, 10, neurons), rows)
         size = sum(array.nbytes for array in part.state().values())
         repeats = MERGED if name == "bert_base" else MERGED // 50
         start = perf_counter()

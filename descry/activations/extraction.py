@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from descry.activations.kept import Kept, read_kept, write_kept
@@ -69,15 +68,11 @@ def read_shard(
     kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device, units=units)
     ids, special = target.encode(shard.texts)
     batches = target.make_batches(ids, batch_tokens)
-    order = np.concatenate(batches) + shard.start
-    device_order = torch.from_numpy(order).to(target.device)
     stops = np.cumsum([len(batch) for batch in batches])
     for batch, stop in zip(batches, stops, strict=True):
-        here = slice(stop - len(batch), stop)
-        pooled = target.pool([ids[i] for i in batch], [special[i] for i in batch], poolings)
-        kept.update(pooled, order[here], device_order[here])
+        kept.update(target.pool([ids[i] for i in batch], [special[i] for i in batch], poolings), batch + shard.start)
         advance(len(batch))
-        if here.start // _TRIM < stop // _TRIM:
+        if (stop - len(batch)) // _TRIM < stop // _TRIM:
             _trim_heap()
     return kept
 

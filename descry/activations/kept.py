@@ -10,17 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descry.activations.accumulators import BUFFER, Moments, Probe, State, TopK
+from descry.activations.accumulators import Moments, Probe, State, TopK
 from descry.activations.record import Activations
 from descry.schemas.extract import KEPT_ARRAYS
 from descry.storage.arrays import read_arrays, write_arrays
+
+WAITING, WAITING_ELSEWHERE = 1024, 4096
+"""Sentences whose pooled values wait until the accumulators take them at once, on a CPU and on other devices."""
 
 
 class Kept:
     """What is kept of a pass over some sentences: the accumulators of every pooling, and the neurons they belong to.
 
     layer int16 and index int32, both [neurons]; poolings: names, in the order in which `update` gets their values;
-    buffer: see `TopK`; units: what the neurons are, in words.
+    units: what the neurons are, in words. Pooled values wait until there are enough of them that keeping costs little
+    beside the model's own pass; their memory is allocated once, since tensors that outlive a batch fragment the heap.
     """
 
     def __init__(
@@ -31,21 +35,20 @@ class Kept:
         top_k: int,
         probe_rows: np.ndarray,
         device: torch.device | str = "cpu",
-        buffer: int = BUFFER,
         units: str = "",
     ) -> None:
         self.layer, self.index, self.poolings, self.top_k, self.units = layer, index, tuple(poolings), top_k, units
         self.device = torch.device(device)
         neurons = len(layer)
         self._parts = [
-            (TopK(neurons, top_k, device, buffer), Moments(neurons, device), Probe(neurons, probe_rows))
-            for _ in poolings
+            (TopK(neurons, top_k, device), Moments(neurons, device), Probe(neurons, probe_rows)) for _ in poolings
         ]
+        self._values, self._rows, self._waiting = torch.empty(0), np.empty(0, np.int64), 0
 
     def empty(self, probe_rows: np.ndarray) -> Kept:
         """Empty accumulators of the same neurons and poolings, with another sample, for others to be merged into."""
         same = self.layer, self.index, self.poolings, self.top_k, probe_rows, self.device
-        return Kept(*same, buffer=self.top_k, units=self.units)
+        return Kept(*same, units=self.units)
 
     def to(self, device: torch.device) -> Kept:
         """The same on a device."""
@@ -53,16 +56,34 @@ class Kept:
             self if device == self.device else Kept.restore(self.state(), self.poolings, self.top_k, self.units, device)
         )
 
-    def update(self, pooled: Sequence[Tensor], rows: np.ndarray, device_rows: Tensor) -> None:
-        """pooled: float32 [batch, neurons] of each pooling; rows: int64 [batch]; device_rows: the same on the values'
-        device."""
-        for (top, moments, probe), values in zip(self._parts, pooled, strict=True):
+    def update(self, pooled: Tensor, rows: np.ndarray) -> None:
+        """pooled: float32 [poolings, sentences, neurons], on this device; rows: int64 [sentences]."""
+        if not len(self._rows):
+            self._rows = np.empty(WAITING if self.device.type == "cpu" else WAITING_ELSEWHERE, np.int64)
+            self._values = torch.empty(len(self._parts), len(self._rows), len(self.layer), device=self.device)
+        while len(rows):
+            now = slice(self._waiting, min(self._waiting + len(rows), len(self._rows)))
+            count = now.stop - now.start
+            self._values[:, now], self._rows[now] = pooled[:, :count], rows[:count]
+            pooled, rows, self._waiting = pooled[:, count:], rows[count:], now.stop
+            if self._waiting == len(self._rows):
+                self._take()
+
+    def _take(self) -> None:
+        """Hand the values that wait to the accumulators."""
+        if not self._waiting:
+            return
+        rows, self._waiting = self._rows[: self._waiting], 0
+        device_rows = torch.from_numpy(rows).to(self.device)
+        for (top, moments, probe), values in zip(self._parts, self._values[:, : len(rows)], strict=True):
             moments.update(values)
             top.update(values, device_rows)
             probe.update(values, rows)
 
     def merge(self, other: Kept) -> None:
         """Add what was kept of other sentences."""
+        self._take()
+        other._take()
         for (top, moments, probe), others in zip(self._parts, other._parts, strict=True):
             top.merge(others[0])
             moments.merge(others[1])
@@ -70,6 +91,7 @@ class Kept:
 
     def compute(self) -> list[Activations]:
         """One Activations for each pooling. Errors: InputError, see `Moments.compute`."""
+        self._take()
         activations = []
         for pooling, (top, moments, probe) in zip(self.poolings, self._parts, strict=True):
             values, rows, beyond = top.compute()
@@ -96,6 +118,7 @@ class Kept:
     def state(self) -> State:
         """Arrays from which `restore` rebuilds this; the accumulators' have the poolings as first dimension. Errors:
         InputError, see `Moments.compute`."""
+        self._take()
         states = [{**top.state(), **moments.state(), **probe.state()} for top, moments, probe in self._parts]
         stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
         return stacked | {"layer": self.layer, "index": self.index}

@@ -228,8 +228,8 @@ class Target:
         run_watched(self.model, self.stack, tokens, attention, hooks)
         return [results[place] for place in range(len(requests))]
 
-    def pool(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> list[Tensor]:
-        """Pool each neuron over each sentence's own tokens: float32 [batch, neurons] on the device, one a pooling.
+    def pool(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> Tensor:
+        """Pool each neuron over each sentence's own tokens: float32 [poolings, batch, neurons] on the device.
 
         Padding and special tokens ([CLS], [SEP], BOS) never count.
         """
@@ -242,7 +242,7 @@ class Target:
             return reduce
 
         layers = self.read(ids, special, [(site, make_reduction(site)) for site in self.sites])
-        return list(torch.cat(layers, dim=2))
+        return torch.cat(layers, dim=2)
 
 
 class TargetSource(Protocol):

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from descry.activations import accumulators
 from descry.activations.accumulators import Moments, Probe, TopK
 from descry.activations.kept import Kept
 from descry.errors import InputError
@@ -29,12 +30,15 @@ def slow_top(values: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 5), st.integers(1, 12), st.integers(1, 20))
-def test_streamed_top_k_equals_a_full_sort(seed: int, sentences: int, neurons: int, k: int, buffer: int) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 5), st.integers(1, 12), st.integers(1, 200))
+def test_streamed_top_k_equals_a_full_sort(seed: int, sentences: int, neurons: int, k: int, cached: int) -> None:
     values = matrix(seed, sentences, neurons)
-    top = TopK(neurons, k, buffer=buffer)
+    top = TopK(neurons, k)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(accumulators, "_CACHED", cached)  # blocks of one neuron, or of several
     for rows in chunks(seed, sentences):
         top.update(values[rows], rows)
+    monkeypatch.undo()
     found, rows, beyond = top.compute()
     expected, expected_rows = slow_top(values, k)
     np.testing.assert_array_equal(rows, expected_rows)
@@ -122,12 +126,12 @@ def test_what_is_kept_is_the_same_whoever_saw_what_and_whenever_it_was_set_aside
     probe_rows = np.array(sorted(row for row in sample if row < sentences), dtype=np.int32)
     layer, index = np.ones(3, np.int16), np.arange(3, dtype=np.int32)
     straight, merged = (Kept(layer, index, ["mean"], 4, probe_rows) for _ in range(2))
-    straight.update([values], np.arange(sentences), torch.arange(sentences))
+    straight.update(values[None], np.arange(sentences))
     for number in order:
         rows = chunks(seed, sentences)[number]
         part = straight.empty(probe_rows)
         if len(rows):
-            part.update([values[rows]], rows.numpy(), rows)
+            part.update(values[rows][None], rows.numpy())
         merged.merge(Kept.restore(part.state(), ["mean"], 4))
         merged = Kept.restore(merged.state(), ["mean"], 4)
     for one, other in zip(straight.compute(), merged.compute(), strict=True):
