@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # files run side by side; threads that figh
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
+SEED = os.environ.setdefault("DESCRY_SEED", date.today().isoformat())
+"""What the long tests of interrupted runs draw: another sample every day."""
 TEXT = "the battery died after a week and box was torn love sound of this small speaker it is very loud"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"Interruptions were drawn with DESCRY_SEED={SEED}; set it to draw the same again.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

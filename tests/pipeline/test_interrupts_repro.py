@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from stages.commands.mend import is_whole
-from tests.conftest import ROOT, bert
+from tests.conftest import ROOT, SEED, bert
 from tests.pipeline.test_server_repro import KEY, VARIABLE, reader
 from tests.support.fake_server import FakeServer, Reply, Seen
 from tests.support.forks import Forks
@@ -66,6 +66,8 @@ def stages_of(folder: Path) -> list[str]:
 
 
 STAGES = stages_of(ROOT)
+KILLED = random.Random(SEED).sample(STAGES, len(STAGES) // 3)
+"""The stages that are killed today."""
 
 
 @pytest.fixture(scope="module")
@@ -182,11 +184,15 @@ class Trials:
 
 
 def trials(folder: Path) -> Trials:
-    """Stage after stage, each killed at a random moment, most killed again while DVC notes what came of them, and then
-    run to the end."""
-    found, generator = Trials(folder), random.Random(6)
-    for number, stage in enumerate(STAGES):
-        line, wait = f"Running stage '{stage}'", generator.uniform(0.0, LASTS[stage.partition("@")[0] in MODEL])
+    """Stage after stage, the day's sample killed at a random moment, most of it killed again while DVC notes what came
+    of them, and all then run to the end."""
+    found, generator = Trials(folder), random.Random(SEED)
+    for stage in STAGES:
+        if stage not in KILLED:
+            found.again(stage)
+            continue
+        number, line = KILLED.index(stage), f"Running stage '{stage}'"
+        wait = generator.uniform(0.0, LASTS[stage.partition("@")[0] in MODEL])
         if not found.kill(stage, line, HOW[number % len(HOW)], wait):
             while not found.kill(stage, line, HOW[number % len(HOW)], wait := wait / 2, "-f"):
                 pass
@@ -226,7 +232,7 @@ def lock(folder: Path) -> Any:
     return yaml.safe_load((folder / "dvc.lock").read_text())
 
 
-def test_killed_in_every_stage_it_ends_as_an_undisturbed_run(
+def test_killed_in_any_stage_it_ends_as_an_undisturbed_run(
     killed: tuple[Path, Trials], record_property: Callable[[str, object], None]
 ) -> None:
     undisturbed, found = killed
@@ -240,8 +246,8 @@ def test_killed_in_every_stage_it_ends_as_an_undisturbed_run(
     record_property("kills_lost", len(lost))
     record_property("kills_mended", found.mended)
     assert not lost
-    assert len(found.kills) >= 24
-    assert {name.partition(":")[0] for name in found.kills} == set(STAGES)
+    assert len(found.kills) > len(KILLED)
+    assert {name.partition(":")[0] for name in found.kills} == set(KILLED)
     assert not [path for path in found.folder.rglob("*.part") if ".git" not in path.parts]
     assert shell(found.folder, found.folder.parent / "site")("dvc", "status", "--json").stdout.strip() == "{}"
 

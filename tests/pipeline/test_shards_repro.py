@@ -19,10 +19,11 @@ from descry.storage.arrays import read_arrays
 from descry.storage.files import write_json
 from descry.storage.tables import read_table, write_table
 from descry.vocabulary.candidates import build_candidate_table
+from tests.conftest import SEED
 from tests.support.forks import Forks
 from tests.support.projects import SMALL, change, clone, with_model
 
-KILLS = 20
+KILLS = 8
 TRANSFERRED = ("sentences.parquet", "gold.parquet", "labels.safetensors", "activations.safetensors")
 STAGES = {
     "extract calibration": ["data/activations/calibration.safetensors", "data/poolings/calibration/max.safetensors"],
@@ -84,7 +85,7 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(
     assert forks.run(stage) == 0
     whole = time.perf_counter() - start
     assert emptied(project, STAGES[stage]) == expected
-    generator, before, went_on = random.Random(stage), 0, 0
+    generator, before, went_on = random.Random(f"{SEED} {stage}"), 0, 0
 
     def soon_after_a_shard() -> bool:
         try:
@@ -120,7 +121,7 @@ def test_a_changed_parameter_reuses_no_shard(project: Path, forks: Forks, stage:
         assert forks.run(stage) == 0
         expected = emptied(project, STAGES[stage])
         (project / "params.yaml").write_text(parameters)
-        generator = random.Random(stage)
+        generator = random.Random(f"{SEED} {stage}")
         while not shards_done(project):
             forks.run(stage, generator.uniform(0.0, 1.0))
         change(project, "runtime.batch_tokens", "64")
