@@ -17,8 +17,7 @@ def main() -> None:
     passes = Passes(settings, read_settings(Runtime), read_settings(Sharding))
     with passes.keep(f"extract-{split}", [table]) as folder:
         checkpoint = folder / "kept.safetensors"
-        poolings = [settings.pooling, *settings.also]
-        first, *others = passes.over(table, passes.target(), poolings, checkpoint, f"extract {split}")
+        first, *others = passes.over(table, passes.target(), settings.poolings, checkpoint, f"extract {split}")
         write_activations(layout.ACTIVATIONS / f"{split}.safetensors", first)
         place = layout.POOLINGS / split
         place.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,10 @@ from descry.storage.files import write_metrics
 from descry.storage.tables import read_table
 from stages.harness.stage import run_stage
 
-ANALYSES = (layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION)
+ANALYSES = (
+    *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
+    *(layout.WRITES, layout.ENDS),
+)
 
 
 def _read(*folders: Path) -> tuple[Values, Levels]:

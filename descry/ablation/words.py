@@ -5,36 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from descry.ablation.switching import switch_off
-from descry.models.fetch import find_transformer
 from descry.models.forward import forward
-from descry.models.loading import SAFE, explain_loading, load_weights
+from descry.models.heads import Head
 from descry.models.target import Target
-
-Head = Literal["masked", "causal"]
-_HEADS: dict[str, Head] = {"ForMaskedLM": "masked", "ForCausalLM": "causal", "LMHeadModel": "causal"}
-"""How names of architectures with a language-model head end, and the kind of that head."""
-
-
-def find_head(folder: Path) -> Head | None:
-    """The language-model head of the model in a folder; None if its weights have none."""
-    with explain_loading(f"{folder}: the target model does not load"):
-        names = getattr(AutoConfig.from_pretrained(find_transformer(folder), **SAFE), "architectures", None) or [""]
-    return next((head for ending, head in _HEADS.items() if names[0].endswith(ending)), None)
-
-
-def load_with_head(target: Target, folder: Path, dtype: str, how: Head) -> Target:
-    """Load the target with its language-model head. Errors: InputError if it cannot be loaded."""
-    auto: Any = AutoModelForMaskedLM if how == "masked" else AutoModelForCausalLM
-    with explain_loading(f"{folder}: the target model does not load as a {how} language model"):
-        return target.replace_model(load_weights(auto, find_transformer(folder), dtype))
 
 
 @dataclass(frozen=True)

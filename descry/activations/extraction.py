@@ -62,10 +62,8 @@ def read_shard(
 ) -> Kept:
     """Read a shard, all layers in one pass; what is kept does not depend on any other shard. advance: is told the
     number of sentences of every batch, once it is read."""
-    layer = np.repeat([site.layer for site in target.sites], target.widths).astype(np.int16)
-    index = np.concatenate([np.arange(width, dtype=np.int32) for width in target.widths])
     units = describe_sites(target.sites)
-    kept = Kept(layer, index, poolings, top_k, shard.probe_rows, target.device, units=units)
+    kept = Kept(*target.neurons, poolings, top_k, shard.probe_rows, target.device, units=units)
     ids, special = target.encode(shard.texts)
     batches = target.make_batches(ids, batch_tokens)
     stops = np.cumsum([len(batch) for batch in batches])

@@ -113,6 +113,18 @@ def rank_within(neuron: np.ndarray, strength: np.ndarray) -> np.ndarray:
     return out
 
 
+def locate_pairs(
+    pairs: pd.DataFrame, layer: np.ndarray, index: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neuron and column of each pair of a table with columns layer, index and descriptor: int64 [pairs] both.
+
+    layer, index: int [neurons]; names: the descriptors', in the order of the columns.
+    """
+    neurons = pd.MultiIndex.from_arrays([layer, index])
+    columns = pd.Index(names).get_indexer(pd.Index(pairs["descriptor"]))
+    return neurons.get_indexer(pd.MultiIndex.from_frame(pairs[["layer", "index"]])), columns
+
+
 def tabulate_assignments(
     findings: dict[RuleName, Findings], layer: np.ndarray, index: np.ndarray, names: list[str]
 ) -> pd.DataFrame:

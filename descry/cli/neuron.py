@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from descry.cli import _common
 from descry.errors import InputError
 from descry.results import columns
-from descry.results.columns import Folder
+from descry.results.columns import Columns, Folder
 from descry.splits import SPLITS
 
 
@@ -37,14 +39,33 @@ def run(chosen: argparse.Namespace) -> int:
 def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]:
     """Gather what the run says of a neuron. Errors: InputError if there is no such neuron."""
     row = columns.find_neuron(folder, layer, index)
-    pairs = columns.read_pairs(folder, lambda table: (table["layer"] == layer) & (table["index"] == index))
-    sentences = columns.list_records(columns.read_exemplars(folder, layer, index, count))
+    negative = columns.read_further(folder, "negative") is not None
     return {
         "layer": layer,
         "index": index,
         **{name: float(folder.part("calibration", name, row)) for name in ("mean", "std", "maximum")},
-        "descriptors": columns.list_records(pairs),
+        **_gather_end(folder, layer, index, count, "positive"),
         "driven": columns.find_further_row(folder, "triggers", layer=layer, index=index),
+        "writes": columns.find_further_row(folder, "writes", layer=layer, index=index),
+        "negative": _gather_end(folder, layer, index, count, "negative") if negative else None,
+    }
+
+
+def _gather_end(folder: Folder, layer: int, index: int, count: int, end: str) -> dict[str, Any]:
+    """The descriptors and exemplars of an end of a neuron, and `written`: for each descriptor the AUROC of its words
+    among the tokens that the neuron promotes there (None without any such token), empty if the target writes none."""
+
+    def choose(table: Columns) -> np.ndarray:
+        return np.asarray((table["layer"] == layer) & (table["index"] == index))
+
+    pairs = columns.list_records(columns.read_pairs(folder, choose, end))
+    table = columns.read_further(folder, "written_pairs")
+    own = {} if table is None else columns.take_rows(table, choose(table) & (table["end"] == end))
+    written = {row["descriptor"]: row["auroc"] for row in columns.list_records(own)} if own else {}
+    sentences = columns.list_records(columns.read_exemplars(folder, layer, index, count, end))
+    return {
+        "descriptors": pairs,
+        "written": written,
         "exemplars": {split: [row for row in sentences if row["split"] == split] for split in SPLITS},
     }
 
@@ -54,17 +75,36 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     count = len(answer["descriptors"])
     title = f"neuron {answer['layer']}:{answer['index']}"
     descriptors = f"{count} descriptor{'' if count == 1 else 's'}" if count else "no descriptor"
+    if answer["negative"] is not None:
+        descriptors += f", {len(answer['negative']['descriptors'])} at its negative end"
     console.print(
         Text.assemble((title, "bold"), f"  {descriptors}; mean {answer['mean']:.3f}, std {answer['std']:.3f}")
     )
-    if count:
-        console.print()
-        _common.show_table(console, _common.PAIR, map(_common.pair_cells, answer["descriptors"]))
-        console.print(Text(_common.LEGEND, style=_common.WEAK))
+    _show_descriptors(console, answer["descriptors"])
     if answer["driven"] is not None:
         console.print()
         console.print(_describe_words(answer["driven"]))
-    for split, rows in answer["exemplars"].items():
+    if answer["writes"] is not None:
+        console.print()
+        for line in _describe_tokens(answer):
+            console.print(line)
+    _show_exemplars(console, answer["exemplars"], "strongest")
+    if answer["negative"] is not None:
+        console.print()
+        console.print(Text("negative end", style="bold"))
+        _show_descriptors(console, answer["negative"]["descriptors"])
+        _show_exemplars(console, answer["negative"]["exemplars"], "most negative")
+
+
+def _show_descriptors(console: Console, descriptors: list[dict[str, Any]]) -> None:
+    if descriptors:
+        console.print()
+        _common.show_table(console, _common.PAIR, map(_common.pair_cells, descriptors))
+        console.print(Text(_common.LEGEND, style=_common.WEAK))
+
+
+def _show_exemplars(console: Console, exemplars: dict[str, list[dict[str, Any]]], which: str) -> None:
+    for split, rows in exemplars.items():
         cells = [
             (
                 _common.format_number(row["activation"]),
@@ -74,7 +114,19 @@ def show(console: Console, answer: dict[str, Any]) -> None:
             for row in rows
         ]
         console.print()
-        _common.show_table(console, ("activation", f"strongest sentences of {split}", "product"), cells, words=(1, 2))
+        _common.show_table(console, ("activation", f"{which} sentences of {split}", "product"), cells, words=(1, 2))
+
+
+def _describe_tokens(answer: dict[str, Any]) -> Iterator[Text]:
+    """Which tokens a neuron promotes and suppresses, and how far its descriptors' words are among them."""
+    for title, which in (("promotes  ", "promoted"), ("suppresses", "suppressed")):
+        yield Text(f"{title} ") + _common.quote(" ".join(f'"{token}"' for token in answer["writes"][which]))
+    ends = [("", answer["written"]), (" at its negative end", (answer["negative"] or {}).get("written", {}))]
+    for where, written in ends:
+        named = ", ".join(f"{name} {auroc:.2f}" for name, auroc in written.items() if auroc is not None)
+        if named:
+            text = f"words of its descriptors among the tokens that it promotes{where} (AUROC, by chance 0.5): {named}"
+            yield _common.quote(text, _common.WEAK)
 
 
 def _describe_words(row: dict[str, Any]) -> Text:

@@ -18,6 +18,9 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from descry.activations.record import Activations
+from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import log_p
+from descry.assignment.rules import Rule, locate_pairs
 from descry.splits import Pair
 
 MEASURES = ("pearson", "cosine", "auprc", "f1", "iou")
@@ -161,6 +164,33 @@ def measure_associations(
             out[block] = np.stack([measured[..., 0], *bounds], axis=-1) * moves[:, None, None]
     names = [f"{measure}{bound}" for measure in MEASURES for bound in ("", "_low", "_high")]
     return pd.DataFrame(out.reshape(len(out), len(names)), columns=names)
+
+
+def tabulate_associations(
+    pairs: pd.DataFrame,
+    active: Pair[Activations],
+    labels: Pair[np.ndarray],
+    names: Sequence[str],
+    reviews: Sequence[str],
+    rule: Rule,
+    *,
+    repeats: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Test assigned pairs on validation: layer, index, descriptor, `validation_count`, `_known` and `_p` of the
+    exemplars there, and the columns of `measure_associations`.
+
+    pairs: columns layer, index, descriptor; names: the descriptors'; other parameters: see `measure_associations`.
+    """
+    neurons, columns = locate_pairs(pairs, active.calibration.layer, active.calibration.index, names)
+    evidence = gather_evidence(active.validation.exemplars(rule.exemplars), labels.validation)
+    tested = pairs.reset_index(drop=True).assign(
+        validation_count=evidence.counts[neurons, columns],
+        validation_known=evidence.known[neurons, columns],
+        validation_p=np.exp(log_p(evidence)[neurons, columns]),
+    )
+    strength = measure_associations(neurons, columns, active, labels, reviews, repeats=repeats, seed=seed)
+    return pd.concat([tested, strength], axis=1)
 
 
 def drop_labels(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:

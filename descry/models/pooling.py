@@ -31,10 +31,18 @@ def _last(values: Tensor, own: Tensor) -> Tensor:
 Reduction = Callable[[Tensor, Tensor], Tensor]
 """Values [batch, tokens, width] and own-token mask [batch, tokens] -> what is kept of the values."""
 
-POOLINGS: dict[str, Reduction] = {
+_POSITIVE: dict[str, Reduction] = {
     "max": _max,
     "mean": _mean,
     "first": _first,
     "last": _last,
 }
-"""Poolings by name: each reduces the values over a sentence's own tokens to one a neuron, [batch, width]."""
+
+
+def _negate(pool: Reduction) -> Reduction:
+    return lambda values, own: pool(-values, own)
+
+
+POOLINGS = _POSITIVE | {f"negative_{name}": _negate(pool) for name, pool in _POSITIVE.items()}
+"""Poolings by name: each reduces the values over a sentence's own tokens to one a neuron, [batch, width];
+`negative_...`: the same of the negated values, whose largest are a neuron's negative end."""

@@ -167,6 +167,12 @@ class Target:
         start = is_encoder_decoder(self.model) and self.stack != "encoder"
         return int(min(self.tokenizer.model_max_length, configured, *tables)) - len(self._bos) - start
 
+    @property
+    def neurons(self) -> tuple[np.ndarray, np.ndarray]:
+        """Layer int16 (from 1) and index int32 (from 0) of every neuron, in order."""
+        layer = np.repeat([site.layer for site in self.sites], self.widths).astype(np.int16)
+        return layer, np.concatenate([np.arange(width, dtype=np.int32) for width in self.widths])
+
     def replace_model(self, model: nn.Module, width: int | None = None) -> Target:
         """A target with the same tokenizer and device and another model, of which the last `width` neurons of every
         layer are read (None: all)."""

@@ -69,7 +69,7 @@ def sample_tokens(model: Any, count: int) -> list[int]:
     return list(islice(cycle(words), count))
 
 
-def _run_sample(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
+def run_sample(model: Any, stack: Stack, hooks: Iterable[RemovableHandle]) -> None:
     """Run a pass over a few tokens with hooks. Errors: InputError if the model does not run over token ids."""
     with torch.inference_mode(False), torch.no_grad():
         try:
@@ -101,7 +101,7 @@ def trace_calls(model: nn.Module, stack: Stack, modules: Mapping[str, nn.Module]
 
         return hook
 
-    _run_sample(
+    run_sample(
         model,
         stack,
         [
@@ -143,7 +143,7 @@ def trace_maps(model: nn.Module, stack: Stack, layer: nn.Module) -> list[Map]:
         return hook
 
     maps = [(name, module, shape) for name, module in layer.named_modules() if (shape := linear_shape(module))]
-    _run_sample(
+    run_sample(
         model,
         stack,
         [

@@ -15,6 +15,7 @@ from descry.activations.token_words import TokenReadings
 from descry.assignment.rules import Rule
 from descry.report.measures import Score, collect_scores
 from descry.results.noise import select_stds, summarise_splits
+from descry.splits import Pair
 
 ASSOCIATIONS = ("pearson", "auprc")
 """Measures of how strongly a neuron and a descriptor are associated that the page shows."""
@@ -88,12 +89,27 @@ class AssignedPairs(NamedTuple):
 
 
 @dataclass(frozen=True)
+class NegativeEnd:
+    """The neurons' negative ends.
+
+    pairs: assigned on calibration, with what validation says of them, by layer, index and rank; rows int32 and
+    activations float32 [neurons, exemplars] of each split: the sentences on which a neuron is most negative, -1 for
+    none, and its values there.
+    """
+
+    pairs: pd.DataFrame
+    rows: Pair[np.ndarray]
+    activations: Pair[np.ndarray]
+
+
+@dataclass(frozen=True)
 class Beyond:
     """What the analyses beyond the paper wrote: tables of descry.schemas, each without rows where its stage is switched
     off.
 
-    triggers: a row a neuron; relations, relations_validation: of calibration's and of validation's descriptors; depth,
-    transfer, ablation: a row a descriptor; transfer_pairs: a row a pair; measures: of all of them.
+    triggers, writes: a row a neuron; relations, relations_validation: of calibration's and of validation's descriptors;
+    depth, transfer, ablation: a row a descriptor; transfer_pairs, written_pairs: a row a pair; negative: None where the
+    run has no negative ends; measures: of all of them.
     """
 
     triggers: pd.DataFrame
@@ -103,6 +119,9 @@ class Beyond:
     transfer: pd.DataFrame
     transfer_pairs: pd.DataFrame
     ablation: pd.DataFrame
+    writes: pd.DataFrame
+    written_pairs: pd.DataFrame
+    negative: NegativeEnd | None
     measures: pd.DataFrame
 
 

@@ -13,7 +13,7 @@ from descry.activations.token_words import TokenReadings
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import Rule, assign
 from descry.evaluation.voting import fit_electorate
-from descry.report.content import Beyond, Content, Explained, SplitContent, select_clearest
+from descry.report.content import Beyond, Content, Explained, NegativeEnd, SplitContent, select_clearest
 from descry.report.page.examples import explain_examples
 from descry.results import layout
 from descry.schemas.ablate import ABLATION_TABLE
@@ -32,7 +32,8 @@ from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.tokens import EXAMPLE_ARRAYS, TOKEN_ARRAYS
 from descry.schemas.triggers import TRIGGER_TABLE
-from descry.splits import SPLITS
+from descry.schemas.writes import WRITES_TABLE, WRITTEN_PAIR_TABLE
+from descry.splits import SPLITS, Pair
 from descry.storage.arrays import read_arrays
 from descry.storage.files import read_json
 from descry.storage.tables import read_table
@@ -79,9 +80,29 @@ def _explain_sample(
     return explain_examples(active, electorate, examples, texts, aspects)
 
 
-def _read_beyond() -> Beyond:
+def _read_negative(rule: Rule) -> NegativeEnd | None:
+    """The neurons' negative ends; None if they were not read."""
+    calibration, validation = (layout.find_negative(split) for split in SPLITS)
+    if calibration is None or validation is None:
+        return None
+    active = Pair(*(read_activations(path, probe=False) for path in (calibration, validation)))
+    assigned = read_table(layout.ENDS / "assignments.parquet", ASSIGNMENT_TABLE)
+    assigned = assigned[assigned[f"{rule.name}_assigned"]].rename(columns={f"{rule.name}_rank": "rank"})
+    strength = read_table(layout.ENDS / "associations.parquet", ASSOCIATION_TABLE)
+    pairs = assigned.merge(strength, on=["layer", "index", "descriptor"])
+    return NegativeEnd(
+        pairs=pairs.sort_values(["layer", "index", "rank"], kind="stable"),
+        rows=active.map(lambda split: split.exemplars(rule.exemplars)),
+        activations=active.map(lambda split: -split.values[:, : rule.exemplars]),  # noqa: PD011 - no DataFrame
+    )
+
+
+def _read_beyond(rule: Rule) -> Beyond:
     """What the analyses beyond the paper wrote."""
-    measured = (layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION)
+    measured = (
+        *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
+        *(layout.WRITES, layout.ENDS),
+    )
     tables = [read_table(folder / "measures.parquet", MEASURE_TABLE) for folder in measured]
     return Beyond(
         triggers=read_table(layout.TRIGGERS / "neurons.parquet", TRIGGER_TABLE),
@@ -91,6 +112,9 @@ def _read_beyond() -> Beyond:
         transfer=read_table(layout.REPLICATION / "descriptors.parquet", TRANSFER_TABLE),
         transfer_pairs=read_table(layout.REPLICATION / "pairs.parquet", TRANSFER_PAIR_TABLE),
         ablation=read_table(layout.ABLATION / "descriptors.parquet", ABLATION_TABLE),
+        writes=read_table(layout.WRITES / "neurons.parquet", WRITES_TABLE),
+        written_pairs=read_table(layout.WRITES / "pairs.parquet", WRITTEN_PAIR_TABLE),
+        negative=_read_negative(rule),
         measures=pd.concat(tables, ignore_index=True),
     )
 
@@ -126,7 +150,7 @@ def gather_content(rule: Rule) -> Content:
         associations=read_table(layout.ASSOCIATIONS, ASSOCIATION_TABLE),
         aspects=read_table(layout.EVALUATION / "aspects.parquet", ASPECT_TABLE),
         confusion=read_table(layout.EVALUATION / "confusion.parquet", CONFUSION_TABLE),
-        beyond=_read_beyond(),
+        beyond=_read_beyond(rule),
         agreement=read_table(layout.LABELS / "first" / "agreement.parquet", AGREEMENT_TABLE, optional=True),
         rule=rule,
         target=target,

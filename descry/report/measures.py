@@ -39,6 +39,7 @@ NULL_TEXTS = {
     ),
     "shuffled_tokens": ("shuffled tokens", "A neuron's values are permuted among the tokens of each sentence."),
     "shuffled_layers": ("shuffled layers", "The described neurons are permuted among the layers."),
+    "permuted_rows": ("permuted rows", "The neurons of a layer exchange their output weights."),
     "random_neurons": (
         "random neurons",
         "As many random neurons of the same layers are ablated in place of the descriptor's.",
@@ -78,6 +79,8 @@ BLOCKS = {
     "depth": "Localization in depth",
     "transfer": "Transfer to another corpus",
     "ablation": "Ablation",
+    "writes": "What neurons write: their descriptors' words among the tokens that they promote",
+    "ends": "Both ends of a neuron",
 }
 """The tables of measures, in order: the start of their dotted names (empty: names without a dot), and the heading."""
 

@@ -27,6 +27,7 @@ from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.resplit import RESPLIT_TABLE
 from descry.schemas.split import SENTENCE_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
+from descry.schemas.writes import WRITES_TABLE, WRITTEN_PAIR_TABLE
 from descry.splits import REPLICATES, SPLITS
 from descry.storage.arrays import read_arrays, read_part
 from descry.storage.files import read_json
@@ -54,13 +55,24 @@ FURTHER = {
     "transfer": (layout.REPLICATION / "descriptors.parquet", TRANSFER_TABLE),
     "transfer_pairs": (layout.REPLICATION / "pairs.parquet", TRANSFER_PAIR_TABLE),
     "ablation": (layout.ABLATION / "descriptors.parquet", ABLATION_TABLE),
+    "writes": (layout.WRITES / "neurons.parquet", WRITES_TABLE),
+    "written_pairs": (layout.WRITES / "pairs.parquet", WRITTEN_PAIR_TABLE),
+    "negative": (layout.ENDS / "assignments.parquet", ASSIGNMENT_TABLE),
 }
 """Tables of stages that may be switched off: path and schema."""
+PAIR_TABLES: dict[str, dict[str, Path]] = {
+    "positive": {split: layout.ASSIGNMENTS / f"{split}.parquet" for split in SPLITS},
+    "negative": {"calibration": FURTHER["negative"][0]},
+}
+"""Tables of assigned pairs, by end of the neurons and split."""
+STRENGTHS = {"positive": layout.ASSOCIATIONS, "negative": layout.ENDS / "associations.parquet"}
+"""What validation says of the pairs assigned on calibration, by end."""
 MEASURES = tuple(
     part / "measures.parquet"
     for part in (
         *(layout.EVALUATION, layout.CONSISTENCY),
         *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
+        *(layout.WRITES, layout.ENDS),
     )
 )
 
@@ -103,13 +115,19 @@ class Folder:
         thresholds = dict(self.settings)
         return Rule(name=thresholds.pop("rule"), **thresholds)
 
-    def activations(self, split: str) -> Path:
-        """Path of a split's activations."""
-        return self.root / layout.ACTIVATIONS / f"{split}.safetensors"
+    def activations(self, split: str, end: str = "positive") -> Path:
+        """Path of a split's activations. end: of the neurons. Errors: InputError if that end was not read."""
+        path = self.root / layout.ACTIVATIONS / f"{split}.safetensors"
+        if end == "positive":
+            return path
+        negative = layout.find_negative(split, self.root)
+        if negative is None:
+            raise InputError(f"{self.root / layout.POOLINGS / split}: no negative end; add it to extract.also")
+        return negative
 
-    def part(self, split: str, name: str, row: int | None = None) -> np.ndarray:
-        """One array of a split's activations, or one row of it."""
-        return read_part(self.activations(split), ACTIVATION_ARRAYS, name, row)
+    def part(self, split: str, name: str, row: int | None = None, end: str = "positive") -> np.ndarray:
+        """One array of a split's activations, or one row of it. end: see `activations`."""
+        return read_part(self.activations(split, end), ACTIVATION_ARRAYS, name, row)
 
     def labels(self, split: str) -> tuple[np.ndarray, list[str]]:
         """Labels of a split, int8 [sentences, descriptors]: 1, 0, or -1 for missing; and the descriptors' names."""
@@ -151,10 +169,13 @@ def _find_places(of: Mapping[str, np.ndarray], among: Mapping[str, np.ndarray]) 
     return np.array([known.get(key, -1) for key in _list_keys(of)], dtype=np.int64)
 
 
-def read_assigned(folder: Folder, split: str) -> Columns:
-    """The pairs that the run's rule assigns on a split, sorted by layer, index and place (1 = the neuron's first)."""
+def read_assigned(folder: Folder, split: str, end: str = "positive") -> Columns:
+    """The pairs that the run's rule assigns on a split, sorted by layer, index and place (1 = the neuron's first).
+
+    end: of the neurons; pairs of the negative end are kept of calibration alone.
+    """
     rule = folder.settings["rule"]
-    path = folder.root / layout.ASSIGNMENTS / f"{split}.parquet"
+    path = folder.root / PAIR_TABLES[end][split]
     table = read_columns(path, ASSIGNMENT_TABLE, [*PAIR, *TESTED, f"{rule}_assigned", f"{rule}_rank"])
     assigned, place = table.pop(f"{rule}_assigned"), table.pop(f"{rule}_rank")
     pairs = take_rows({"place": place} | table, assigned)
@@ -184,10 +205,11 @@ def find_neuron(folder: Folder, layer: int, index: int) -> int:
     return int(rows[0])
 
 
-def join_validation(folder: Folder, pairs: Columns) -> Columns:
+def join_validation(folder: Folder, pairs: Columns, end: str = "positive") -> Columns:
     """Add to pairs assigned on calibration what validation says of them: the columns of `associate`, and of their
-    exemplars there `validation_composition`, `_prevalence`, `_lift` and `replicates` (p at most REPLICATES)."""
-    path = folder.root / layout.ASSOCIATIONS
+    exemplars there `validation_composition`, `_prevalence`, `_lift` and `replicates` (p at most REPLICATES). end: of
+    the neurons."""
+    path = folder.root / STRENGTHS[end]
     strength = read_columns(path, ASSOCIATION_TABLE)
     places = _find_places(pairs, strength)
     if (places < 0).any():
@@ -205,28 +227,30 @@ def join_validation(folder: Folder, pairs: Columns) -> Columns:
     }
 
 
-def read_pairs(folder: Folder, choose: Callable[[Columns], np.ndarray] | None = None) -> Columns:
+def read_pairs(folder: Folder, choose: Callable[[Columns], np.ndarray] | None = None, end: str = "positive") -> Columns:
     """The pairs of a neuron and a descriptor that the run assigns, with what validation says of them.
 
-    choose: selects rows of `read_assigned` on calibration, as `take_rows` takes them; None: all.
+    choose: selects rows of `read_assigned` on calibration, as `take_rows` takes them; None: all. end: of the neurons.
     """
-    pairs = read_assigned(folder, "calibration")
+    pairs = read_assigned(folder, "calibration", end)
     pairs = pairs if choose is None else take_rows(pairs, choose(pairs))
-    return join_validation(folder, pairs)
+    return join_validation(folder, pairs, end)
 
 
-def read_exemplars(folder: Folder, layer: int, index: int, count: int) -> Columns:
+def read_exemplars(folder: Folder, layer: int, index: int, count: int, end: str = "positive") -> Columns:
     """The strongest sentences of a neuron, at most `count` of each split, best first; see `select_exemplars`.
 
-    Columns: split, rank (from 1), activation, sentence_id, review_id, product, text.
+    end: "negative" for those on which it is most negative, whose activations are shown as they are. Columns: split,
+    rank (from 1), activation, sentence_id, review_id, product, text.
     Errors: InputError if there is no such neuron.
     """
     place = find_neuron(folder, layer, index)
     parts = []
     for split in SPLITS:
-        values, rows, beyond = (np.asarray(folder.part(split, name, place)) for name in ("values", "rows", "beyond"))
+        names = ("values", "rows", "beyond")
+        values, rows, beyond = (np.asarray(folder.part(split, name, place, end)) for name in names)
         rows = select_exemplars(values, rows, beyond, count)
-        rows, values = rows[rows >= 0], values[: np.count_nonzero(rows >= 0)]
+        rows, values = rows[rows >= 0], values[: np.count_nonzero(rows >= 0)] * (1 if end == "positive" else -1)
         named = {"split": np.full(len(rows), split, object), "rank": np.arange(1, len(rows) + 1), "activation": values}
         parts.append(named | take_rows(folder.sentences(split), rows))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "position"}

@@ -30,6 +30,8 @@ REPLICATION = Path("data/replication")
 ABLATION = Path("data/ablation")
 NEIGHBOURS = Path("data/neighbours.safetensors")
 ASSIGNMENTS = Path("data/assignments")
+ENDS = Path("data/ends")
+WRITES = Path("data/writes")
 CONSISTENCY = Path("data/consistency")
 EVALUATION = Path("data/evaluation")
 RESPLITS = Path("data/resplits.parquet")
@@ -39,6 +41,11 @@ METRICS = Path("metrics")
 REPORT = Path("report")
 SHARDS = Path(".shards")
 LOCK = Path("dvc.lock")
+
+
+def find_negative(split: str, root: Path = Path()) -> Path | None:
+    """The activations of a split's negative end in the run in `root`; None if `extract.also` does not ask for them."""
+    return next((root / POOLINGS / split).glob("negative_*.safetensors"), None)
 
 
 def read_yaml(path: Path) -> Any:

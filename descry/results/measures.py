@@ -171,6 +171,15 @@ MEASURES = (
     Measure("ablation.separation_own_loss", "Separation lost", "random_neurons"),
     Measure("ablation.word_share_specific", "Descriptors whose words lose more log-probability", "exchangeable_sets"),
     Measure("ablation.word_own_loss", "Log-probability lost of a descriptor's words", "random_neurons"),
+    Measure(
+        "writes.agreement",
+        "Descriptors' words among the tokens that their neurons promote (AUROC)",
+        "permuted_rows",
+    ),
+    Measure("writes.negative_agreement", "The same at the negative end", "permuted_rows"),
+    Measure("ends.positive", "Neurons with a replicated descriptor at the positive end", "permuted_neurons"),
+    Measure("ends.negative", "Neurons with a replicated descriptor at the negative end", "permuted_neurons"),
+    Measure("ends.both", "Neurons with a replicated descriptor at both ends", "permuted_neurons"),
 )
 """Every measure that is told with its chance in metrics/detail, in the order in which measures are shown."""
 

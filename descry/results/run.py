@@ -121,6 +121,26 @@ class Run:
         """What the model loses of every descriptor when its neurons are switched off; no rows if the stage is off."""
         return self._read_further("ablation")
 
+    @cached_property
+    def negative_pairs(self) -> pd.DataFrame:
+        """The same as `pairs`, of the neurons' negative ends: of the sentences on which they are most negative; no rows
+        if the run has none (`extract.also`)."""
+        if self._read_further("negative").empty:
+            return self.pairs.iloc[:0]
+        return pd.DataFrame(columns.read_pairs(self.folder, end="negative")).infer_objects()
+
+    @cached_property
+    def writes(self) -> pd.DataFrame:
+        """Which tokens every neuron promotes and suppresses, by layer and index; no rows if the stage is off or the
+        target predicts no words."""
+        return self._read_further("writes")
+
+    @cached_property
+    def written_pairs(self) -> pd.DataFrame:
+        """How far the words of each assigned pair's descriptor are among the tokens that the neuron promotes, at either
+        end; no rows if the stage is off or the target predicts no words."""
+        return self._read_further("written_pairs")
+
     def _read_further(self, name: str) -> pd.DataFrame:
         path, schema = columns.FURTHER[name]
         path = self.folder.root / path
@@ -132,10 +152,11 @@ class Run:
         repeats, adjusted."""
         return pd.DataFrame(columns.read_measures(self.folder)).infer_objects()
 
-    def exemplars(self, layer: int, index: int, count: int = 10) -> pd.DataFrame:
+    def exemplars(self, layer: int, index: int, count: int = 10, end: str = "positive") -> pd.DataFrame:
         """The strongest sentences of a neuron, at most `count` of each split, best first: split, rank, activation,
-        sentence_id, review_id, product, text. Errors: InputError if there is no such neuron."""
-        return pd.DataFrame(columns.read_exemplars(self.folder, layer, index, count)).infer_objects()
+        sentence_id, review_id, product, text. end: "negative" for those on which it is most negative. Errors:
+        InputError if there is no such neuron, or the run has no negative ends."""
+        return pd.DataFrame(columns.read_exemplars(self.folder, layer, index, count, end)).infer_objects()
 
 
 FIRST = ["descriptor", "q", "composition", "lift", "pearson"]

@@ -127,6 +127,19 @@ class Depth(Switched, Section):
     "Seed of those draws."
 
 
+class Writes(Switched, Section):
+    """Which tokens neurons promote, if the target predicts words."""
+
+    section = "writes"
+
+    tokens: int = Field(ge=1, le=100)
+    "How many tokens are kept that a neuron promotes most, and as many that it suppresses most."
+    repeats: int = Field(ge=1)
+    "Random draws behind the chance level. More are more precise and take longer."
+    seed: int = Field(ge=0)
+    "Seed of those draws."
+
+
 class Ablate(Switched, Section):
     """Each descriptor's neurons switched off: what does the model lose of it?"""
 

@@ -27,12 +27,19 @@ class Extract(Section):
     are the neurons. Only for architectures where they are not found without it; else empty."""
     pooling: Literal["max", "mean", "first", "last"]
     "How a neuron's values on the tokens of a sentence become one; special tokens and padding never count."
-    also: list[Literal["max", "mean", "first", "last"]]
-    "Further poolings to compare with the first one in the sweeps; they are read in the same pass."
+    also: list[Literal["max", "mean", "first", "last", "negative"]]
+    """Further poolings to compare with the first one in the sweeps; they are read in the same pass. `negative` is the
+    first one of the negated values: it gives every neuron a negative end with exemplars and descriptors of its own,
+    which is worthwhile for gated units (SwiGLU), as often strongly negative as positive."""
     top_k: int = Field(ge=1, le=10_000)
     "Strongest sentences that are kept of every neuron. `assign.exemplars` cannot be larger."
     probe: int = Field(ge=1)
     "Sentences of each split, a fixed random sample, of which every activation is kept, for measures of sentences."
+
+    @property
+    def poolings(self) -> list[str]:
+        """All poolings by their names in descry/models/pooling.py, the first one first."""
+        return [self.pooling, *(f"negative_{self.pooling}" if name == "negative" else name for name in self.also)]
 
     @model_validator(mode="after")
     def _check_distinct(self) -> Extract:

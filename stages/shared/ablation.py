@@ -9,6 +9,7 @@ import numpy as np
 from descry.ablation import words
 from descry.ablation.study import Words
 from descry.activations.record import Activations
+from descry.models.heads import find_head, load_with_head
 from descry.models.target import Target
 from descry.results import layout
 from descry.schemas.split import SENTENCE_TABLE
@@ -35,12 +36,12 @@ def find_words(target: Target, texts: Sequence[str], review: np.ndarray, most: i
     review: int64 [texts], codes from 0; most: words of a descriptor, at most.
     """
     folder = layout.MODELS / "target"
-    head = words.find_head(folder)
+    head = find_head(folder)
     if head is None:
         print("the target's weights have no head that predicts words: log-probabilities are left out")
         return None
     described = [[entry["name"], *entry["members"]] for entry in read_json(layout.DESCRIPTORS)["descriptors"]]
-    model = words.load_with_head(target, folder, runtime.dtype, head)
+    model = load_with_head(target, folder, runtime.dtype, head)
     occurrences = words.find_occurrences(model, head, texts, list(words.select_phrases(described)), most)
     before = words.measure_log_probabilities(model, occurrences, batch_tokens=runtime.batch_tokens)
     return Words(model, occurrences, before, review[[occurrence.text for occurrence in occurrences]])

@@ -60,6 +60,14 @@ def read_poolings() -> list[Pair[Activations]]:
     return [Pair(*(read_activations(folder / name) for folder in (first, other))) for name in names]
 
 
+def read_negative() -> Pair[Activations] | None:
+    """Read the activations of the neurons' negative ends; None if `extract.also` does not ask for them."""
+    calibration, validation = (layout.find_negative(split) for split in SPLITS)
+    if calibration is None or validation is None:
+        return None
+    return Pair(read_activations(calibration), read_activations(validation))
+
+
 def list_controls(*, probe: bool = True) -> dict[str, Callable[[], Pair[Activations]]]:
     """Functions that read the activations of each control, by the control's name."""
     folders = sorted(folder for folder in layout.CONTROLS.iterdir() if folder.is_dir())

@@ -18,15 +18,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from descry.ablation.words import (
-    Head,
-    find_head,
-    find_occurrences,
-    load_with_head,
-    measure_log_probabilities,
-    select_phrases,
-)
+from descry.ablation.words import find_occurrences, measure_log_probabilities, select_phrases
 from descry.errors import InputError
+from descry.models.heads import Head, find_head, load_with_head
 from descry.models.target import Target
 from tests.support.families import END, FAMILIES, START, WORDS
 

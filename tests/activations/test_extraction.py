@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from descry.activations.extraction import Reader, Shard, cut_shards, extract, extract_shards
+from descry.activations.extraction import Reader, Shard, cut_shards, extract, extract_poolings, extract_shards
 from descry.activations.kept import Kept
 from descry.activations.record import Activations
 from descry.compute.batching import batch_by_tokens
@@ -18,6 +18,7 @@ from descry.errors import InputError
 from descry.models.pooling import POOLINGS
 from descry.models.target import Target, TargetLoader
 from tests.conftest import TEXT, bert
+from tests.support.families import FAMILIES
 
 TEXTS = [
     "the battery died after a week",
@@ -50,6 +51,10 @@ REDUCE = {
     "mean": lambda v: v.mean(0),
     "first": lambda v: v[0],
     "last": lambda v: v[-1],
+    "negative_max": lambda v: -v.min(0),
+    "negative_mean": lambda v: -v.mean(0),
+    "negative_first": lambda v: -v[0],
+    "negative_last": lambda v: -v[-1],
 }
 
 
@@ -75,7 +80,28 @@ def test_pooling_against_rows_worked_out_by_hand(pooling: str) -> None:
     values = torch.tensor([[[9.0, 9.0], [1.0, -4.0], [3.0, -2.0], [9.0, 9.0], [9.0, 9.0]]])
     own = torch.tensor([[False, True, True, False, False]])
     expected = {"max": [3.0, -2.0], "mean": [2.0, -3.0], "first": [1.0, -4.0], "last": [3.0, -2.0]}
+    expected |= {"negative_max": [-1.0, 4.0], "negative_mean": [-2.0, 3.0]}
+    expected |= {"negative_first": [-1.0, 4.0], "negative_last": [-3.0, 2.0]}
     assert POOLINGS[pooling](values, own).tolist() == [expected[pooling]]
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "first", "last"])
+def test_negated_weights_swap_the_ends(tmp_path: Path, pooling: str) -> None:
+    target = Target(FAMILIES["llama"].save(tmp_path))
+    texts, both = ["the battery died", "word1 word2 word3 word4", "battery"], [pooling, f"negative_{pooling}"]
+
+    def read() -> list[Activations]:
+        return extract_poolings(target, texts, np.arange(3), poolings=both, top_k=2)
+
+    positive, negative = read()
+    for site in target.sites:
+        _, up = (target.model.get_submodule(name) for name in site.ups)
+        for module in (up, site.module):
+            module.get_parameter("weight").data.neg_()
+    swapped = read()
+    for one, other in zip(swapped, (negative, positive), strict=True):
+        for name in ("values", "rows", "beyond", "mean", "std", "maximum", "probe"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))

@@ -73,6 +73,17 @@ def test_a_neuron_is_told_as_the_tables_have_it(folder: Path, capsys: Captured) 
     assert "driven by word 1 (50%), odd [red]" in text
     assert "lexical, on validation too" in text
     assert "by words like char-" in shown(capsys, "neuron", "2:0", "--run", folder)
+    pairs = run.negative_pairs
+    same(found["negative"]["descriptors"], pairs[(pairs["layer"] == 1) & (pairs["index"] == 1)])
+    rows = [row for rows in found["negative"]["exemplars"].values() for row in rows]
+    same(rows, run.exemplars(1, 1, count=3, end="negative"))
+    words = run.written_pairs[(run.written_pairs["layer"] == 1) & (run.written_pairs["index"] == 1)]
+    assert found["written"] == dict(zip(words["descriptor"], words["auroc"], strict=True)) != {}
+    assert found["writes"]["promoted"] == [" promoted", HOSTILE]
+    assert f"{len(found['negative']['descriptors'])} at its negative end" in text
+    assert 'promotes " promoted" "odd [red]' in text
+    assert f"(AUROC, by chance 0.5): {words['descriptor'].iloc[0]} {words['auroc'].iloc[0]:.2f}" in text
+    assert "most negative sentences of validation" in text
     dead = told(capsys, "neuron", f"2:{WIDTH - 1}", "--run", folder)
     assert dead["descriptors"] == []
     assert dead["exemplars"] == {split: [] for split in SPLITS}

@@ -26,6 +26,12 @@ TEXTS = [
 SITES = ("ffn", "hidden", "attention")
 SEQUENCES = ("t5", "t5_gated")
 REDUCE = {"max": lambda v: v.amax(0), "mean": lambda v: v.mean(0), "first": lambda v: v[0], "last": lambda v: v[-1]}
+REDUCE |= {
+    "negative_max": lambda v: -v.amin(0),
+    "negative_mean": lambda v: -v.mean(0),
+    "negative_first": lambda v: -v[0],
+    "negative_last": lambda v: -v[-1],
+}
 
 
 @pytest.fixture(scope="module")

@@ -195,7 +195,7 @@ def test_what_the_data_holds_is_shown_as_it_stands(watched: Watched, run: Conten
     known = set(run.calibration.sentences["text"]) | set(run.validation.sentences["text"])
     for neuron in ("1:0", "2:7", "3:19"):
         texts = watched.see(f"neuron/{neuron}").locator(".side .text").all_text_contents()
-        assert len(texts) == 10
+        assert len(texts) == 20  # five of each split, at either end
         assert set(texts) <= known
     assert set(watched.see("try").locator(".said").all_text_contents()) == set(PAYLOADS)
 
@@ -407,6 +407,25 @@ def test_what_drives_a_neuron_is_shown_and_can_be_asked_for(opened: Watched, pla
     said = card.locator(".chip").all_text_contents()
     assert [text.rsplit(" ", 1)[0].strip() for text in said[: len(own["words"])]] == list(own["words"])
     assert said[-1] == own["pattern"]
+
+
+def test_the_negative_end_and_what_a_neuron_writes_are_on_its_card(opened: Watched, plain: tuple[Content, str]) -> None:
+    run = plain[0]
+    assert run.beyond.negative is not None
+    pairs = run.beyond.negative.pairs
+    layer, index = pairs[["layer", "index"]].iloc[0]
+    own = pairs[(pairs["layer"] == layer) & (pairs["index"] == index)]
+    page = opened.see(f"neuron/{layer}:{index}")
+    table = page.locator("[aria-label='Descriptors of its negative end']")
+    assert table.locator("tbody th").all_inner_texts() == own["descriptor"].tolist()
+    card = page.locator("section:has(> h2:text('What it writes'))")
+    assert card.locator(".chip").first.inner_text() == "·<u>promoted"
+    sides = page.locator("section.side", has_text="where it is most negative")
+    neuron = 20 * (int(layer) - 1) + int(index)
+    rows = run.beyond.negative.rows.calibration[neuron]
+    texts = run.calibration.sentences["text"].iloc[rows[rows >= 0]].tolist()
+    assert sides.locator(".text").all_text_contents() == texts[: sides.locator("li").count()]
+    assert sides.locator("li").count() > 1
 
 
 def test_tables_of_what_goes_beyond_are_sorted(opened: Watched, plain: tuple[Content, str]) -> None:

@@ -218,11 +218,41 @@ def test_what_drives_neurons_and_what_becomes_of_descriptors_is_what_the_tables_
     assert content["descriptors"][0]["transfer"]["replication"] is None
     level = run.scores["transfer.replication"].levels["unassigned_pairs"]
     assert content["chance"]["transfer"] == level.mean
-    words = [one for layer in (1, 2, 3) for one in found[f"layer-{layer}"][1]]
+    words = [one for layer in (1, 2, 3) for one in found[f"layer-{layer}"][1]["triggers"]]
     for own, row in zip(words, run.beyond.triggers.to_dict("records"), strict=True):
         assert [word for word, _ in own["words"]] == row["words"]
         assert content["classes"][own["validation_class"]] == row["validation_class"]
         assert own["pattern"] == row["pattern"]
+
+
+def test_negative_ends_and_what_neurons_write_are_what_the_tables_say(run: Content, found: Any) -> None:
+    negative = run.beyond.negative
+    assert negative is not None
+    _, texts = found["sentences"]
+    by_neuron = dict(list(negative.pairs.groupby(["layer", "index"])))
+    written = run.beyond.written_pairs.dropna()
+    for neuron in range(0, 60, 3):
+        key = run.layer[neuron], run.index[neuron]
+        arrays, content = found[f"layer-{key[0]}"]
+        at = neuron % 20
+        shown = content["negative"][at]
+        own = by_neuron.get(key, negative.pairs.head(0))
+        assert [NAMES[one[0]] for one in shown] == own["descriptor"].tolist()
+        assert [one[3] for one in shown] == pytest.approx(own["q"].tolist(), rel=1e-3)
+        assert all(one[4] == 0.75 and one[6] == -0.25 for one in shown)
+        assert content["writes"][at]["promoted"] == [" <u>promoted", "b"]
+        for end in ("positive", "negative"):
+            of = written[(written["layer"] == key[0]) & (written["index"] == key[1]) & (written["end"] == end)]
+            expected = [
+                [NAMES.index(name), pytest.approx(value, abs=1e-3)]
+                for name, value in zip(of["descriptor"], of["auroc"], strict=True)
+            ]
+            assert content["writes"][at][end] == expected
+        for split, side in (("calibration", run.calibration), ("validation", run.validation)):
+            ids = arrays[f"negative_{split}_exemplars"][at]
+            rows = getattr(negative.rows, split)[neuron, :SHOWN]
+            assert ids.tolist() == [-1] * SHOWN if neuron == 7 else (ids >= 0).all()
+            assert [texts["texts"][n] for n in ids if n >= 0] == side.sentences["text"].iloc[rows[rows >= 0]].tolist()
 
 
 def test_what_is_left_out_is_not_there(run: Content) -> None:
@@ -234,9 +264,12 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
         "transfer",
         "transfer_pairs",
         "ablation",
+        "writes",
+        "written_pairs",
         "measures",
     )
-    bare = replace(run, beyond=replace(run.beyond, **{name: getattr(run.beyond, name).head(0) for name in names}))
+    empty = {name: getattr(run.beyond, name).head(0) for name in names}
+    bare = replace(run, beyond=replace(run.beyond, negative=None, **empty))
     found = {name: unpacked(piece) for name, piece in pack_all(bare, SHOWN).items()}
     arrays, content = found["core"]
     assert (arrays["kind"] == 255).all()
@@ -244,7 +277,8 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
     assert all(one["transfer"] is one["causes"] is one["depth"] is None for one in content["descriptors"])
     assert content["chance"] == {"transfer": None}
     assert set(found["map"][0]) == {"order", "sizes"}
-    assert found["layer-1"][1] is None
+    assert found["layer-1"][1] == {"triggers": None, "writes": None, "negative": None}
+    assert not [name for name in found["layer-1"][0] if name.startswith("negative_")]
     page = render_page(bare, tabulate_series(bare), dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20)), exemplars=2)
     assert "#beyond" not in page[: page.index("<script")]
     assert "Polysemanticity" not in page[: page.index("<script")]

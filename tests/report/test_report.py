@@ -28,6 +28,7 @@ from descry.report.content import (
     Content,
     Explained,
     Guess,
+    NegativeEnd,
     SplitContent,
     select_clearest,
     tabulate_carriers,
@@ -47,6 +48,8 @@ from descry.schemas.relations import RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
+from descry.schemas.writes import WRITES_TABLE, WRITTEN_PAIR_TABLE
+from descry.splits import Pair
 from descry.storage.schema import TableSchema
 from tests.conftest import ROOT
 
@@ -220,6 +223,16 @@ def agreement(names: list[str]) -> pd.DataFrame:
     )
 
 
+def a_negative_end(pairs: pd.DataFrame, calibration: SplitContent) -> NegativeEnd:
+    """The pairs of other neurons, with other figures; exemplars are those of the neuron opposite, one has none."""
+    own = pairs[["layer", "index", "descriptor", "composition", "lift", "q"]].iloc[::2].reset_index(drop=True)
+    own["index"] = 19 - own["index"]
+    figures = {"validation_count": 3, "validation_known": 4, "validation_p": np.linspace(0, 0.1, len(own))}
+    rows, values = calibration.rows[::-1].copy(), -calibration.activations[::-1]
+    rows[7] = -1
+    return NegativeEnd(own.assign(**figures, pearson=-0.25), Pair(rows, rows), Pair(values, values))
+
+
 def beyond(names: list[str], calibration: SplitContent, *, worded: bool = False) -> Beyond:
     """What the stages beyond the paper write: every number another, the last descriptor where chance would put it."""
     size, pairs = len(names), calibration.pairs[calibration.pairs["enrichment_assigned"]]
@@ -248,7 +261,10 @@ def beyond(names: list[str], calibration: SplitContent, *, worded: bool = False)
     word = [name for name in causes if name.startswith("word_")]
     if not worded:
         causes[["words", *word]] = [0, *[np.nan] * len(word)]
-    nulls = {"tokens.agreement": "permuted_neurons", "relations.polysemantic": "dealt_descriptors"}
+    tokens = {name: [[f" <u>{name}", "b"]] * 60 for name in ("promoted", "suppressed")}
+    tokens |= {f"{name}_logits": [[2.0, 1.0]] * 60 for name in tokens}
+    nulls = {"writes.agreement": "permuted_rows", "ends.negative": "permuted_neurons"}
+    nulls |= {"tokens.agreement": "permuted_neurons", "relations.polysemantic": "dealt_descriptors"}
     nulls |= {"transfer.replication": "unassigned_pairs", "ablation.share_specific": "exchangeable_sets"}
     return Beyond(
         triggers=triggers,
@@ -262,6 +278,15 @@ def beyond(names: list[str], calibration: SplitContent, *, worded: bool = False)
             **{name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")},
         ),
         ablation=causes,
+        writes=made(WRITES_TABLE, 60, layer=layer, index=index, **tokens),
+        written_pairs=made(
+            WRITTEN_PAIR_TABLE,
+            len(pairs),
+            **{name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")},
+            end=np.array(["positive", "negative"])[np.arange(len(pairs)) % 2],
+            auroc=np.where(np.arange(len(pairs)), np.linspace(0.1, 0.9, len(pairs)), np.nan),
+        ),
+        negative=a_negative_end(pairs, calibration),
         measures=beside({name: (null,) for name, null in nulls.items()}),
     )
 

@@ -17,7 +17,7 @@ from scipy.stats import hypergeom
 import descry
 from descry.activations.record import Activations, read_activations, write_activations
 from descry.analyses.triggers import CLASSES
-from descry.assignment.evidence import gather_evidence
+from descry.assignment.evidence import Evidence, gather_evidence
 from descry.assignment.false_discovery import log_p
 from descry.assignment.rules import RULES, Rule, assign_by, tabulate_assignments
 from descry.errors import InputError
@@ -71,38 +71,63 @@ def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray
         write(name, len(names) - 1, descriptor=names[:-1])
     given = {name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")}
     write("transfer_pairs", len(pairs), **given, p=np.linspace(0, 0.1, len(pairs)))
+    tokens = {name: [[f" {name}", HOSTILE]] * len(layer) for name in ("promoted", "suppressed")}
+    logits = {f"{name}_logits": [[2.0, 1.0]] * len(layer) for name in tokens}
+    write("writes", len(layer), layer=layer, index=index, **tokens, **logits)
+    write("written_pairs", len(pairs), **given, end="positive", auroc=np.linspace(0.4, 0.9, len(pairs)))
     measure = pd.DataFrame([("transfer.replication", "unassigned_pairs", 0.7, 0.1, 0.05, 0.15, 1, 0.6)])
     measure.columns = pd.Index(list(MEASURE_TABLE.columns))
     write_table(folder / layout.REPLICATION / "measures.parquet", measure, MEASURE_TABLE)
+
+
+def recorded(values: np.ndarray, layer: np.ndarray, index: np.ndarray, pooling: str) -> Activations:
+    """The record of neurons with these values, float32 [sentences, neurons]; the last never moves."""
+    rows = np.argsort(-values, axis=0, kind="stable")[: 2 * EXEMPLARS].T.astype(np.int32)
+    return Activations(
+        count=SENTENCES,
+        layer=layer.astype(np.int16),
+        index=index.astype(np.int32),
+        values=np.take_along_axis(values.T, rows, 1),
+        rows=rows,
+        beyond=np.sort(values, axis=0)[-2 * EXEMPLARS - 1],
+        mean=values.mean(0),
+        std=values.std(0) * (np.arange(len(layer)) < len(layer) - 1),
+        maximum=values.max(0),
+        probe_rows=np.arange(SENTENCES, dtype=np.int32),
+        probe=values.astype(np.float16),
+        pooling=pooling,
+    )
+
+
+def associate(
+    table: pd.DataFrame, evidence: Evidence, names: list[str], rule: str, generator: np.random.Generator
+) -> pd.DataFrame:
+    """What validation says of assigned pairs; how strong they are is made up. evidence: on validation."""
+    pairs = table.loc[table[f"{rule}_assigned"], ["layer", "index", "descriptor"]]
+    place = (pairs["layer"] - 1) * WIDTH + pairs["index"], pairs["descriptor"].map(names.index)
+    tested = {"count": evidence.counts, "known": evidence.known, "p": np.exp(log_p(evidence))}
+    found = pairs.assign(**{f"validation_{name}": values[place] for name, values in tested.items()})
+    strengths = list(ASSOCIATION_TABLE.columns)[len(found.columns) :]
+    found[strengths] = generator.random((len(pairs), len(strengths)))
+    return found
 
 
 def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAMES, rule: str = "enrichment") -> Path:
     """A run of made-up neurons: each knows the descriptor of its index, modulo their number; the last never moves."""
     generator = np.random.default_rng(seed)
     layer, index = (grid.ravel() for grid in np.meshgrid(np.arange(1, layers + 1), np.arange(WIDTH), indexing="ij"))
-    tables = {}
+    tables, opposite = {}, {}
     for split in SPLITS:
         labels = (generator.random((SENTENCES, len(names))) < 0.2).astype(np.int8)
         labels[0, 0] = -1
         values = generator.normal(size=(SENTENCES, layers * WIDTH)).astype(np.float32)
         values += 1.2 * (labels == 1)[:, index % len(names)]
+        values -= 1.2 * (labels == 1)[:, (index + 1) % len(names)]
         values[:, -1] = 0.25
-        rows = np.argsort(-values, axis=0, kind="stable")[: 2 * EXEMPLARS].T.astype(np.int32)
-        active = Activations(
-            count=SENTENCES,
-            layer=layer.astype(np.int16),
-            index=index.astype(np.int32),
-            values=np.take_along_axis(values.T, rows, 1),
-            rows=rows,
-            beyond=np.sort(values, axis=0)[-2 * EXEMPLARS - 1],
-            mean=values.mean(0),
-            std=values.std(0) * (np.arange(layers * WIDTH) < layers * WIDTH - 1),
-            maximum=values.max(0),
-            probe_rows=np.arange(SENTENCES, dtype=np.int32),
-            probe=values.astype(np.float16),
-            pooling="mean",
-        )
+        active = recorded(values, layer, index, "mean")
         write_activations(folder / layout.ACTIVATIONS / f"{split}.safetensors", active)
+        negative = recorded(-values, layer, index, "negative_mean")
+        write_activations(folder / layout.POOLINGS / split / "negative_mean.safetensors", negative)
         scores = generator.random(labels.shape, np.float32)
         meta = {"descriptors": names, "labeller": "embedding"}
         arrays = {"labels": labels, "scores": scores}
@@ -114,14 +139,14 @@ def made(folder: Path, *, seed: int = 0, layers: int = 2, names: list[str] = NAM
         evidence = gather_evidence(active.exemplars(EXEMPLARS), labels)
         findings = assign_by(RULES, evidence, Rule(**THRESHOLDS))
         tables[split] = tabulate_assignments(findings, layer, index, names)
+        opposite[split] = gather_evidence(negative.exemplars(EXEMPLARS), labels)
         write_table(folder / layout.ASSIGNMENTS / f"{split}.parquet", tables[split], ASSIGNMENT_TABLE)
-    pairs = tables["calibration"].loc[tables["calibration"][f"{rule}_assigned"], ["layer", "index", "descriptor"]]
-    place = (pairs["layer"] - 1) * WIDTH + pairs["index"], pairs["descriptor"].map(names.index)
-    tested = {"count": evidence.counts, "known": evidence.known, "p": np.exp(log_p(evidence))}  # on validation
-    found = pairs.assign(**{f"validation_{name}": values[place] for name, values in tested.items()})
-    strengths = list(ASSOCIATION_TABLE.columns)[len(found.columns) :]
-    found[strengths] = generator.random((len(pairs), len(strengths)))
-    write_table(folder / layout.ASSOCIATIONS, found, ASSOCIATION_TABLE)
+    pairs = associate(tables["calibration"], evidence, names, rule, generator)
+    write_table(folder / layout.ASSOCIATIONS, pairs, ASSOCIATION_TABLE)
+    fallen = tabulate_assignments(assign_by(RULES, opposite["calibration"], Rule(**THRESHOLDS)), layer, index, names)
+    write_table(folder / layout.ENDS / "assignments.parquet", fallen, ASSIGNMENT_TABLE)
+    strength = associate(fallen, opposite["validation"], names, rule, generator)
+    write_table(folder / layout.ENDS / "associations.parquet", strength, ASSOCIATION_TABLE)
     vocabulary = [{"name": name, "members": [name, f"{name}s"], "sentences": 30} for name in names]
     write_json(folder / layout.DESCRIPTORS, {"descriptors": vocabulary})
     beyond = ("tokens", "relations", "depth", "transfer", "ablation")
@@ -207,8 +232,35 @@ def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
     assert pd.isna(run.measures["chance"].iloc[-2])
 
 
+TABLES = ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation", "writes", "written_pairs")
+
+
+def test_pairs_of_the_negative_end_equal_a_loop_over_its_exemplars(run: Run, folder: Path) -> None:
+    pairs = run.negative_pairs
+    assert len(pairs) > 4
+    assert list(pairs) == list(run.pairs)
+    for split, prefix in zip(SPLITS, ("", "validation_"), strict=True):
+        probe = read_activations(folder / layout.ACTIVATIONS / f"{split}.safetensors").probe
+        labels = exemplars_and_labels(folder, split)[1]
+        for pair in pairs.to_dict("records"):
+            values = probe[:, (pair["layer"] - 1) * WIDTH + pair["index"]]
+            own = labels[np.argsort(values, kind="stable")[:EXEMPLARS], NAMES.index(pair["descriptor"])]
+            assert pair[f"{prefix}count"] == (own == 1).sum()
+    assert (pairs["descriptor"] == [NAMES[(index + 1) % 3] for index in pairs["index"]]).mean() > 0.8
+    lowest = run.exemplars(1, 2, count=3, end="negative")
+    probe = read_activations(folder / layout.ACTIVATIONS / "calibration.safetensors").probe[:, 2]
+    np.testing.assert_allclose(lowest["activation"][:3], np.sort(probe)[:3], rtol=1e-3)
+
+
+def test_a_run_without_negative_ends_says_so(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / layout.POOLINGS)
+    with pytest.raises(InputError, match=r"no negative end; add it to extract\.also"):
+        descry.load(tmp_path / "run").exemplars(1, 1, end="negative")
+
+
 def test_tables_beyond_the_paper_are_those_of_their_stages(run: Run, folder: Path, tmp_path: Path) -> None:
-    for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
+    for name in TABLES:
         table, (path, schema) = getattr(run, name), columns.FURTHER[name]
         written = read_table(folder / path, schema)
         pd.testing.assert_frame_equal(table[list(written)], written)
@@ -220,7 +272,7 @@ def test_tables_beyond_the_paper_are_those_of_their_stages(run: Run, folder: Pat
     for path, _ in columns.FURTHER.values():
         (tmp_path / "older" / path).unlink()
     older = descry.load(tmp_path / "older")
-    for name in ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation"):
+    for name in (*TABLES, "negative_pairs"):
         assert getattr(older, name).empty
         assert list(getattr(older, name)) == list(getattr(run, name))
 

@@ -112,7 +112,7 @@ function Exemplars({ run, data, texts, at, split, heading, column }) {
     const title = { yes: `Labelled ${run.descriptors[column]?.name}:`, no: "Not labelled so:", unknown: "Label missing:" }[mark];
     items.push(html`<li class=${column < 0 ? "" : mark}>
       ${column >= 0 && html`<span class="mark" title=${title}><span aria-hidden="true">${{ yes: "●", no: "○", unknown: "?" }[mark]}</span><span class="hidden">${title}</span></span>`}
-      <span><${Shaded} text=${texts.content.texts[id]} spans=${texts.spans.subarray(texts.span_bounds[id], texts.span_bounds[id + 1])} levels=${data[`${split}_levels`].subarray(bounds[slot], bounds[slot + 1])} />
+      <span><${Shaded} text=${texts.content.texts[id]} spans=${texts.spans.subarray(texts.span_bounds[id], texts.span_bounds[id + 1])} levels=${bounds ? data[`${split}_levels`].subarray(bounds[slot], bounds[slot + 1]) : []} />
       <small> ${texts.content.products[texts.product[id]]} ${data[`${split}_values`][slot].toFixed(2)}</small></span></li>`);
   }
   return html`<section class="side"><h3>${heading}</h3><ol>${items}</ol>${!items.length && html`<p class="note">None: on no sentence is it more active than on many others.</p>`}</section>`;
@@ -147,6 +147,43 @@ function Triggers({ run, neuron, trigger }) {
     <p class="note">A word's percentage is its share of the neuron's activation above what an even spread over tokens would give it. Token-bound: one word has a large share (by default a fifth); lexical: a few words together have (by default five); contextual: neither. The strongest token of a sentence has ${percent(trigger.peak)}. On validation the words occur in ${plural(trigger.sentences, "sentence")}, ${whole(trigger.count)} of them among its strongest (p ${chance(trigger.p)}); correlation of words and activation ${signed(trigger.correlation)}, where chance is 0.</p></section>`;
 }
 
+// The tokens that a neuron's output weights promote and suppress, and how its descriptors' words rank among them.
+const token = (text) => html`<span class="chip">${text.replace(/^ /, "·").replace(/\s/g, "␣")}</span> `;
+const Ranked = ({ run, pairs, end }) => pairs.length > 0 && html`<p>Words of its descriptors${end}: ${pairs.map(([column, auroc]) => html`<${Chip} run=${run} column=${column} /> ${auroc.toFixed(2)} `)}</p>`;
+
+function Writes({ run, writes }) {
+  return html`<section><h2>What it writes</h2>
+    <p>Promotes ${writes.promoted.map(token)}</p><p>Suppresses ${writes.suppressed.map(token)}</p>
+    <${Ranked} run=${run} pairs=${writes.positive} end="" /><${Ranked} run=${run} pairs=${writes.negative} end=" at its negative end" />
+    <p class="note">The tokens whose logits its output weights raise and lower most, through the final norm and the unembedding, without a forward pass; · begins a word. Where its activation is negative, the two are exchanged. Beside a descriptor: how often one of its words ranks above another token among those that the neuron promotes at that end (AUROC); chance is 0.5.</p></section>`;
+}
+
+const NEGATIVE_COLUMNS = PAIR_COLUMNS.slice(0, 4).concat([{ title: "on validation (p)", number: true }, { title: "correlation", number: true }]);
+
+function negativeCells(run, [column, composition, lift, q, there, p, correlation]) {
+  const again = p <= run.replicates;
+  return [
+    html`<${Chip} run=${run} column=${column} />`,
+    html`<span class="gauge"><${Meter} value=${composition} mark=${run.descriptors[column].prevalence[0]} /> <b>${percent(composition)}</b></span>`,
+    times(lift), chance(q),
+    html`<span class=${again ? "good" : "bad"}><span aria-hidden="true">${again ? "✓" : "✗"}</span><span class="hidden">${again ? "replicates:" : "does not replicate:"}</span> ${percent(there)}</span> <small>(${chance(p)})</small>`,
+    signed(correlation),
+  ];
+}
+
+// The other side of a neuron: descriptors and sentences where it is most negative.
+function NegativeEnd({ run, data, texts, at }) {
+  const pairs = data.content.negative[at];
+  const column = pairs.length ? pairs[0][0] : -1;
+  return html`<h2>Its negative end</h2>
+    <p class="note">${pairs.length ? `${plural(pairs.length, "descriptor")}, enriched among the sentences on which it is most negative; correlations are of the negated activation.${` Marked: sentences labelled ${run.descriptors[column].name}.`}` : "No descriptor of the sentences on which it is most negative."}</p>
+    ${pairs.length > 0 && html`<${Table} label="Descriptors of its negative end" columns=${NEGATIVE_COLUMNS} rows=${pairs} cells=${(pair) => negativeCells(run, pair)} size=${1000} />`}
+    <div class="sides">
+      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="negative_calibration" heading="Calibration: where it is most negative" column=${column} />
+      <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="negative_validation" heading="Validation: other reviews" column=${column} />
+    </div>`;
+}
+
 function Neighbour({ run, data, slot, size }) {
   const neuron = data.neighbour[slot];
   const pairs = run.pairs(neuron).slice(0, SHOWN_CHIPS);
@@ -179,7 +216,9 @@ function Neuron({ run, argument, query, amend }) {
       <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="calibration" heading="Calibration: where its descriptors were assigned" column=${column} />
       <${Exemplars} run=${run} data=${data} texts=${texts} at=${at} split="validation" heading="Validation: other reviews" column=${column} />
     </div>
-    ${data.content && html`<${Triggers} run=${run} neuron=${neuron} trigger=${data.content[at]} />`}
+    ${data.content.negative && html`<${NegativeEnd} run=${run} data=${data} texts=${texts} at=${at} />`}
+    ${data.content.triggers && html`<${Triggers} run=${run} neuron=${neuron} trigger=${data.content.triggers[at]} />`}
+    ${data.content.writes && html`<${Writes} run=${run} writes=${data.content.writes[at]} />`}
     <div class="sides">
       <section><h2>Activation</h2><${Histogram} bins=${Array.from(data.histogram.subarray((at * data.histogram.length) / data.low.length, ((at + 1) * data.histogram.length) / data.low.length))} low=${data.low[at]} high=${data.high[at]} cut=${data.cut[at]} label=${`Histogram of the neuron's activation, from ${data.low[at].toFixed(2)} to ${data.high[at].toFixed(2)}`} /></section>
       <section><h2>Nearest neighbours</h2><p class="note">Neurons that share most of its ${sizes[0]} strongest sentences of calibration. Chance: ${byChance(0)}, on validation ${byChance(1)}.</p>

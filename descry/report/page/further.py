@@ -1,9 +1,9 @@
-"""What the page's script reads of the analyses beyond the paper: triggers, relations, depth, transfer, ablation. What a
-stage that is switched off would have given is left out."""
+"""What the page's script reads of the analyses beyond the paper: triggers, relations, depth, transfer, ablation, what
+neurons write, negative ends. What a stage that is switched off would have given is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from descry.analyses.triggers import CLASSES
+from descry.assignment.rules import locate_pairs
 from descry.report.content import Content
 from descry.splits import REPLICATES
 
@@ -75,9 +76,19 @@ def _index_rows(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[s
     }
 
 
-def list_neuron_details(run: Content, neurons: np.ndarray) -> list[dict[str, Any]] | None:
-    """What triggers some neurons, int [n]: words with the share of each, pattern, peak, the class on validation, and
-    how well the words predict activation there; None where triggers were left out."""
+def list_neuron_details(run: Content, neurons: np.ndarray) -> dict[str, list[Any] | None]:
+    """What the cards of some neurons, int [n], show beside arrays: triggers, writes and negative, each a list with an
+    entry a neuron, None where that was left out."""
+    return {
+        "triggers": _list_triggers(run, neurons),
+        "writes": _list_written(run, neurons),
+        "negative": _list_negative_pairs(run, neurons),
+    }
+
+
+def _list_triggers(run: Content, neurons: np.ndarray) -> list[Any] | None:
+    """What triggers each neuron: words with the share of each, pattern, peak, the class on validation, and how well the
+    words predict activation there."""
     if not len(run.beyond.triggers):
         return None
     return [
@@ -93,6 +104,49 @@ def list_neuron_details(run: Content, neurons: np.ndarray) -> list[dict[str, Any
         }
         for row in run.beyond.triggers.iloc[neurons].to_dict("records")
     ]
+
+
+def _list_written(run: Content, neurons: np.ndarray) -> list[Any] | None:
+    """The tokens that each neuron promotes and suppresses, and of either end the columns of its descriptors with the
+    AUROC of their words."""
+    if not len(run.beyond.writes):
+        return None
+    pairs = run.beyond.written_pairs.dropna(subset="auroc")
+    scored = _group_pairs(run, neurons, pairs, lambda row: [row["column"], round(row["auroc"], 3), row["end"]])
+    listed = []
+    for neuron, row in zip(neurons.tolist(), run.beyond.writes.iloc[neurons].to_dict("records"), strict=True):
+        own = scored.get(neuron, [])
+        ends = {end: [[column, auroc] for column, auroc, of in own if of == end] for end in ("positive", "negative")}
+        listed.append({"promoted": list(row["promoted"]), "suppressed": list(row["suppressed"]), **ends})
+    return listed
+
+
+def _list_negative_pairs(run: Content, neurons: np.ndarray) -> list[Any] | None:
+    """The descriptors of each neuron's negative end: column, composition, lift, q, and on validation composition, p and
+    correlation."""
+    if run.beyond.negative is None:
+        return None
+
+    def show(row: Mapping[str, Any]) -> list[Any]:
+        figures = row["composition"], row["lift"], row["q"]
+        there = row["validation_count"] / max(row["validation_known"], 1), row["validation_p"], row["pearson"]
+        return [row["column"], *(float(f"{figure:.4g}") for figure in (*figures, *there))]
+
+    listed = _group_pairs(run, neurons, run.beyond.negative.pairs, show)
+    return [listed.get(neuron, []) for neuron in neurons.tolist()]
+
+
+def _group_pairs(
+    run: Content, neurons: np.ndarray, pairs: pd.DataFrame, show: Callable[[Mapping[str, Any]], list[Any]]
+) -> dict[int, list[Any]]:
+    """What is shown of each pair of the neurons' layers, by neuron. pairs: columns layer, index and descriptor, which
+    `show` is given with `column`."""
+    pairs = pairs[pairs["layer"].isin(run.layer[neurons])]
+    located, columns = locate_pairs(pairs, run.layer, run.index, run.names)
+    grouped: dict[int, list[Any]] = {}
+    for neuron, row in zip(located.tolist(), pairs.assign(column=columns).to_dict("records"), strict=True):
+        grouped.setdefault(neuron, []).append(show({str(name): value for name, value in row.items()}))
+    return grouped
 
 
 def arrange_relations(run: Content, carried: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

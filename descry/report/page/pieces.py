@@ -114,9 +114,13 @@ def _concatenate(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def select_shown_rows(run: Content, exemplars: int) -> tuple[np.ndarray, np.ndarray]:
     """The sentences of calibration and of validation that the page shows, ascending."""
-    calibration, validation = (split.read.exemplars[:, :exemplars] for split in (run.calibration, run.validation))
-    examples = run.examples[run.examples >= 0]
-    return np.union1d(calibration[calibration >= 0], examples), np.unique(validation[validation >= 0])
+    shown = [[split.read.exemplars[:, :exemplars].ravel()] for split in (run.calibration, run.validation)]
+    shown[0].append(run.examples.ravel())
+    if run.beyond.negative is not None:
+        for rows, negative in zip(shown, run.beyond.negative.rows, strict=True):
+            rows.append(negative[:, :exemplars].ravel())
+    calibration, validation = (np.unique(np.concatenate(rows)) for rows in shown)
+    return calibration[calibration >= 0], validation[validation >= 0]
 
 
 def pack_sentences(run: Content, rows: tuple[np.ndarray, np.ndarray]) -> str:
@@ -187,6 +191,13 @@ def pack_layers(run: Content, exemplars: int, rows: tuple[np.ndarray, np.ndarray
             "shared_validation": run.neighbours.elsewhere[chosen],
             "sizes": run.neighbours.sizes[chosen],
         }
+        if run.beyond.negative is not None:
+            ends = zip(splits, rows, run.beyond.negative.rows, run.beyond.negative.activations, strict=True)
+            for name, split_rows, negative, values in ends:
+                shown = negative[chosen, :exemplars]
+                place = np.searchsorted(split_rows, np.maximum(shown, 0)) + after[name]
+                arrays[f"negative_{name}_exemplars"] = np.where(shown >= 0, place, -1).astype(np.int32)
+                arrays[f"negative_{name}_values"] = round_bits(values[chosen, :exemplars])
         for (name, split), split_rows in zip(splits.items(), rows, strict=True):
             shown = split.read.exemplars[chosen, :exemplars]
             place = np.searchsorted(split_rows, np.maximum(shown, 0)) + after[name]
