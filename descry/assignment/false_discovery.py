@@ -80,8 +80,10 @@ class Cells:
         """Evaluate table(population, positives, known)[count] for each cell: float64 [cells]."""
         out = np.empty(len(self.count))
         population, positives = self._evidence.population.tolist(), self._evidence.positives.tolist()
-        for column, known in np.unique(np.stack([self.column, self.known]), axis=1).T.tolist():
-            cells = np.flatnonzero((self.column == column) & (self.known == known))
+        order = np.lexsort((self.known, self.column))
+        first = np.flatnonzero(np.diff(self.column[order], prepend=-1) | np.diff(self.known[order], prepend=-1))
+        for cells in np.split(order, first[1:]) if len(order) else ():
+            column, known = int(self.column[cells[0]]), int(self.known[cells[0]])
             out[cells] = table(population[column], positives[column], known)[self.count[cells]]
         return out
 
