@@ -20,7 +20,7 @@ from descry.ablation.effects import (
     measure_separation_loss,
     measure_word_loss,
 )
-from descry.ablation.switching import draw_matched, measure_token_means, represent
+from descry.ablation.switching import draw_matched, learn, represent
 from descry.ablation.words import Occurrence, measure_log_probabilities
 from descry.assignment.rules import Findings
 from descry.models.target import Target
@@ -40,9 +40,8 @@ class Learned:
 
     @classmethod
     def of(cls, target: Target, texts: Sequence[str], pooling: str, batch_tokens: int) -> Learned:
-        """Run the target over the texts. pooling, batch_tokens: see `represent`."""
-        means = measure_token_means(target, texts, batch_tokens)
-        return cls(means, represent(target, texts, pooling=pooling, batch_tokens=batch_tokens))
+        """Run the target over the texts once. pooling, batch_tokens: see `represent`."""
+        return cls(*learn(target, texts, pooling=pooling, batch_tokens=batch_tokens))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from descry.models.forward import first_tensor, forward, is_encoder_decoder
+from descry.models.forward import first_tensor, is_encoder_decoder
 from descry.models.neurons import Site
 from descry.models.pooling import POOLINGS, Reduction
 from descry.models.target import Target
@@ -20,18 +20,41 @@ Value = Literal["mean", "zero"]
 """The constant of a neuron that is switched off: its mean over tokens, or 0."""
 
 
-def measure_token_means(target: Target, texts: Sequence[str], batch_tokens: int = 1024) -> np.ndarray:
-    """Mean activation of every neuron over the texts' own tokens: float32 [neurons], in order of layer, then index."""
+def _request_output(target: Target, pooling: str) -> tuple[Site, Reduction]:
+    """A request for the model's final representation, its last layer's output pooled over own tokens, in float32."""
+    paired = is_encoder_decoder(target.model)
+    module = target.model.get_encoder() if paired and target.stack == "encoder" else target.model
+    output = Site(0, "", module, 0, output=True, decoder=paired and target.stack != "encoder")
+    return output, lambda values, own: POOLINGS[pooling](values.to(torch.float32), own).cpu()
+
+
+def _stack_rows(parts: Sequence[Tensor], batches: Sequence[np.ndarray]) -> np.ndarray:
+    """What every batch gave, in the order of the texts: float32 [texts, width]."""
+    if not parts:
+        return np.zeros((0, 0), np.float32)
+    return torch.cat([*parts])[np.argsort(np.concatenate(batches))].numpy()
+
+
+def learn(
+    target: Target, texts: Sequence[str], *, pooling: str, batch_tokens: int = 1024
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean activation of every neuron over the texts' own tokens, float32 [neurons], in order of layer, then index; and
+    what `represent` returns. Both from one pass."""
 
     def make_reduction(site: Site) -> Reduction:
         return lambda values, own: site.read(values)[own].to(torch.float64).sum(0).cpu()
 
+    requests = [(site, make_reduction(site)) for site in target.sites]
+    totals, parts = torch.zeros(sum(target.widths), dtype=torch.float64), []
     ids, special = target.encode(texts)
-    totals, tokens = torch.zeros(sum(target.widths), dtype=torch.float64), sum(mark.count(0) for mark in special)
-    for batch in target.make_batches(ids, batch_tokens):
+    batches = target.make_batches(ids, batch_tokens)
+    for batch in batches:
         picked = [ids[i] for i in batch], [special[i] for i in batch]
-        totals += torch.cat(target.read(*picked, [(site, make_reduction(site)) for site in target.sites]))
-    return (totals / max(tokens, 1)).to(torch.float32).numpy()
+        *sums, vectors = target.read(*picked, [*requests, _request_output(target, pooling)])
+        totals += torch.cat(sums)
+        parts.append(vectors)
+    means = totals / max(sum(mark.count(0) for mark in special), 1)
+    return means.to(torch.float32).numpy(), _stack_rows(parts, batches)
 
 
 @contextmanager
@@ -80,7 +103,6 @@ def switch_off(target: Target, neurons: np.ndarray, values: np.ndarray) -> Itera
             handle.remove()
 
 
-@torch.inference_mode()
 def represent(
     target: Target,
     texts: Sequence[str],
@@ -93,18 +115,13 @@ def represent(
     width]. off: the neurons that are switched off and their constants, see `switch_off`."""
     nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
     ids, special = target.encode(texts)
-    vectors: np.ndarray | None = None
+    request, parts = _request_output(target, pooling), []
+    batches = target.make_batches(ids, batch_tokens)
     with switch_off(target, *(off or nothing)) as begin:
-        for batch in target.make_batches(ids, batch_tokens):
+        for batch in batches:
             begin()
-            tokens, attention, own = target.batch([ids[i] for i in batch], [special[i] for i in batch])
-            values = forward(target.model, target.stack, tokens, attention)[0]
-            if is_encoder_decoder(target.model) and target.stack != "encoder":
-                own = torch.cat([torch.zeros_like(own[:, :1]), own], dim=1)
-            pooled = POOLINGS[pooling](values.to(torch.float32), own).cpu().numpy()
-            vectors = np.zeros((len(texts), pooled.shape[1]), np.float32) if vectors is None else vectors
-            vectors[batch] = pooled
-    return np.zeros((0, 0), np.float32) if vectors is None else vectors
+            parts += target.read([ids[i] for i in batch], [special[i] for i in batch], [request])
+    return _stack_rows(parts, batches)
 
 
 def draw_matched(own: np.ndarray, layer: np.ndarray, pool: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,12 @@ import pandas as pd
 from scipy.special import log_ndtr
 
 from descry.assignment.evidence import build_membership
-from descry.assignment.false_discovery import benjamini_hochberg, log_mass, log_tail
+from descry.assignment.false_discovery import (
+    benjamini_hochberg,
+    log_tail,
+    look_up_log_mass,
+    tabulate_log_factorials,
+)
 from descry.assignment.rules import Findings, Rule
 from descry.splits import STANDARD_ERRORS_95
 
@@ -21,6 +26,8 @@ GROUPS = 50
 """Groups of reviews that the jackknife leaves out in turn, at most."""
 BLOCK = 4096
 """Sentences processed at once."""
+CHUNK = 1 << 17
+"""Probabilities of hypergeometric counts computed at once, about."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Fin
     varies = variance > 1e-9 * np.maximum(expected, 1) ** 2
     z = np.divide(seen - expected, np.sqrt(variance), out=np.full(seen.shape, np.nan), where=varies)
     np.fill_diagonal(z, np.nan)
-    neurons = found.assigned.T.astype(np.int64) @ found.assigned.astype(np.int64)
+    neurons = (assigned.T @ assigned).astype(np.int64)
     return SharedNeurons(seen, expected, z, neurons, _expect_neurons(found, rule, size, bearing))
 
 
@@ -165,23 +172,44 @@ def _expect_neurons(found: Findings, rule: Rule, size: np.ndarray, bearing: np.n
     """Compute `SharedNeurons.neurons_expected`. size, bearing: [2, a, b], of the sentences that bear a (and of those
     that do not) those whose b is known, and those that bear b. If m of a neuron's k exemplars bear a, then under the
     baseline the number that bear b is the sum of two hypergeometric counts, with m and k - m draws."""
-    least_count, columns = _make_least_count(found, rule), range(size.shape[1])
+    least_count, evidence = _make_least_count(found, rule), found.evidence
+    size, bearing = size.astype(np.int64), bearing.astype(np.int64)
+    log_factorial = tabulate_log_factorials(int(size.max(initial=0)))
     expected = np.zeros(size.shape[1:])
-    for a in columns:
+    for a in range(len(expected)):
         own = found.assigned[:, a]
-        for b in columns:
-            cells = np.stack([found.evidence.counts[own, a], found.evidence.known[own, b]])
-            for draws in np.unique(cells[1]).tolist():
-                with_a, times = np.unique(cells[0, cells[1] == draws], return_counts=True)
-                with_a = np.minimum(with_a, draws)[:, None]
-                hits = np.arange(least_count(b, draws))
-                first, second = (
-                    np.exp(log_mass(int(size[stratum, a, b]), int(bearing[stratum, a, b]), sample, hits))
-                    for stratum, sample in enumerate((with_a, draws - with_a))
+        cells = _count_cells(evidence.counts[own, a], evidence.known[own])
+        kinds, kind = np.unique(cells[:2], axis=1, return_inverse=True)
+        least = np.array([least_count(b, draws) for b, draws in kinds.T.tolist()], np.int64)[kind]
+        order = np.argsort(least, kind="stable")
+        for chunk in np.array_split(order, 1 + len(order) * int(least.max(initial=0)) // CHUNK):
+            (b, draws, with_a, times), enough = cells[:, chunk], least[chunk, None]
+            hits = np.arange(int(enough.max(initial=0)))
+            first, second = (
+                np.exp(look_up_log_mass(log_factorial, size[part, a, b, None], bearing[part, a, b, None], *sample))
+                for part, sample in enumerate(
+                    ((with_a[:, None], hits), ((draws - with_a)[:, None], enough - 1 - hits)),
                 )
-                below = (first * np.cumsum(second, axis=1)[:, ::-1]).sum(axis=1)
-                expected[a, b] += times @ (1 - below)
+            )
+            below = (first * np.cumsum(second[:, ::-1], axis=1)[:, ::-1]).sum(axis=1)
+            expected[a] += np.bincount(b, times * (1 - below), len(expected))
     return expected
+
+
+def _count_cells(with_a: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Count the neurons of a that are alike to every b: int64 [4, cells], the column b, the number of exemplars whose b
+    is known, how many of them at most bear a, and the number of such neurons.
+
+    with_a: int [neurons], exemplars that bear a; known: int [neurons, descriptors].
+    """
+    columns, base = known.shape[1], int(known.max(initial=0)) + 1
+    same = bool((known == known[:, :1]).all())
+    draws = (known[:, :1] if same else known).astype(np.int64)
+    codes = (np.arange(draws.shape[1]) * base + draws) * base + np.minimum(with_a[:, None], draws)
+    cells, times = np.unique(codes, return_counts=True)
+    if same:
+        cells, times = (np.arange(columns)[:, None] * base**2 + cells).ravel(), np.tile(times, columns)
+    return np.stack([*np.unravel_index(cells, (columns, base, base)), times])
 
 
 @dataclass(frozen=True)

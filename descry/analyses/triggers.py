@@ -95,7 +95,7 @@ def _stack_rows(blocks: Sequence[csr_array]) -> csr_array:
 def shuffle_tokens(read: TokenReadings, generator: np.random.Generator) -> TokenReadings:
     """Shuffle each neuron's values among the tokens of each exemplar, so that words no longer matter."""
     cell = np.repeat(np.arange(read.sizes.size), read.sizes.ravel())
-    return replace(read, on_tokens=read.on_tokens[np.lexsort((generator.random(len(cell)), cell))])
+    return replace(read, on_tokens=read.on_tokens[np.argsort(cell + generator.random(len(cell)))])
 
 
 @dataclass(frozen=True)

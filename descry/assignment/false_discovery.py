@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.special import betaln
+from scipy.special import betaln, gammaln
 
 from descry.assignment.evidence import Evidence
 
@@ -23,6 +23,27 @@ def log_mass(population: int, positives: int, draws: int | np.ndarray, hits: np.
         mass = whole - betaln(hits + 1, positives - hits + 1) - betaln(misses + 1, negatives - misses + 1)
     possible = (hits <= positives) & (misses >= 0) & (misses <= negatives)
     return np.where(possible, mass - betaln(population + 1, 1), -np.inf)
+
+
+def tabulate_log_factorials(largest: int) -> np.ndarray:
+    """log n! for n = 0 .. largest: float64 [largest + 1]."""
+    return np.asarray(gammaln(np.arange(largest + 1) + 1.0))
+
+
+def look_up_log_mass(
+    log_factorial: np.ndarray, population: np.ndarray, positives: np.ndarray, draws: np.ndarray, hits: np.ndarray
+) -> np.ndarray:
+    """`log_mass` of int64 arrays that broadcast, many times as fast, with an error of about 1e-15 x log population!.
+    log_factorial: see `tabulate_log_factorials`, up to the largest population; hits and draws beyond what is possible
+    give -inf."""
+    misses, rest = draws - hits, positives - hits
+    others = population - positives - misses
+    possible = (hits >= 0) & (rest >= 0) & (misses >= 0) & (others >= 0)
+    drawn = np.minimum(draws, population)
+    whole = log_factorial[positives] + log_factorial[population - positives] - log_factorial[population]
+    whole = whole + log_factorial[drawn] + log_factorial[population - drawn]
+    first, second, third, fourth = (log_factorial[np.where(possible, n, 0)] for n in (hits, rest, misses, others))
+    return np.where(possible, whole - first - second - third - fourth, -np.inf)
 
 
 def _all_masses(population: int, positives: int, draws: int) -> np.ndarray:
@@ -59,8 +80,10 @@ class Cells:
         """Evaluate table(population, positives, known)[count] for each cell: float64 [cells]."""
         out = np.empty(len(self.count))
         population, positives = self._evidence.population.tolist(), self._evidence.positives.tolist()
-        for column, known in np.unique(np.stack([self.column, self.known]), axis=1).T.tolist():
-            cells = np.flatnonzero((self.column == column) & (self.known == known))
+        order = np.lexsort((self.known, self.column))
+        first = np.flatnonzero(np.diff(self.column[order], prepend=-1) | np.diff(self.known[order], prepend=-1))
+        for cells in np.split(order, first[1:]) if len(order) else ():
+            column, known = int(self.column[cells[0]]), int(self.known[cells[0]])
             out[cells] = table(population[column], positives[column], known)[self.count[cells]]
         return out
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
+from transformers.utils.generic import ModelOutput
 
 Stack = Literal["encoder", "decoder", "both"]
 """Which layers of an encoder-decoder are read; `encoder` runs the encoder alone. Other models have one stack."""
@@ -62,5 +63,5 @@ def run_watched(model: Any, stack: Stack, tokens: Tensor, attention: Tensor, hoo
 
 def first_tensor(values: Any) -> Tensor | None:
     """The values of a module's input or output: the tensor, or the first of several; None if there is none."""
-    value = values[0] if isinstance(values, tuple) and values else values
+    value = values[0] if isinstance(values, tuple | ModelOutput) and values else values
     return value if isinstance(value, Tensor) else None

@@ -122,9 +122,11 @@ def find_nearest(
     for start in tqdm(range(0, len(vectors), CHUNK), desc="nearest terms", unit="chunk"):
         products = vectors[start : start + CHUNK] @ terms.T + prior
         products[literal[start : start + CHUNK].nonzero()] += LITERAL
-        order = np.argsort(-products, axis=1, kind="stable")[:, :count]
-        nearest[start : start + CHUNK] = order
-        scores[start : start + CHUNK] = np.take_along_axis(products, order, axis=1)
+        rows = np.arange(len(products))
+        for place in range(count):
+            best = products.argmax(axis=1)
+            nearest[start + rows, place], scores[start + rows, place] = best, products[rows, best]
+            products[rows, best] = -np.inf
     return nearest, scores
 
 

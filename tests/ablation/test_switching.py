@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AlbertConfig, AutoModel
 
-from descry.ablation.switching import draw_matched, measure_token_means, represent, switch_off
+from descry.ablation.switching import draw_matched, learn, represent, switch_off
 from descry.models.target import Target
 from tests.activations.test_extraction import REDUCE, TEXTS
 from tests.support.families import FAMILIES, SIZES, Family
@@ -139,11 +139,15 @@ def test_a_representation_is_the_last_state_pooled_over_own_tokens(family: str, 
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
-def test_means_are_over_the_own_tokens_of_all_texts(family: str, tmp_path: Path) -> None:
+def test_one_pass_gives_the_means_over_the_own_tokens_of_all_texts_and_every_representation(
+    family: str, tmp_path: Path
+) -> None:
     made = FAMILIES[family]
     target = Target(made.save(tmp_path))
     values = [torch.cat([layer["ffn"] for layer in made.slow(target.model, text)], dim=1) for text in TEXTS]
-    np.testing.assert_allclose(measure_token_means(target, TEXTS, 20), torch.cat(values).mean(0).numpy(), atol=1e-4)
+    means, vectors = learn(target, TEXTS, pooling="mean", batch_tokens=20)
+    np.testing.assert_allclose(means, torch.cat(values).mean(0).numpy(), atol=1e-4)
+    np.testing.assert_array_equal(vectors, represent(target, TEXTS, pooling="mean", batch_tokens=20))
 
 
 def test_off_is_over_when_it_is_over(tiny_bert: Path) -> None:

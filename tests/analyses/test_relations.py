@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import hypergeom
 
 from descry.analyses.relation_measures import deal_descriptors, find_polysemantic, measure_relations
 from descry.analyses.relations import (
@@ -18,6 +19,7 @@ from descry.analyses.relations import (
     measure_shared_neurons,
 )
 from descry.assignment.evidence import gather_evidence
+from descry.assignment.false_discovery import log_tail
 from descry.assignment.rules import Findings, Rule, assign
 from descry.evaluation.chance import Draws
 from descry.splits import Pair
@@ -130,6 +132,30 @@ def test_missing_labels_are_left_out() -> None:
         assert told.seen[a, b] == ((labels[own, b] == 1) & known).sum()
         rates = [labels[(labels[:, a] == side) & (labels[:, b] >= 0), b].mean() for side in (0, 1)]
         assert told.expected[a, b] == pytest.approx(np.array(rates)[labels[own, a][known]].sum())
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_expected_neurons_are_sums_of_two_hypergeometric_counts(missing: float) -> None:
+    labels, exemplars, found = a_split(3, missing=missing)
+    told = measure_shared_neurons(exemplars, labels, found, RULES[0])
+    limit, evidence = found.log_p[found.assigned].max(), found.evidence
+    for a, b in permutations(range(3), 2):
+        known = labels[:, b] >= 0
+        strata = [labels[known & (labels[:, a] == side), b] for side in (1, 0)]
+        expected = 0.0
+        for neuron in np.flatnonzero(found.assigned[:, a]):
+            draws = int(evidence.known[neuron, b])
+            counts = np.arange(draws + 1)
+            enough = log_tail(int(evidence.population[b]), int(evidence.positives[b]), draws) <= limit
+            enough &= counts / draws >= RULES[0].min_lift * evidence.prevalence[b]
+            enough &= counts >= RULES[0].min_count
+            with_a = min(int(evidence.counts[neuron, a]), draws)
+            masses = [
+                hypergeom.pmf(counts, len(stratum), stratum.sum(), drawn)
+                for stratum, drawn in zip(strata, (with_a, draws - with_a), strict=True)
+            ]
+            expected += np.convolve(*masses)[: draws + 1][enough].sum()
+        assert told.neurons_expected[a, b] == pytest.approx(expected, rel=1e-9)
 
 
 def test_co_occurrence_in_sentences_is_no_relation_in_neurons() -> None:

@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, hypergeom, kstest
 
 from descry.assignment.evidence import Evidence, gather_evidence
-from descry.assignment.false_discovery import benjamini_hochberg, log_p, log_tail, randomised_p
+from descry.assignment.false_discovery import (
+    benjamini_hochberg,
+    log_mass,
+    log_p,
+    log_tail,
+    look_up_log_mass,
+    randomised_p,
+    tabulate_log_factorials,
+)
 from descry.assignment.rules import Rule, assign, rank, tabulate_assignments
 
 
@@ -37,6 +45,25 @@ def test_the_tail_is_the_hypergeometric_one(population: int, data: st.DataObject
     draws = data.draw(st.integers(0, population))
     expected = hypergeom.sf(np.arange(draws + 1) - 1, population, positives, draws)
     np.testing.assert_allclose(np.exp(log_tail(population, positives, draws)), expected, rtol=1e-7, atol=1e-14)
+
+
+def test_masses_looked_up_are_those_computed_one_by_one() -> None:
+    generator = np.random.default_rng(0)
+    table = tabulate_log_factorials(50_000)
+    for largest in (12, 50_000):
+        population = generator.integers(0, largest + 1, 200)[:, None]
+        positives = generator.integers(0, population + 1)
+        draws = generator.integers(0, 2 * largest // (1 + generator.integers(0, 200, population.shape)) + 1)
+        hits = np.arange(-2, 30)
+        found = look_up_log_mass(table, population, positives, draws, hits)
+        assert (found[:, :2] == -np.inf).all()
+        for row, (size, bearing, drawn) in enumerate(np.hstack([population, positives, draws]).tolist()):
+            if drawn <= size:
+                np.testing.assert_allclose(
+                    found[row, 2:], log_mass(size, bearing, drawn, hits[2:]), rtol=1e-9, atol=1e-7
+                )
+            else:
+                assert (found[row] == -np.inf).all()
 
 
 def test_the_tail_holds_where_the_probability_underflows() -> None:
