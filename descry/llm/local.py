@@ -59,7 +59,7 @@ class LocalModel:
             "seed": options.seed if self._samples else None,
             "wrap": options.wrap,
             "chat": dict(options.chat),
-        }
+        } | ({"complete": True} if options.complete else {})
         with explain_loading(f"llms.{name}: {folder} does not load as a language model"):
             config = AutoConfig.from_pretrained(folder, **SAFE)
             kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -112,12 +112,13 @@ class LocalModel:
     def _encode(self, requests: Sequence[Request]) -> list[list[int]]:
         # A special token that a review spells out would end the prompt: it is removed.
         prompts = [self._special.sub(" ", request.prompt) for request in requests]
-        if self._tokenizer.chat_template:
+        chats = bool(self._tokenizer.chat_template) and not self._options.complete
+        if chats:
             texts = [self._fill_template(prompt) for prompt in prompts]
         else:
             texts = [self._options.wrap.replace("{prompt}", prompt) for prompt in prompts]
         # A chat template writes its special tokens itself.
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not chats)["input_ids"]
         return ids
 
     def _fill_template(self, prompt: str) -> str:
@@ -147,7 +148,9 @@ class LocalModel:
                 input_ids=given["input_ids"],
                 attention_mask=given["attention_mask"],
                 generation_config=self._configure(most, bool(choices)),
-                stopping_criteria=[partial(self._has_word, start)] if choices else None,
+                stopping_criteria=[partial(self._has_word if choices else self._has_line, start)]
+                if choices or self._options.complete
+                else None,
             )
         tokens: list[list[int]] = made.sequences[:, start:].tolist()
         words = [self._find_tokens(choice) for choice in choices]
@@ -159,15 +162,24 @@ class LocalModel:
                 place = next((i for i, token in enumerate(made_ids) if self._is_word(token)), 0)
                 likely = made.logits[place][row].float().softmax(-1).cpu()
                 shares = tuple(round(float(likely[word].sum()), DECIMALS) for word in words)
-            finished = bool(choices) or len(made_ids) < most or made_ids[-1] in self._edges
+            text = self._tokenizer.decode(own).strip()
+            ended = len(made_ids) < most or made_ids[-1] in self._edges
+            if self._options.complete:
+                text, *others = text.split("\n", 1)
+                ended = ended or bool(others) or "\n" in self._tokenizer.decode(made_ids[-1:])
             length = sum(token != self._tokenizer.pad_token_id for token in made_ids)
-            answers.append(Answer(self._tokenizer.decode(own).strip(), shares, (len(ids[row]), length), finished))
+            answers.append(Answer(text.strip(), shares, (len(ids[row]), length), ended or bool(choices)))
         return answers
 
     def _has_word(self, start: int, sequences: Tensor, _: Any) -> Tensor:
         """Which rows of a batch have a token from `start` on with a letter or digit: bool [batch]."""
         made = sequences[:, start:].tolist()
         return torch.tensor([any(map(self._is_word, row)) for row in made], device=sequences.device)
+
+    def _has_line(self, start: int, sequences: Tensor, _: Any) -> Tensor:
+        """Which rows of a batch have ended a line from `start` on that is not blank: bool [batch]."""
+        made = self._tokenizer.batch_decode(sequences[:, start:])
+        return torch.tensor(["\n" in text.lstrip() for text in made], device=sequences.device)
 
     def _list_edges(self) -> frozenset[int]:
         """Ids of the tokens that start, end and fill an answer."""
