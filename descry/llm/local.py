@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
 from descry.llm.answers import marks_thoughts
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.options import LocalOptions
-from descry.models.loading import SAFE, check_tokenizer, explain_loading, find_device, load_weights
+from descry.llm.weights import load_llm
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 """The keys of a folder's generation_config.json that are used: where an answer starts and ends."""
@@ -50,7 +49,6 @@ class LocalModel:
     ) -> None:
         self.name = name
         self._options = options
-        self._device = find_device(options.device, f"llms.{name}.device")
         self.identity: Mapping[str, Any] = {
             "client": "transformers",
             "weights": revision,
@@ -60,25 +58,20 @@ class LocalModel:
             "wrap": options.wrap,
             "chat": dict(options.chat),
         } | ({"complete": True} if options.complete else {})
-        with explain_loading(f"llms.{name}: {folder} does not load as a language model"):
-            config = AutoConfig.from_pretrained(folder, **SAFE)
-            kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
-            model = load_weights(kind, folder, options.dtype)
-            check_tokenizer(self._tokenizer, model)
-        self._seq2seq: bool = config.is_encoder_decoder
+        loaded = load_llm(folder, name, options)
+        self._seq2seq = loaded.seq2seq
+        self._tokenizer: Any = loaded.tokenizer
         self._tokenizer.padding_side = "right" if self._seq2seq else "left"
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._model: Any = model.to(self._device)
+        self._model: Any = loaded.model
+        self._device = self._model.device
+        self._special, self._longest = loaded.special, loaded.longest
         added = {number: str(token) for number, token in self._tokenizer.added_tokens_decoder.items() if token.special}
-        special = list(added.values())
         self._unsaid = {number for number, token in added.items() if not marks_thoughts(token)}
-        self._special = re.compile("|".join(map(re.escape, special)) or r"(?!)")
         # Its other keys (sampling, penalties, beams, stop strings) would change which answer is most probable.
         edges = {key: getattr(self._model.generation_config, key, None) for key in _TOKENS}
         self._model.generation_config = GenerationConfig(**edges)  # type: ignore[no-untyped-call]
-        self._longest: int | None = None if self._seq2seq else getattr(config, "max_position_embeddings", None)
         self._edges = self._list_edges()
         self._find_tokens = cache(self._list_spellings)
         self._is_word = cache(self._spells_word)

@@ -9,8 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from descry.settings.base import NAME, Part, Section, Share, Switched
 
-Labeller = Literal["embedding", "lexical", "list", "each", "distil"]
-PROMPTED = ("list", "each", "distil")
+Labeller = Literal["embedding", "lexical", "list", "each", "distil", "likelihood"]
+PROMPTED = ("list", "each", "distil", "likelihood")
 """The labellers that ask a language model."""
 
 
@@ -171,7 +171,7 @@ class LexicalLabels(Part):
 
 
 class PromptedLabels(Part):
-    """Options of the labellers `list`, `each` and `distil`, which ask a language model."""
+    """Options of the labellers `list`, `each`, `likelihood` and `distil`, which ask a language model."""
 
     llm: str = Field(pattern=r"^([a-z][a-z0-9_-]*)?$")
     "Name of the language model in `llms`; empty if none of these labellers is used."
@@ -181,10 +181,17 @@ class PromptedLabels(Part):
     "`each`: a descriptor applies if the model gives yes at least this probability, against no."
 
 
+class LikelihoodLabels(Part):
+    """Options of the labeller `likelihood`, whose model `label.prompted.llm` names; it must run on this machine."""
+
+    breadth: float = Field(gt=0.0)
+    "As `label.embedding.breadth`."
+
+
 class DistilledLabels(Part):
     """Options of the labeller `distil`."""
 
-    teacher: Literal["list", "each"]
+    teacher: Literal["list", "each", "likelihood"]
     "How the language model labels the sample: as the labeller of that name does."
     sample: int = Field(ge=20)
     "Most calibration sentences that the language model labels, whatever the size of the corpus."
@@ -199,7 +206,8 @@ class Label(Section):
 
     labeller: Labeller
     """Whose labels describe the neurons: `embedding`; `lexical`, which sees words only; or a language model's: `list`
-    (one prompt per sentence), `each` (one per sentence and descriptor), `distil` (a sample; a linear model learns)."""
+    (one prompt per sentence), `each` (one per sentence and descriptor), `likelihood` (of the names, without an answer),
+    `distil` (a sample; a linear model learns)."""
     second: Labeller
     "Another labeller for a second opinion; `evaluate` measures which findings it confirms."
     max_missing: float = Field(ge=0.0, le=1.0)
@@ -209,7 +217,9 @@ class Label(Section):
     lexical: LexicalLabels
     "Options of the labeller `lexical`."
     prompted: PromptedLabels
-    "Options of the labellers `list`, `each` and `distil`."
+    "Options of the labellers `list`, `each`, `likelihood` and `distil`."
+    likelihood: LikelihoodLabels
+    "Options of the labeller `likelihood`."
     distil: DistilledLabels
     "Options of the labeller `distil`."
 
