@@ -72,6 +72,11 @@ class RetrievalCandidates(Part):
 class PromptedCandidates(Part):
     """Options of the generators that ask a language model."""
 
+    how: Literal["write", "rank"]
+    """How a language model proposes: it writes phrases; or it ranks the candidates of `retrieval` by how likely it
+    finds each as an aspect of the sentence, which needs a model on this machine, and which small ones do better."""
+    sample: int = Field(ge=2)
+    "Most calibration sentences that a language model is asked about, of those that `generate.sample` draws."
     sentence: str
     "Sentence of the prompt's one example; empty draws one from calibration, answered by `retrieval`."
     answer: str

@@ -36,7 +36,7 @@ def drop_echoes(
     given, stems = _join(prompt), [_list_stems(sentence) for sentence in sentences]
     listed = {phrase for phrases in read for phrase in phrases if _join(phrase) in given}
     copied = {phrase for phrase in listed if _is_copied(phrase, read, stems)}
-    kept = []
+    kept: list[list[str]] = []
     for phrases, answer, sentence, said in zip(read, answers, sentences, stems, strict=True):
         unsaid = [phrase for phrase in phrases if not _says(said, phrase)]
         text, whole = _join(answer), _join(sentence)
@@ -50,9 +50,7 @@ def drop_echoes(
 
 def count_dropped(read: Sequence[Sequence[str]], kept: Sequence[Sequence[str]]) -> Counter[str]:
     """Count by phrase how often it is in `read` and not in `kept`."""
-    return Counter(
-        phrase for before, after in zip(read, kept, strict=True) for phrase in before if phrase not in after
-    )
+    return Counter(phrase for before, after in zip(read, kept, strict=True) for phrase in before if phrase not in after)
 
 
 def _is_copied(phrase: str, read: Sequence[Sequence[str]], stems: Sequence[frozenset[str]]) -> bool:

@@ -224,8 +224,8 @@ class Prompted:
         if dropped := count_dropped(read, kept):
             shown = ", ".join(f"{phrase} ({count:,})" for phrase, count in dropped.most_common(SHOWN))
             print(
-                f"generate: {self.client.name} repeats the prompt or the sentence: {dropped.total():,} phrases are left "
-                f"out, most often {shown}"
+                f"generate: {self.client.name} repeats its prompt: {dropped.total():,} phrases are left out, most "
+                f"often {shown}"
             )
         return kept
 

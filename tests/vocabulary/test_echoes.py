@@ -49,7 +49,9 @@ def test_one_answer_echoes_if_it_repeats_the_prompt_or_the_sentence(
 
 def test_a_phrase_that_is_given_to_any_sentence_is_copied_and_stays_where_the_sentence_says_it() -> None:
     pairs = [*OTHERS, ("The packaging was torn.", "packaging"), ("It came in good packages.", "packaging")]
-    copying = [(sentence, "packaging, colour" if row % 8 == 0 else "colour") for row, (sentence, _) in enumerate(OTHERS)]
+    copying = [
+        (sentence, "packaging, colour" if row % 8 == 0 else "colour") for row, (sentence, _) in enumerate(OTHERS)
+    ]
     kept = keep([*copying, ("The packaging was torn.", "colour"), ("It came in good packages.", "packaging")])
     assert kept == [["colour"]] * 41 + [["packaging"]]
     assert keep(pairs) == [["colour"]] * 40 + [["packaging"]] * 2
