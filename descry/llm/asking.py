@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
+import numpy as np
 from tqdm import tqdm
 
 from descry.errors import InputError
@@ -70,9 +71,25 @@ def ask(client: Client, requests: Sequence[Request], cache: AnswerCache, what: s
     return [known.get(key) or failures.get(key, lost) for key in keys]
 
 
+def score(
+    client: Client, prefix: str, middles: Sequence[str], suffixes: Sequence[str], cache: AnswerCache, what: str
+) -> np.ndarray:
+    """Score every suffix as what follows `prefix` and a middle: log-likelihoods, float64 [middles, suffixes], <= 0.
+
+    client: a `likelihood.LikelihoodModel`, which reads the prefix once, or what stands for it. A row is NaN where the
+    client cannot read the prompt. Scores are cached as answers are; what, errors: as of `ask`.
+    """
+    requests = [Request(prefix + middle, 0, tuple(suffixes)) for middle in middles]
+    shares = np.full((len(middles), len(suffixes)), np.nan)
+    for row, answer in zip(shares, ask(client, requests, cache, what), strict=True):
+        if isinstance(answer, Answer) and answer.probabilities is not None:
+            row[:] = answer.probabilities
+    return np.asarray(np.log(np.maximum(shares, np.finfo(float).tiny)))
+
+
 def _describe_plan(calls: int, repeated: int, known: int, missing: Sequence[Request]) -> str:
     prompts = sum(len(request.prompt) for request in missing) // CHARACTERS_A_TOKEN
     most = sum(request.max_tokens for request in missing)
     twice = f" ({repeated:,} of them repeated)" if repeated else ""
-    tokens = f", about {prompts:,} tokens in and at most {most:,} out" if missing else ""
+    tokens = f", about {prompts:,} tokens in{f' and at most {most:,} out' if most else ''}" if missing else ""
     return f"{calls:,} calls{twice}, {known:,} answered already, {len(missing):,} to make{tokens}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
 from descry.llm.answers import marks_thoughts
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.options import LocalOptions
-from descry.models.loading import SAFE, check_tokenizer, explain_loading, find_device, load_weights
+from descry.llm.weights import load_llm
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 """The keys of a folder's generation_config.json that are used: where an answer starts and ends."""
@@ -50,7 +49,6 @@ class LocalModel:
     ) -> None:
         self.name = name
         self._options = options
-        self._device = find_device(options.device, f"llms.{name}.device")
         self.identity: Mapping[str, Any] = {
             "client": "transformers",
             "weights": revision,
@@ -59,26 +57,21 @@ class LocalModel:
             "seed": options.seed if self._samples else None,
             "wrap": options.wrap,
             "chat": dict(options.chat),
-        }
-        with explain_loading(f"llms.{name}: {folder} does not load as a language model"):
-            config = AutoConfig.from_pretrained(folder, **SAFE)
-            kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
-            model = load_weights(kind, folder, options.dtype)
-            check_tokenizer(self._tokenizer, model)
-        self._seq2seq: bool = config.is_encoder_decoder
+        } | ({"complete": True} if options.complete else {})
+        loaded = load_llm(folder, name, options)
+        self._seq2seq = loaded.seq2seq
+        self._tokenizer: Any = loaded.tokenizer
         self._tokenizer.padding_side = "right" if self._seq2seq else "left"
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._model: Any = model.to(self._device)
+        self._model: Any = loaded.model
+        self._device = self._model.device
+        self._special, self._longest = loaded.special, loaded.longest
         added = {number: str(token) for number, token in self._tokenizer.added_tokens_decoder.items() if token.special}
-        special = list(added.values())
         self._unsaid = {number for number, token in added.items() if not marks_thoughts(token)}
-        self._special = re.compile("|".join(map(re.escape, special)) or r"(?!)")
         # Its other keys (sampling, penalties, beams, stop strings) would change which answer is most probable.
         edges = {key: getattr(self._model.generation_config, key, None) for key in _TOKENS}
         self._model.generation_config = GenerationConfig(**edges)  # type: ignore[no-untyped-call]
-        self._longest: int | None = None if self._seq2seq else getattr(config, "max_position_embeddings", None)
         self._edges = self._list_edges()
         self._find_tokens = cache(self._list_spellings)
         self._is_word = cache(self._spells_word)
@@ -112,12 +105,13 @@ class LocalModel:
     def _encode(self, requests: Sequence[Request]) -> list[list[int]]:
         # A special token that a review spells out would end the prompt: it is removed.
         prompts = [self._special.sub(" ", request.prompt) for request in requests]
-        if self._tokenizer.chat_template:
+        chats = bool(self._tokenizer.chat_template) and not self._options.complete
+        if chats:
             texts = [self._fill_template(prompt) for prompt in prompts]
         else:
             texts = [self._options.wrap.replace("{prompt}", prompt) for prompt in prompts]
         # A chat template writes its special tokens itself.
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=not chats)["input_ids"]
         return ids
 
     def _fill_template(self, prompt: str) -> str:
@@ -147,7 +141,9 @@ class LocalModel:
                 input_ids=given["input_ids"],
                 attention_mask=given["attention_mask"],
                 generation_config=self._configure(most, bool(choices)),
-                stopping_criteria=[partial(self._has_word, start)] if choices else None,
+                stopping_criteria=[partial(self._has_word if choices else self._has_line, start)]
+                if choices or self._options.complete
+                else None,
             )
         tokens: list[list[int]] = made.sequences[:, start:].tolist()
         words = [self._find_tokens(choice) for choice in choices]
@@ -159,15 +155,24 @@ class LocalModel:
                 place = next((i for i, token in enumerate(made_ids) if self._is_word(token)), 0)
                 likely = made.logits[place][row].float().softmax(-1).cpu()
                 shares = tuple(round(float(likely[word].sum()), DECIMALS) for word in words)
-            finished = bool(choices) or len(made_ids) < most or made_ids[-1] in self._edges
+            text = self._tokenizer.decode(own).strip()
+            ended = len(made_ids) < most or made_ids[-1] in self._edges
+            if self._options.complete:
+                text, *others = text.split("\n", 1)
+                ended = ended or bool(others) or "\n" in self._tokenizer.decode(made_ids[-1:])
             length = sum(token != self._tokenizer.pad_token_id for token in made_ids)
-            answers.append(Answer(self._tokenizer.decode(own).strip(), shares, (len(ids[row]), length), finished))
+            answers.append(Answer(text.strip(), shares, (len(ids[row]), length), ended or bool(choices)))
         return answers
 
     def _has_word(self, start: int, sequences: Tensor, _: Any) -> Tensor:
         """Which rows of a batch have a token from `start` on with a letter or digit: bool [batch]."""
         made = sequences[:, start:].tolist()
         return torch.tensor([any(map(self._is_word, row)) for row in made], device=sequences.device)
+
+    def _has_line(self, start: int, sequences: Tensor, _: Any) -> Tensor:
+        """Which rows of a batch have ended a line from `start` on that is not blank: bool [batch]."""
+        made = self._tokenizer.batch_decode(sequences[:, start:])
+        return torch.tensor(["\n" in text.lstrip() for text in made], device=sequences.device)
 
     def _list_edges(self) -> frozenset[int]:
         """Ids of the tokens that start, end and fill an answer."""

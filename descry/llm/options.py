@@ -17,6 +17,7 @@ class LocalOptions:
     temperature: float
     seed: int
     wrap: str
+    complete: bool
     chat: Mapping[str, Any]
 
 

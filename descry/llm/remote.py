@@ -5,26 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from descry.compute.ray_engine import RayCrew, RayEngine
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.options import LocalOptions
+
+if TYPE_CHECKING:
+    from descry.compute.ray_engine import RayCrew, RayEngine
+    from descry.llm.likelihood import LikelihoodModel
+    from descry.llm.local import LocalModel
 
 
 @dataclass(frozen=True)
 class LlmLoader:
-    """Makes a function that calls methods of a `LocalModel` by name, on any machine that sees the model's folder."""
+    """Makes a function that calls methods of a `LocalModel` by name, on any machine that sees the model's folder; of a
+    `LikelihoodModel` if likelihood."""
 
     folder: Path
     name: str
     revision: str
     options: LocalOptions
+    likelihood: bool = False
 
-    def __call__(self) -> Callable[[tuple[str, tuple[Any, ...]]], Any]:
+    def load(self) -> LocalModel | LikelihoodModel:
+        """Load the model in this process. Errors: InputError as `LocalModel`."""
+        if self.likelihood:
+            from descry.llm.likelihood import LikelihoodModel
+
+            return LikelihoodModel(self.folder, self.name, self.revision, self.options)
         from descry.llm.local import LocalModel
 
-        model = LocalModel(self.folder, self.name, self.revision, self.options)
+        return LocalModel(self.folder, self.name, self.revision, self.options)
+
+    def __call__(self) -> Callable[[tuple[str, tuple[Any, ...]]], Any]:
+        model = self.load()
 
         def call(request: tuple[str, tuple[Any, ...]]) -> Any:
             name, arguments = request
@@ -39,6 +53,8 @@ class RemoteModel:
 
     def __init__(self, cluster: RayEngine, source: LlmLoader) -> None:
         """Errors: InputError as `LocalModel`."""
+        from descry.compute.ray_engine import RayCrew
+
         self._crew: RayCrew[tuple[str, tuple[Any, ...]], Any] = RayCrew(cluster, source)
         self.name: str = source.name
         self.parallel = cluster.workers

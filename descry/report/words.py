@@ -73,6 +73,7 @@ LABELLERS = {
     "lexical": "words alone, without a network",
     "list": "a language model, one prompt a sentence",
     "each": "a language model, one prompt a sentence and descriptor",
+    "likelihood": "a language model, by the likelihood of the descriptors' names",
     "distil": "a linear model that a language model taught",
 }
 """The labellers in words, by name."""

@@ -27,6 +27,9 @@ class LocalLlm(Part):
     "Seed of the sampling."
     wrap: str = Field(default="{prompt}", pattern=r"\{prompt\}")
     "Text around each prompt, for a model without a chat template; {prompt} marks where the prompt goes."
+    complete: bool = False
+    """Whether the model continues the prompt as it stands, without its chat template, and its answer ends with the
+    line: for models too small to follow instructions, which copy the form of several examples."""
     chat: Json = Field(default_factory=dict)
     "Further variables for the model's chat template, for example enable_thinking: false."
 

@@ -9,8 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from descry.settings.base import NAME, Part, Section, Share, Switched
 
-Labeller = Literal["embedding", "lexical", "list", "each", "distil"]
-PROMPTED = ("list", "each", "distil")
+Labeller = Literal["embedding", "lexical", "list", "each", "distil", "likelihood"]
+PROMPTED = ("list", "each", "distil", "likelihood")
 """The labellers that ask a language model."""
 
 
@@ -72,6 +72,11 @@ class RetrievalCandidates(Part):
 class PromptedCandidates(Part):
     """Options of the generators that ask a language model."""
 
+    how: Literal["write", "rank"]
+    """How a language model proposes: it writes phrases; or it ranks the candidates of `retrieval` by how likely it
+    finds each as an aspect of the sentence, which needs a model on this machine, and which small ones do better."""
+    sample: int = Field(ge=2)
+    "Most calibration sentences that a language model is asked about, of those that `generate.sample` draws."
     sentence: str
     "Sentence of the prompt's one example; empty draws one from calibration, answered by `retrieval`."
     answer: str
@@ -171,7 +176,7 @@ class LexicalLabels(Part):
 
 
 class PromptedLabels(Part):
-    """Options of the labellers `list`, `each` and `distil`, which ask a language model."""
+    """Options of the labellers `list`, `each`, `likelihood` and `distil`, which ask a language model."""
 
     llm: str = Field(pattern=r"^([a-z][a-z0-9_-]*)?$")
     "Name of the language model in `llms`; empty if none of these labellers is used."
@@ -181,10 +186,17 @@ class PromptedLabels(Part):
     "`each`: a descriptor applies if the model gives yes at least this probability, against no."
 
 
+class LikelihoodLabels(Part):
+    """Options of the labeller `likelihood`, whose model `label.prompted.llm` names; it must run on this machine."""
+
+    breadth: float = Field(gt=0.0)
+    "As `label.embedding.breadth`."
+
+
 class DistilledLabels(Part):
     """Options of the labeller `distil`."""
 
-    teacher: Literal["list", "each"]
+    teacher: Literal["list", "each", "likelihood"]
     "How the language model labels the sample: as the labeller of that name does."
     sample: int = Field(ge=20)
     "Most calibration sentences that the language model labels, whatever the size of the corpus."
@@ -199,7 +211,8 @@ class Label(Section):
 
     labeller: Labeller
     """Whose labels describe the neurons: `embedding`; `lexical`, which sees words only; or a language model's: `list`
-    (one prompt per sentence), `each` (one per sentence and descriptor), `distil` (a sample; a linear model learns)."""
+    (one prompt per sentence), `each` (one per sentence and descriptor), `likelihood` (of the names, without an answer),
+    `distil` (a sample; a linear model learns)."""
     second: Labeller
     "Another labeller for a second opinion; `evaluate` measures which findings it confirms."
     max_missing: float = Field(ge=0.0, le=1.0)
@@ -209,7 +222,9 @@ class Label(Section):
     lexical: LexicalLabels
     "Options of the labeller `lexical`."
     prompted: PromptedLabels
-    "Options of the labellers `list`, `each` and `distil`."
+    "Options of the labellers `list`, `each`, `likelihood` and `distil`."
+    likelihood: LikelihoodLabels
+    "Options of the labeller `likelihood`."
     distil: DistilledLabels
     "Options of the labeller `distil`."
 

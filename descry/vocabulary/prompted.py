@@ -21,13 +21,16 @@ from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
 from descry.llm.prompts import Prompt, quote
 from descry.vocabulary.candidates import Generator, Proposals, build_answer_table, build_candidate_table
+from descry.vocabulary.echoes import count_dropped, drop_echoes
 
 FIELDS = ("example_sentence", "example_answer", "sentence")
 """Fields of the prompt, prompts/generate.txt."""
+COMPLETED_FIELDS = ("sentence",)
+"""Fields of the prompt that is completed, prompts/generate_complete.txt, which has examples of its own."""
 MAX_FAILED = 0.01
 """Share of the sentences that may stay without an answer, at most."""
 MAX_UNREAD = 0.5
-"""Share of the answers that may name no phrase without saying that there is none, at most."""
+"""Share of the answers that may name no phrase of their own without saying that there is none, at most."""
 SHOWN = 3
 """Number of answers shown if some could not be read."""
 POOL = 200
@@ -158,14 +161,14 @@ def draw_example(sentences: pd.DataFrame, generator: Generator) -> Example:
 class Prompted:
     """A generator that is a language model.
 
-    prompt: with FIELDS. per_sentence: candidates kept per answer, at most. sample: sentences read, at most. words: see
-    `read_phrases`. max_tokens: maximum length of an answer.
+    prompt: with FIELDS, or COMPLETED_FIELDS and no example. per_sentence: candidates kept per answer, at most. sample:
+    sentences read, at most. words: see `read_phrases`. max_tokens: maximum length of an answer.
     """
 
     client: Client
     cache: AnswerCache
     prompt: Prompt
-    example: Example
+    example: Example | None
     per_sentence: int
     sample: int
     words: int
@@ -173,17 +176,20 @@ class Prompted:
 
     def request(self, sentence: str) -> Request:
         """Build the request for a sentence."""
-        filled = self.prompt.fill(
-            example_sentence=quote(self.example.sentence),
-            example_answer=self.example.answer,
-            sentence=quote(sentence),
-        )
-        return Request(filled, self.max_tokens)
+        return Request(self._fill(quote(sentence)), self.max_tokens)
+
+    def _fill(self, sentence: str) -> str:
+        if self.example is None:
+            return self.prompt.fill(sentence=sentence)
+        shown = {"example_sentence": quote(self.example.sentence), "example_answer": self.example.answer}
+        return self.prompt.fill(**shown, sentence=sentence)
 
     def propose(self, sentences: pd.DataFrame) -> Proposals:
-        """Propose the phrases of every sentence's answer, in its order, with the score 1 / (1 + rank).
+        """Propose the phrases of every sentence's answer that are no echoes, in its order, with the score
+        1 / (1 + rank).
 
-        Errors: InputError if the share of sentences without an answer is above MAX_FAILED.
+        Errors: InputError if the share of sentences without an answer is above MAX_FAILED, or that of answers without a
+        phrase of their own above MAX_UNREAD.
         """
         rows = sample_sentences(sentences, self.sample)
         requests = [self.request(text) for text in sentences["text"].iloc[rows]]
@@ -191,7 +197,7 @@ class Prompted:
         self._check_failures([answer for answer in answers if not _says_something(answer)], len(rows))
         pairs = zip(rows.tolist(), answers, strict=True)
         answered = [(row, answer) for row, answer in pairs if isinstance(answer, Answer)]
-        phrases = [read_phrases(drop_cut_part(answer), self.words) for _, answer in answered]
+        phrases = self._read([answer for _, answer in answered], [sentences["text"].iloc[row] for row, _ in answered])
         self._check_unread([a.text for (_, a), read in zip(answered, phrases, strict=True) if not read], len(answered))
         proposed = [
             (row, phrase, rank)
@@ -210,6 +216,19 @@ class Prompted:
             build_answer_table([row for row, _ in answered], [answer.text for _, answer in answered], self.client.name),
         )
 
+    def _read(self, answers: Sequence[Answer], texts: Sequence[str]) -> list[list[str]]:
+        """The phrases of answers about `texts`; echoes are reported and left out."""
+        said = [drop_cut_part(answer) for answer in answers]
+        read = [read_phrases(answer, self.words) for answer in said]
+        kept = drop_echoes(read, [unwrap(answer) for answer in said], texts, self._fill(""), self.words)
+        if dropped := count_dropped(read, kept):
+            shown = ", ".join(f"{phrase} ({count:,})" for phrase, count in dropped.most_common(SHOWN))
+            print(
+                f"generate: {self.client.name} repeats its prompt: {dropped.total():,} phrases are left out, most "
+                f"often {shown}"
+            )
+        return kept
+
     def _check_failures(self, lost: Sequence[Answer | Failure], asked: int) -> None:
         if not lost:
             return
@@ -222,12 +241,15 @@ class Prompted:
         print(f"generate: {said}")
 
     def _check_unread(self, empty: Sequence[str], answered: int) -> None:
-        """Report answers without a phrase, unless they say that there is none or nothing at all."""
+        """Report answers without a phrase of their own, unless they say that there is none or nothing at all."""
         unread = [text for text in empty if unwrap(text) and not names_nothing(text)]
         if not unread:
             return
         shown = ", ".join(repr(" ".join(text.split())[:80]) for text in list(dict.fromkeys(unread))[:SHOWN])
-        said = f"{len(unread):,} of {answered:,} answers of {self.client.name} name no phrase, for example {shown}"
+        said = (
+            f"{len(unread):,} of {answered:,} answers of {self.client.name} name no phrase of their own, for example "
+            f"{shown}"
+        )
         if len(unread) > MAX_UNREAD * answered:
             raise InputError(
                 f"generate: {said}; see prompts/generate.txt and generate.prompted, or choose another model"

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from descry.embedding.vectors import Encoder
-from descry.settings.llms import Llms
+from descry.llm.prompts import Prompt
+from descry.settings.llms import Llms, LocalLlm
 from descry.settings.runtime import Asking, Sharding
 from descry.settings.text import Generate
 from descry.vocabulary.candidates import RETRIEVAL, Generator, Proposals, unite
-from descry.vocabulary.prompted import FIELDS, Example, Prompted, draw_example
+from descry.vocabulary.prompted import COMPLETED_FIELDS, FIELDS, Example, Prompted, draw_example
 from descry.vocabulary.proper_names import drop_proper_names
-from stages.shared.llms import open_answers, open_client, read_prompt
+from descry.vocabulary.ranked import CHOICE, Ranked
+from stages.shared.llms import open_answers, open_client, open_likelihood, read_prompt
 
 if TYPE_CHECKING:
     from descry.vocabulary.retrieval import Retrieval
@@ -46,11 +48,14 @@ class Generators:
 
     @cached_property
     def _retrieval(self) -> Retrieval:
+        return self._retrieve(self.settings.per_sentence)
+
+    def _retrieve(self, per_sentence: int) -> Retrieval:
         from descry.vocabulary.retrieval import Retrieval
 
         return Retrieval(
             self.encoder,
-            per_sentence=self.settings.per_sentence,
+            per_sentence=per_sentence,
             sample=self.settings.sample,
             proper_names=self.settings.proper_names,
             **self.settings.retrieval.model_dump(),
@@ -70,13 +75,33 @@ class Generators:
     def _open(self, name: str) -> Generator:
         if name == RETRIEVAL:
             return self._retrieval
+        return self._open_ranked(name) if self.settings.prompted.how == "rank" else self._open_writer(name)
+
+    def _open_writer(self, name: str) -> Generator:
+        options = self.settings.prompted
+        llm = self.llms.entries.get(name)
+        completes = isinstance(llm, LocalLlm) and llm.complete
         return Prompted(
             open_client(name, self.llms, self.asking, self.sharding),
             open_answers(self.asking),
-            read_prompt("generate", FIELDS),
-            self._example,
+            self._completed_prompt if completes else read_prompt("generate", FIELDS),
+            None if completes else self._example,
             per_sentence=self.settings.per_sentence,
-            sample=self.settings.sample,
-            words=self.settings.prompted.words,
-            max_tokens=self.settings.prompted.max_tokens,
+            sample=options.sample,
+            words=options.words,
+            max_tokens=options.max_tokens,
         )
+
+    def _open_ranked(self, name: str) -> Generator:
+        return Ranked(
+            open_likelihood(name, self.llms, self.sharding),
+            open_answers(self.asking),
+            self._completed_prompt,
+            self._retrieve(max(CHOICE, self.settings.per_sentence)),
+            per_sentence=self.settings.per_sentence,
+            sample=self.settings.prompted.sample,
+        )
+
+    @property
+    def _completed_prompt(self) -> Prompt:
+        return read_prompt("generate_complete", COMPLETED_FIELDS)

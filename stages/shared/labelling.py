@@ -19,10 +19,11 @@ from descry.storage.files import read_json
 from descry.storage.tables import read_table
 from descry.vocabulary.descriptors import Descriptor
 from stages.shared.encoder import open_encoder
-from stages.shared.llms import open_answers, open_client, read_prompt
+from stages.shared.llms import open_answers, open_client, open_likelihood, read_prompt
 
 if TYPE_CHECKING:
     from descry.embedding.vectors import Encoder
+    from descry.labelling.likelihood import LikelihoodScorer
     from descry.labelling.prompted import Teacher
 
 
@@ -54,8 +55,10 @@ class Labelling:
             yield self._open(name, encoder).label(calibration, others, candidates, descriptors)
 
     def _open_teacher(self, way: str) -> Teacher:
-        from descry.labelling import prompted
+        from descry.labelling import likelihood, prompted
 
+        if way == "likelihood":
+            return likelihood.LikelihoodTeacher(self._open_scorer())
         options = self.settings.prompted
         asker = prompted.Asker(
             open_client(options.llm, self.llms, self.asking, self.sharding),
@@ -66,6 +69,17 @@ class Labelling:
         if way == "list":
             return prompted.ListTeacher(asker, read_prompt("label_list", prompted.LIST_FIELDS), options.max_tokens)
         return prompted.EachTeacher(asker, read_prompt("label_each", prompted.EACH_FIELDS), options.threshold)
+
+    def _open_scorer(self) -> LikelihoodScorer:
+        from descry.labelling import likelihood
+
+        return likelihood.LikelihoodScorer(
+            open_likelihood(self.settings.prompted.llm, self.llms, self.sharding),
+            open_answers(self.asking),
+            read_prompt("label_likelihood", likelihood.LIKELIHOOD_FIELDS),
+            self.settings.likelihood.breadth,
+            self.settings.max_missing,
+        )
 
     def _open(self, name: str, encoder: Encoder) -> Labeller:
         if name == "embedding":
@@ -81,6 +95,10 @@ class Labelling:
 
             options = self.settings.distil
             return Distiller(self._open_teacher(options.teacher), encoder, options.sample, options.seed)
+        if name == "likelihood":
+            from descry.labelling.likelihood import LikelihoodLabeller
+
+            return LikelihoodLabeller(self._open_scorer())
         from descry.labelling.prompted import PromptedLabeller
 
         return PromptedLabeller(self._open_teacher(name))

@@ -1,6 +1,8 @@
 """Language models on this machine, against a plain forward pass: tiny ones with random weights."""
 
 import json
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -311,3 +313,26 @@ def test_an_answer_depends_on_nothing_that_identity_does_not_say(folders: dict[s
     assert local(folders[kind], batch_tokens=7, name="other").identity == known
     for change in ({"revision": "s"}, {"wrap": "{prompt}?"}, {"temperature": 0.5}, {"chat": {"brief": True}}):
         assert local(folders[kind], **change).identity != known
+
+
+@pytest.mark.parametrize("kind", ["plain", "chat"])
+def test_a_completion_has_no_chat_template_and_ends_with_its_line(
+    folders: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    folder = shutil.copytree(folders[kind], tmp_path / "lines")
+    bare = local(folder)
+    bare._tokenizer.chat_template = None
+    word = Counter(word for answer in answers(bare, PROMPTS) for word in answer.text.split()[2:] if word.isalpha())
+    made = json.loads((folder / "tokenizer.json").read_text())
+    ids = made["model"]["vocab"]
+    (said, _), *_ = word.most_common(1)
+    ids[said], ids["\n"] = ids["\n"], ids[said]  # what it says most is now the end of a line
+    (folder / "tokenizer.json").write_text(json.dumps(made))
+    complete, bare = local(folder, complete=True), local(folder)
+    bare._tokenizer.chat_template = None
+    whole = answers(bare, PROMPTS, 40)
+    assert any("\n" in answer.text for answer in whole)
+    for answer, unbounded in zip(answers(complete, PROMPTS, 40), whole, strict=True):
+        assert answer.text == unbounded.text.split("\n")[0].strip()
+        assert answer.finished or "\n" not in unbounded.text
+    assert complete.identity != bare.identity

@@ -189,9 +189,27 @@ def test_answers_that_name_nothing_are_counted_and_shown(tmp_path: Path, capsys:
     client = Echo({"number 1": odd, "number 2": "none", "number 3": "[]", "It is": "sound"})
     sentences = table(*(f"It is number {number}." for number in range(1, 10)))
     assert len(a_generator(client, tmp_path).propose(sentences).candidates) == 6
-    assert f"generate: 1 of 9 answers of echo name no phrase, for example {odd!r}" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"^generate: 2 of 3 answers of echo name no phrase, .* another model$"):
+    assert (
+        f"generate: 1 of 9 answers of echo name no phrase of their own, for example {odd!r}" in capsys.readouterr().out
+    )
+    with pytest.raises(
+        InputError, match=r"^generate: 2 of 3 answers of echo name no phrase of their own, .* another model$"
+    ):
         a_generator(Echo({"It is": odd, "Nice": "sound"}), tmp_path / "odd").propose(table("It is.", "It is!", "Nice."))
+
+
+def test_a_model_that_copies_its_example_stops_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentences = table(*(f"It is number {number}." for number in range(9)), "The packaging was torn.")
+    with pytest.raises(
+        InputError, match=r"^generate: 9 of 10 answers of echo .* for example 'packaging'; see prompts/"
+    ):
+        a_generator(Echo({"It is": "packaging", "torn.": "packaging"}), tmp_path / "all").propose(sentences)
+    some = Echo({f"number {number}": "packaging" if number < 4 else "sound" for number in range(9)} | {"": "packaging"})
+    found = a_generator(some, tmp_path / "some").propose(sentences).candidates
+    assert found["candidate"].tolist() == ["sound"] * 5 + ["packaging"]
+    printed = capsys.readouterr().out
+    assert "4 phrases are left out, most often packaging (4)" in printed
+    assert "4 of 10 answers of echo name no phrase of their own" in printed
 
 
 def test_answers_that_say_nothing_are_no_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
