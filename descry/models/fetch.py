@@ -1,4 +1,4 @@
-"""Model weights as files: from an installed package, a local folder or the Hub, safetensors only."""
+"""Model weights as files, from an installed package, a local folder or the Hub: safetensors, or GGUF, converted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ _STORED = re.compile(r"[0-9a-f]{30,64}")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model comes from: `package:NAME`, a local folder, or a Hub id with its commit in `revision`.
+    """Where a model comes from: `package:NAME`, a local folder, a `.gguf` file, or a Hub id with its commit in
+    `revision`.
 
     sha256: the expected hash of all its files (see `hash_files`), "" for no check.
     """
@@ -53,14 +54,19 @@ class Origin:
     sha256: str = ""
 
 
-def _find_package(name: str) -> Path:
+def _find_root(name: str) -> Path:
+    """The folder of an installed package, which is not imported."""
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
     except ValueError:  # __main__ has no spec
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"model package:{name}: no package of that name is installed; pip install it first")
-    root = Path(next(iter(spec.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _find_package(name: str) -> Path:
+    root = _find_root(name)
     folders = sorted(
         path.parent
         for name in ("modules.json", "config.json")
@@ -68,8 +74,29 @@ def _find_package(name: str) -> Path:
         if list(find_transformer(path.parent).glob("*.safetensors"))
     )
     if not folders:
-        raise InputError(f"model package:{name}: has no folder with config.json and safetensors weights")
+        raise InputError(f"model package:{name}: has no folder with config.json and safetensors weights, and no .gguf")
     return folders[0]
+
+
+def find_gguf(origin: Origin) -> Path | None:
+    """Find the GGUF file of a model that is one: the source itself, or the one in a package or folder without
+    safetensors. None for any other model. Errors: InputError if there are several to choose from."""
+    source = Path(origin.source)
+    if source.suffix == ".gguf" and source.is_file():
+        return source
+    if origin.source.startswith("package:"):
+        folder = _find_root(origin.source.removeprefix("package:"))
+    elif source.is_dir():
+        folder = source
+    else:
+        return None
+    files = sorted(folder.rglob("*.gguf"))
+    if not files or any(folder.rglob("*.safetensors")):
+        return None
+    if len(files) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in files)
+        raise InputError(f"model {origin.source}: has several models ({names}); give the path of one of them")
+    return files[0]
 
 
 def _download(origin: Origin) -> Path:
@@ -135,7 +162,8 @@ def locate(origin: Origin) -> Path:
         folder = _download(origin)
     else:
         raise InputError(
-            f"model {origin.source}: no such folder; give package:NAME, a local folder, or a Hub id (owner/name)"
+            f"model {origin.source}: no such folder or file; give package:NAME, a local folder, a .gguf file, or a Hub "
+            "id (owner/name)"
         )
     _check_adapters(folder, origin)
     if (folder / "modules.json").is_file():
@@ -232,14 +260,17 @@ CHECKS: dict[str, Callable[[Path, Origin], None]] = {
 
 
 def fetch(origin: Origin, destination: Path) -> dict[str, str]:
-    """Copy a model's files to a new folder; returns the sha256 of each by relative name.
+    """Copy a model's files to a new folder, or convert a GGUF file; returns the sha256 of each source file by relative
+    name.
 
-    Errors: InputError if the model is missing, has no safetensors, is damaged, links to files of other folders, or
-    does not match `origin.sha256`. `destination` appears whole or not at all.
+    Errors: InputError if the model is missing, has neither safetensors nor GGUF, is damaged, links to files of other
+    folders, or does not match `origin.sha256`. `destination` appears whole or not at all.
     """
     partial = destination.with_name(destination.name + ".part")
     try:
-        sums = _copy_checked(origin, partial)
+        shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+        file = find_gguf(origin)
+        sums = _convert_checked(file, origin, partial) if file else _copy_checked(origin, partial)
         shutil.rmtree(destination, ignore_errors=True)
         partial.rename(destination)
         return sums
@@ -261,18 +292,35 @@ def _copy_checked(origin: Origin, destination: Path) -> dict[str, str]:
         for pattern, check in CHECKS.items():
             if path.match(pattern):
                 check(path, origin)
-    shutil.rmtree(destination, ignore_errors=True)  # left by a run that was killed
     for path in files:
         target = destination / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     sums = {path.relative_to(folder).as_posix(): sha256(destination / path.relative_to(folder)) for path in files}
+    _check_sums(sums, origin)
+    return sums
+
+
+def _convert_checked(file: Path, origin: Origin, destination: Path) -> dict[str, str]:
+    """Check a GGUF file, then convert it; returns its sha256 by name."""
+    from descry.models.gguf import convert
+
+    _check_links([file], file.parent, origin)
+    sums = {file.name: sha256(file)}
+    _check_sums(sums, origin)
+    try:
+        convert(file, destination)
+    except InputError as error:
+        raise InputError(f"model {origin.source}: {error}") from error
+    return sums
+
+
+def _check_sums(sums: Mapping[str, str], origin: Origin) -> None:
     if origin.sha256 and hash_files(sums) != origin.sha256:
         raise InputError(
             f"model {origin.source}: its files ({', '.join(sorted(sums))}) have sha256 {hash_files(sums)}, not "
             f"{origin.sha256}; it is another model or damaged: fetch it again or correct `sha256`"
         )
-    return sums
 
 
 def hash_files(sums: Mapping[str, str]) -> str:

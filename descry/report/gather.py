@@ -46,7 +46,7 @@ def _read_model(role: str) -> tuple[str, set[str]]:
     """A model's name (of a folder outside the project, its last part), and its weights' hashes."""
     manifest = read_json(layout.MODELS / role / "manifest.json")
     name = manifest["source"].removeprefix("package:")
-    weights = {digest for file, digest in manifest["files"].items() if file.endswith(".safetensors")}
+    weights = {digest for file, digest in manifest["files"].items() if file.endswith((".safetensors", ".gguf"))}
     return PurePath(name).name if PurePath(name).is_absolute() else name, weights
 
 

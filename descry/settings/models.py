@@ -13,7 +13,8 @@ class ModelSource(Part):
     """Where one model comes from."""
 
     source: str = Field(min_length=1)
-    "`package:NAME` (an installed Python package), a local folder, or a Hugging Face Hub id `owner/name`."
+    """`package:NAME` (an installed Python package), a local folder, a `.gguf` file, or a Hugging Face Hub id
+    `owner/name`."""
     revision: str = ""
     "Commit of a Hub id, 40 hexadecimal digits; empty for a package or a folder."
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")

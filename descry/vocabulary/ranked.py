@@ -63,7 +63,8 @@ class Ranked:
             if not np.isnan(above).any():
                 order = np.argsort(-above, kind="stable")[: self.per_sentence]
                 proposed += [(row, listed[place], above[place], rank) for rank, place in enumerate(order)]
-        rows, candidates, above_usual, ranks = ([one[field] for one in proposed] for field in range(4))
+        rows, candidates = [one[0] for one in proposed], [one[1] for one in proposed]
+        above_usual, ranks = [one[2] for one in proposed], [one[3] for one in proposed]
         return Proposals(build_candidate_table(rows, candidates, above_usual, ranks, self.client.name))
 
     def _score(self, asked: Sequence[tuple[str, Sequence[str]]], what: str) -> list[np.ndarray]:
