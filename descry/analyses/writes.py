@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,12 +89,13 @@ def read_written(
     tokens kept of each neuron at either end; progress: label of the progress bar, "" for none.
     """
     shown, ids = min(shown, len(vocabulary.ids)), torch.from_numpy(vocabulary.ids).to(target.device)
+    own = replace(unembedding, weight=unembedding.weight[ids])
     parts: list[tuple[np.ndarray, ...]] = []
     with tqdm(total=sum(target.widths), desc=progress, unit="neuron", disable=not progress) as bar:
         for site in target.sites:
             directions = list_written(site)
             for start in range(0, len(directions), BLOCK):
-                logits = unembedding.logits(directions[start : start + BLOCK])[:, ids]
+                logits = own.logits(directions[start : start + BLOCK])
                 (high, up), (low, down) = logits.topk(shown, dim=1), logits.topk(shown, dim=1, largest=False)
                 kept = [part.cpu().numpy() for part in (up.to(torch.int32), high, down.to(torch.int32), low)]
                 parts.append((*kept, measure_auroc(logits.cpu().numpy(), words)))
@@ -140,16 +141,21 @@ def measure_writing(
     """The measures, under `writes`, and their values under the null `permuted_rows`, in which the neurons of a layer
     exchange their output weights.
 
-    agreement: mean AUROC of the pairs assigned at the positive end; negative_agreement: of those at the negative end.
-    Pairs of descriptors without tokens are left out, ends without pairs too. auroc: of `Written`; layer: int [neurons],
-    ascending.
+    agreement: mean AUROC of the pairs assigned at the positive end; extremity: their mean |2 AUROC - 1|, in [0, 1],
+    which is high where the words are promoted or suppressed; negative_agreement, negative_extremity: of the pairs at
+    the negative end. Pairs of descriptors without tokens are left out, ends without pairs too. auroc: of `Written`;
+    layer: int [neurons], ascending.
     """
-    names = {"positive": "agreement", "negative": "negative_agreement"}
+    prefixes = {"positive": "", "negative": "negative_"}
 
     def measure(rows: np.ndarray) -> Mapping[str, Any]:
-        scores = score_pairs(auroc[rows], pairs)
-        means = {names[end]: values[~np.isnan(values)] for end, values in scores.items()}
-        return {"writes": {name: float(values.mean(dtype=np.float64)) for name, values in means.items() if len(values)}}
+        measures: dict[str, float] = {}
+        for end, scores in score_pairs(auroc[rows], pairs).items():
+            known = scores[~np.isnan(scores)].astype(np.float64)
+            if len(known):
+                measures[f"{prefixes[end]}agreement"] = float(known.mean())
+                measures[f"{prefixes[end]}extremity"] = float(np.abs(2 * known - 1).mean())
+        return {"writes": measures}
 
     def permute(generator: np.random.Generator) -> Mapping[str, Any]:
         return measure(np.lexsort((generator.random(len(layer)), layer)))

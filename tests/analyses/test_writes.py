@@ -140,6 +140,9 @@ def test_agreement_is_the_mean_of_the_pairs_and_falls_to_chance_when_rows_are_pe
     measures, chance = measure_writing(auroc, layer, pairs, DRAWS)
     assert measures["writes"]["agreement"] == pytest.approx(0.9)
     assert measures["writes"]["negative_agreement"] == pytest.approx(0.1)
+    assert measures["writes"]["extremity"] == pytest.approx(0.8)
+    assert measures["writes"]["negative_extremity"] == pytest.approx(0.8)
+    assert (chance["permuted_rows"]["writes.extremity"] < 0.4).all()
     drawn = chance["permuted_rows"]["writes.agreement"]
     expected = np.mean([auroc[layer == number][:, columns[layer[neurons] == number]].mean() for number in (1, 2)])
     assert drawn.mean() == pytest.approx(expected, abs=0.005)
