@@ -42,6 +42,7 @@ from descry.schemas.relations import RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
+from descry.schemas.writes import WRITES_TABLE, WRITTEN_PAIR_TABLE
 from descry.storage.files import write_json
 from descry.storage.schema import TableSchema
 from descry.storage.tables import read_table
@@ -146,6 +147,9 @@ def beyond(
             TRANSFER_PAIR_TABLE, len(pairs), **pairs[["layer", "index", "descriptor"]].to_dict("series")
         ),
         ablation=made(ABLATION_TABLE, len(names), descriptor=names),
+        writes=made(WRITES_TABLE, 0),
+        written_pairs=made(WRITTEN_PAIR_TABLE, 0),
+        negative=None,
         measures=pd.concat([read(f"{name}/measures.parquet", MEASURE_TABLE) for name in measured], ignore_index=True),
     )
 

@@ -46,7 +46,7 @@ LLM = {
     "runtime.concurrency": "4",
     "runtime.retries": "0",
 }
-MODEL = {"generate", "cluster", "label", "extract", "controls", "tokens", "transfer", "ablate"}
+MODEL = {"generate", "cluster", "label", "extract", "controls", "tokens", "transfer", "ablate", "writes"}
 """Stages that load a library of models, which takes seconds."""
 LASTS, NOTES = {True: 2.5, False: 0.5}, 0.3
 """Seconds, about, of a stage that loads models, or none; of DVC writing dvc.lock."""

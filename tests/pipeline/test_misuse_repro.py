@@ -33,7 +33,8 @@ from tests.support.projects import SMALL, change, clone, shell, with_model
 LONGEST = 60.0
 """Seconds: a stage that takes longer than that on so little hangs."""
 FOLLOWING = [
-    "assign calibration", "assign validation", "associate", "triggers", "relations", "depth", "replicate", "ablate",
+    "assign calibration", "assign validation", "associate", "ends", "writes", "triggers", "relations", "depth",
+    "replicate", "ablate",
     "consistency", "evaluate", "resplit", "sweep", "metrics", "report",
 ]  # fmt: skip
 STAGES = [

@@ -96,7 +96,7 @@ def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> Non
 BOTH = ("calibration", "validation")
 EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
 LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "resplit", "sweep"}
-FOLLOWING = {"triggers", "relations", "depth", "replicate", "ablate"}
+FOLLOWING = {"ends", "writes", "triggers", "relations", "depth", "replicate", "ablate"}
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ FOLLOWING = {"triggers", "relations", "depth", "replicate", "ablate"}
         ("generate.retrieval.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
         ("label.embedding.sharpness", "8.0", LABEL | {"transfer"}),
-        ("extract.also", "[last]", EXTRACT | {"controls", "tokens", "transfer", "ablate"}),
+        ("extract.also", "[last]", EXTRACT | {"controls", "tokens", "transfer", "ablate", "writes"}),
         ("controls.seed", "1", {"controls"}),
         ("assign.exemplars", "20", ASSIGN | MEASURE | FOLLOWING | {"report"}),
-        ("consistency.repeats", "4", {"consistency"}),
+        ("consistency.repeats", "4", {"consistency", "ends"}),
         ("evaluate.repeats", "4", {"evaluate"}),
         ("resplit.splits", "3", {"resplit"}),
-        ("associate.repeats", "4", {"associate"}),
+        ("associate.repeats", "4", {"associate", "ends"}),
         ("sweep.ks", "[1]", {"sweep"}),
         ("tokens.exemplars", "9", {"tokens"}),
         ("triggers.share", "0.3", {"triggers"}),
@@ -123,12 +123,13 @@ FOLLOWING = {"triggers", "relations", "depth", "replicate", "ablate"}
         ("depth.seed", "1", {"depth"}),
         ("transfer.seed", "1", {"transfer", "replicate"}),
         ("ablate.value", "zero", {"ablate"}),
+        ("writes.tokens", "3", {"writes"}),
         ("neighbours.nearest", "3", {"neighbours"}),
         ("report.exemplars", "3", {"report"}),
         (
             "runtime.batch_tokens",
             "512",
-            {"generate", "cluster", "controls", "tokens", "transfer", "ablate"} | LABEL | EXTRACT,
+            {"generate", "cluster", "controls", "tokens", "transfer", "ablate", "writes"} | LABEL | EXTRACT,
         ),
         ("runtime.concurrency", "2", {"generate", "transfer"} | LABEL),
     ],

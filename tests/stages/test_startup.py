@@ -29,6 +29,7 @@ NEEDED = {
     "tokens": MODEL,
     "transfer": MODEL,
     "ablate": MODEL,
+    "writes": MODEL,
     "report": {"matplotlib"},
 }
 """What a stage cannot begin without; `generate` and `label` load what the way that was chosen needs, once it is."""
