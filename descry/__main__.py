@@ -20,6 +20,7 @@ COMMANDS = {
     "descriptor": "descry.cli.descriptor",
     "top": "descry.cli.top",
     "compare": "descry.cli.compare",
+    "judge": "descry.cli.judge",
     "verify": "stages.commands.verify",
     "completion": "descry.cli.completion",
 }

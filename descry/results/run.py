@@ -140,8 +140,3 @@ class Run:
 
 FIRST = ["descriptor", "q", "composition", "lift", "pearson"]
 """The columns of a neuron's first descriptor in `Run.neurons`."""
-
-
-def load(path: str | Path = ".") -> Run:
-    """Open the finished run in a folder. Errors: InputError if there is none."""
-    return Run(Folder.of(path))
