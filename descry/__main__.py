@@ -21,6 +21,7 @@ COMMANDS = {
     "top": "descry.cli.top",
     "compare": "descry.cli.compare",
     "judge": "descry.cli.judge",
+    "export": "descry.cli.export",
     "verify": "stages.commands.verify",
     "completion": "descry.cli.completion",
 }

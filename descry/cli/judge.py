@@ -46,8 +46,8 @@ def run(chosen: argparse.Namespace) -> int:
 def answer(folder: Folder, file: Path | None) -> dict[str, Any]:
     """Judge a file's descriptions, or the run's own. Errors: InputError for a file that cannot be judged."""
     from descry.judging.descriptions import read_descriptions
-    from descry.judging.judge import summarise
     from descry.judging.held_out import describe_units, judge_run
+    from descry.judging.judge import summarise
 
     descriptions = describe_units(folder) if file is None else read_descriptions(file)
     table = judge_run(folder, descriptions)

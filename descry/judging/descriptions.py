@@ -22,7 +22,7 @@ import numpy as np
 from descry.errors import InputError
 
 LAYERS, UNITS, TEXTS = ("layer",), ("unit", "index", "neuron"), ("description", "explanation", "descriptor")
-"""What a csv file may call its columns."""
+"""What a csv file may call its columns; the first that is there counts."""
 JSON = (".json", ".jsonl", ".jsonl.gz")
 _NUMBER = re.compile(r"(?<![\w])\d+(?![\w])")
 _LATENT = re.compile(r"(.+)_(?:latent|feature)(\d+)")
@@ -139,7 +139,8 @@ def _read_csv(path: Path) -> Iterator[Description]:
 
 
 def _find_column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
-    found = [place for place, name in enumerate(header) if name in names]
+    name = next((name for name in names if name in header), names[0])
+    found = [place for place, other in enumerate(header) if other == name]
     if len(found) != 1:
         raise InputError(
             f"{path}, line 1: has {len(found) or 'no'} column{'s' if found else ''} {' or '.join(names)}; "

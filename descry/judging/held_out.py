@@ -12,11 +12,10 @@ from descry.judging.descriptions import Description, Descriptions
 from descry.judging.judge import HeldOut, draw_random_texts, judge
 from descry.results import columns, layout
 from descry.results.columns import Folder
+from descry.schemas.export import LONGEST
 
 EXEMPLARS = 5
 """Strongest calibration sentences behind a descriptor's name in the run's own descriptions."""
-LONGEST = 512
-"""Most characters of the run's own descriptions: as many as Neuronpedia takes."""
 
 
 def judge_run(folder: Folder, descriptions: Descriptions) -> pd.DataFrame:
