@@ -74,7 +74,6 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
             f"{descriptions.source}: no layer has two described units that fire on the run's held-out sentences, so "
             "that descriptions could be swapped; describe more units of a layer"
         )
-    fitter = _Fitter(encoder, held_out.sentences)
     table = pd.DataFrame(
         {
             "layer": held_out.layer[places[kept]],
@@ -83,6 +82,8 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
             "descriptor": [held_out.descriptors[places[row]] for row in kept],
         }
     )
+    texts = [*table["description"], *(name for name in table["descriptor"] if name), *held_out.random]
+    fitter = _Fitter(encoder, held_out.sentences, texts)
     parts = []
     for _, rows in table.groupby("layer", sort=False):
         units = places[kept[rows.index]]
@@ -96,20 +97,16 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
 class _Fitter:
     """How well texts fit sentences: the cosine of their vectors, less what the sentences' lengths tell."""
 
-    def __init__(self, encoder: Encoder, sentences: Sequence[str]) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: Encoder, sentences: Sequence[str], texts: Sequence[str]) -> None:
         self._sentences = encoder.encode(sentences, "sentences")
         self._by_length = bin_by_length(np.array([len(text) for text in sentences]))
-        self._vectors: dict[str, np.ndarray] = {}
+        known = list(dict.fromkeys(texts))
+        self._vectors = dict(zip(known, encoder.encode(known, "descriptions"), strict=True))
 
     def fit(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [texts, sentences]."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        if new:
-            self._vectors |= dict(zip(new, self._encoder.encode(new, "descriptions"), strict=True))
+        """How well some of the texts fit: float32 [texts, sentences]."""
         vectors = np.stack([self._vectors[text] for text in texts])
-        fits = subtract_length(vectors @ self._sentences.T, self._by_length)
-        return np.round(fits, DIGITS)
+        return np.round(subtract_length(vectors @ self._sentences.T, self._by_length), DIGITS)
 
 
 def _judge_layer(
