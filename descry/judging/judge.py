@@ -13,8 +13,7 @@ from scipy.special import gammaln
 from descry.embedding.vectors import Encoder
 from descry.errors import InputError
 from descry.judging.descriptions import Descriptions
-from descry.judging.scores import HEADLINE, SCORES, Layer, bin_by_length, subtract_length
-from descry.schemas.judge import OTHERS
+from descry.judging.scores import HEADLINE, OTHERS, SCORES, Layer, bin_by_length, subtract_length
 
 AMONG = 100
 """Descriptions among which a unit's own is ranked, its own included."""

@@ -130,3 +130,5 @@ SCORES = {
 }
 """Every score, by name; `auroc` is the headline."""
 HEADLINE = "auroc"
+OTHERS = {name: tuple(f"{name}{end}" for end in ("", "_swapped", "_random", "_descriptor")) for name in SCORES}
+"""The columns of each score: of the unit's own description, and of what it is compared with."""
