@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from descry.results.run import Run
+    from descry.judging.run import Run
 
 __all__ = ["load"]
 
 
 def load(path: str | Path = ".") -> Run:
     """Open the finished run in a folder as pandas tables (docs/prompt.md). Errors: InputError if there is none."""
-    from descry.results import run
+    from descry.judging.run import Run
+    from descry.results.columns import Folder
 
-    return run.load(path)
+    return Run(Folder.of(path))

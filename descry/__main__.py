@@ -20,6 +20,8 @@ COMMANDS = {
     "descriptor": "descry.cli.descriptor",
     "top": "descry.cli.top",
     "compare": "descry.cli.compare",
+    "judge": "descry.cli.judge",
+    "export": "descry.cli.export",
     "verify": "stages.commands.verify",
     "completion": "descry.cli.completion",
 }

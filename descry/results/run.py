@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,8 +160,3 @@ class Run:
 
 FIRST = ["descriptor", "q", "composition", "lift", "pearson"]
 """The columns of a neuron's first descriptor in `Run.neurons`."""
-
-
-def load(path: str | Path = ".") -> Run:
-    """Open the finished run in a folder. Errors: InputError if there is none."""
-    return Run(Folder.of(path))

@@ -140,7 +140,7 @@ def test_dependencies_point_one_way() -> None:
 WINGS = (
     *({"errors"}, {"splits"}, {"assignment"}, {"storage"}, {"schemas"}, {"settings"}, {"corpus"}, {"results"}),
     *({"compute"}, {"models"}, {"activations"}, {"embedding", "llm", "ablation"}, {"vocabulary"}, {"labelling"}),
-    *({"evaluation"}, {"analyses"}, {"report"}, {"cli"}),
+    *({"evaluation"}, {"analyses", "judging"}, {"report"}, {"cli"}),
 )
 """The library from the ground up: each wing may import from itself and from those before it."""
 

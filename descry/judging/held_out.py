@@ -1,0 +1,76 @@
+"""What descriptions of a finished run's units are judged on, and the run's own descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from descry.activations.record import read_activations
+from descry.embedding.encoder import SentenceEncoder
+from descry.judging.descriptions import Description, Descriptions
+from descry.judging.judge import HeldOut, draw_random_texts, judge
+from descry.results import columns, layout
+from descry.results.columns import Folder
+from descry.schemas.export import LONGEST
+
+EXEMPLARS = 5
+"""Strongest calibration sentences behind a descriptor's name in the run's own descriptions."""
+
+
+def judge_run(folder: Folder, descriptions: Descriptions) -> pd.DataFrame:
+    """Judge descriptions of units of a run on validation's probe. Errors: InputError as for `judge`."""
+    held_out = read_held_out(folder)
+    descriptions.locate(held_out.layer, held_out.index)  # before the encoder is loaded
+    runtime = folder.parameters("cluster")
+    encoder = SentenceEncoder(folder.root / layout.MODELS / "embedder", batch_tokens=runtime["runtime.batch_tokens"])
+    return judge(descriptions, held_out, encoder)
+
+
+def read_held_out(folder: Folder) -> HeldOut:
+    """What a run's descriptions are judged on: validation's probe."""
+    active = read_activations(folder.activations("validation"))
+    place = {key: row for row, key in enumerate(zip(active.layer.tolist(), active.index.tolist(), strict=True))}
+    names = [""] * len(active.layer)
+    first = _read_first(folder)
+    for layer, index, name in zip(*(first[key].tolist() for key in columns.PAIR), strict=True):
+        names[place[layer, index]] = name
+    return HeldOut(
+        layer=active.layer,
+        index=active.index,
+        probe=active.probe,
+        sentences=folder.sentences("validation")["text"][active.probe_rows].tolist(),
+        descriptors=names,
+        random=draw_random_texts(folder.sentences("calibration")["text"].tolist()),
+    )
+
+
+def _read_first(folder: Folder) -> columns.Columns:
+    """The first descriptor of every neuron that has one, by layer and index."""
+    pairs = columns.read_assigned(folder, "calibration")
+    return columns.take_rows(pairs, pairs["place"] == 1)
+
+
+def describe_units(folder: Folder) -> Descriptions:
+    """The run's own descriptions as free text: of every described neuron the first descriptor's name and, behind it,
+    its EXEMPLARS strongest sentences of calibration, as far as LONGEST characters reach."""
+    first, texts = _read_first(folder), folder.sentences("calibration")["text"]
+    active = read_activations(folder.activations("calibration"), probe=False)
+    exemplars = active.exemplars(EXEMPLARS)
+    place = {key: row for row, key in enumerate(zip(active.layer.tolist(), active.index.tolist(), strict=True))}
+    rows = []
+    for layer, index, name in zip(*(first[key].tolist() for key in columns.PAIR), strict=True):
+        strongest = [texts[row] for row in exemplars[place[layer, index]] if row >= 0]
+        rows.append(Description(f"neuron {layer}:{index}", layer, index, compose(name, strongest)))
+    return Descriptions(str(folder.root), tuple(rows))
+
+
+def compose(name: str, sentences: Sequence[str]) -> str:
+    """A description: a name, and sentences behind it as long as LONGEST characters reach."""
+    text = f"{name}:"
+    for sentence in sentences:
+        longer = f"{text} {' '.join(sentence.split())}"
+        if len(longer) > LONGEST:
+            break
+        text = longer
+    return text.removesuffix(":")
