@@ -63,9 +63,13 @@ class Ranked:
             if not np.isnan(above).any():
                 order = np.argsort(-above, kind="stable")[: self.per_sentence]
                 proposed += [(row, listed[place], above[place], rank) for rank, place in enumerate(order)]
-        rows, candidates = [one[0] for one in proposed], [one[1] for one in proposed]
-        above_usual, ranks = [one[2] for one in proposed], [one[3] for one in proposed]
-        return Proposals(build_candidate_table(rows, candidates, above_usual, ranks, self.client.name))
+        columns = (
+            [row for row, *_ in proposed],
+            [name for _, name, *_ in proposed],
+            [score for *_, score, _ in proposed],
+            [rank for *_, rank in proposed],
+        )
+        return Proposals(build_candidate_table(*columns, self.client.name))
 
     def _score(self, asked: Sequence[tuple[str, Sequence[str]]], what: str) -> list[np.ndarray]:
         """Log-likelihoods of names as what a sentence is about: float64 [names], of every sentence and its names; NaN
