@@ -74,7 +74,7 @@ class PromptedCandidates(Part):
 
     how: Literal["write", "rank"]
     """How a language model proposes: it writes phrases; or it ranks the candidates of `retrieval` by how likely it
-    finds each as an aspect of the sentence, which needs a model on this machine, and which small ones do better."""
+    finds each as an aspect of the sentence, which needs a model on this machine."""
     sample: int = Field(ge=2)
     "Most calibration sentences that a language model is asked about, of those that `generate.sample` draws."
     sentence: str
