@@ -12,7 +12,7 @@ from descry.assignment.rules import RULES, Rule, assign_by
 
 def select(values: np.ndarray, kept: int, k: int) -> list[set[int]]:
     """The exemplars of each neuron, out of what a pass keeps. values: float32 [sentences, neurons]."""
-    top = TopK(values.shape[1], kept, buffer=3)
+    top = TopK(values.shape[1], kept)
     for start in range(0, len(values), 5):
         top.update(torch.from_numpy(values[start : start + 5]), torch.arange(start, min(start + 5, len(values))))
     rows = select_exemplars(*top.compute(), k)
