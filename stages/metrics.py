@@ -21,11 +21,6 @@ from descry.storage.files import write_metrics
 from descry.storage.tables import read_table
 from stages.harness.stage import run_stage
 
-ANALYSES = (
-    *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
-    *(layout.WRITES, layout.ENDS),
-)
-
 
 def _read(*folders: Path) -> tuple[Values, Levels]:
     return read_levels(read_table(folder / "measures.parquet", MEASURE_TABLE) for folder in folders)
@@ -41,7 +36,7 @@ def main() -> None:
     write_metrics(detail / "resplits.json", arrange_resplits(*both, spreads))
     write_metrics(detail / "consistency.json", arrange_consistency(*_read(layout.CONSISTENCY)))
     write_metrics(detail / "evaluation.json", arrange_evaluation(*_read(layout.EVALUATION)))
-    write_metrics(detail / "beyond.json", arrange_beyond(*_read(*ANALYSES)))
+    write_metrics(detail / "beyond.json", arrange_beyond(*_read(*layout.ANALYSES)))
 
 
 if __name__ == "__main__":

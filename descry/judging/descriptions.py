@@ -65,7 +65,7 @@ class Descriptions:
         """The position of every unit among a run's, int64. layer, index: int [neurons].
 
         Errors: InputError for a unit that the run has not."""
-        places = {key: place for place, key in enumerate(zip(layer.tolist(), index.tolist(), strict=True))}
+        places = index_units(layer, index)
         for row in self.rows:
             if (row.layer, row.unit) not in places:
                 of_layer = index[layer == row.layer]
@@ -76,6 +76,11 @@ class Descriptions:
                 )
                 raise InputError(f"{row.where}: the run has no unit {row.layer}:{row.unit}; {hint}")
         return np.array([places[row.layer, row.unit] for row in self.rows], dtype=np.int64)
+
+
+def index_units(layer: np.ndarray, index: np.ndarray) -> dict[tuple[int, int], int]:
+    """The position of every unit among a run's, by layer and index. layer, index: int [neurons]."""
+    return {key: place for place, key in enumerate(zip(layer.tolist(), index.tolist(), strict=True))}
 
 
 def read_descriptions(path: Path) -> Descriptions:

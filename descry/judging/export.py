@@ -13,6 +13,7 @@ import numpy as np
 from descry.activations.record import read_activations
 from descry.activations.token_words import TokenReadings
 from descry.errors import InputError
+from descry.judging.descriptions import index_units
 from descry.judging.held_out import EXEMPLARS, describe_units
 from descry.results import columns, layout
 from descry.results.columns import Folder
@@ -58,7 +59,7 @@ def _make_neuronpedia(folder: Folder) -> Iterator[tuple[str, str]]:
     rows = describe_units(folder).rows
     active = read_activations(folder.activations("calibration"))
     density = (active.probe > 0).mean(axis=0)
-    place = {key: at for at, key in enumerate(zip(active.layer.tolist(), active.index.tolist(), strict=True))}
+    place = index_units(active.layer, active.index)
     model = Path(read_json(folder.root / layout.MODELS / "target" / "manifest.json")["source"]).name
     exemplars = _Exemplars(folder)
     for layer in sorted({row.layer for row in rows}):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from descry.activations.record import read_activations
 from descry.embedding.encoder import SentenceEncoder
-from descry.judging.descriptions import Description, Descriptions
+from descry.judging.descriptions import Description, Descriptions, index_units
 from descry.judging.judge import HeldOut, draw_random_texts, judge
 from descry.results import columns, layout
 from descry.results.columns import Folder
@@ -30,7 +30,7 @@ def judge_run(folder: Folder, descriptions: Descriptions) -> pd.DataFrame:
 def read_held_out(folder: Folder) -> HeldOut:
     """What a run's descriptions are judged on: validation's probe."""
     active = read_activations(folder.activations("validation"))
-    place = {key: row for row, key in enumerate(zip(active.layer.tolist(), active.index.tolist(), strict=True))}
+    place = index_units(active.layer, active.index)
     names = [""] * len(active.layer)
     first = _read_first(folder)
     for layer, index, name in zip(*(first[key].tolist() for key in columns.PAIR), strict=True):
@@ -57,7 +57,7 @@ def describe_units(folder: Folder) -> Descriptions:
     first, texts = _read_first(folder), folder.sentences("calibration")["text"]
     active = read_activations(folder.activations("calibration"), probe=False)
     exemplars = active.exemplars(EXEMPLARS)
-    place = {key: row for row, key in enumerate(zip(active.layer.tolist(), active.index.tolist(), strict=True))}
+    place = index_units(active.layer, active.index)
     rows = []
     for layer, index, name in zip(*(first[key].tolist() for key in columns.PAIR), strict=True):
         strongest = [texts[row] for row in exemplars[place[layer, index]] if row >= 0]

@@ -65,7 +65,9 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
     with. Errors: InputError if the run lacks a unit, or none is left.
     """
     places = descriptions.locate(held_out.layer, held_out.index)
-    cut = np.flatnonzero([Layer(held_out.probe[:, [place]].T.astype(np.float32)).fires.any() for place in places])
+    blocks = (places[start : start + UNITS] for start in range(0, len(places), UNITS))
+    fires = [_read_units(held_out, block).fires.any(axis=1) for block in blocks]
+    cut = np.flatnonzero(np.concatenate([np.zeros(0, bool), *fires]))
     layers, counts = np.unique(held_out.layer[places[cut]], return_counts=True)
     kept = cut[np.isin(held_out.layer[places[cut]], layers[counts > 1])]
     if not len(kept):
@@ -88,9 +90,13 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
         units = places[kept[rows.index]]
         for start in range(0, len(units), UNITS):
             block = np.arange(start, min(start + UNITS, len(units)))
-            values = Layer(held_out.probe[:, units[block]].T.astype(np.float32))
+            values = _read_units(held_out, units[block])
             parts.append(_judge_layer(values, rows, block, fitter, held_out.random).set_index(rows.index[block]))
     return table.join(pd.concat(parts))
+
+
+def _read_units(held_out: HeldOut, units: np.ndarray) -> Layer:
+    return Layer(held_out.probe[:, units].T.astype(np.float32))
 
 
 class _Fitter:
@@ -116,9 +122,8 @@ def _judge_layer(
     own = {name: np.full(len(block), np.nan) for name in SCORES}
     sums = {name: np.zeros(len(block)) for name in SCORES}
     for chosen, scores in _score_blocks(list(texts), layer, fitter, tuple(SCORES)):
-        inside = np.flatnonzero((text_of[block] >= chosen[0]) & (text_of[block] <= chosen[-1]))
+        _pick(scores, chosen, text_of[block], np.arange(len(block)), own)
         for name, values in scores.items():
-            own[name][inside] = values[text_of[block[inside]] - chosen[0], inside]
             sums[name] += times[chosen] @ values
     better, tied = np.zeros(len(block)), np.zeros(len(block))
     for chosen, scores in _score_blocks(list(texts), layer, fitter, (HEADLINE,)):
@@ -136,13 +141,25 @@ def _judge_layer(
     names, name_of = np.unique(descriptors[described], return_inverse=True)
     ours = {name: np.full(len(block), np.nan) for name in SCORES}
     for chosen, scores in _score_blocks(list(names), layer, fitter, tuple(SCORES)):
-        inside = np.flatnonzero((name_of >= chosen[0]) & (name_of <= chosen[-1]))
-        for name, values in scores.items():
-            ours[name][described[inside]] = values[name_of[inside] - chosen[0], described[inside]]
+        _pick(scores, chosen, name_of, described, ours)
     for name in SCORES:
         swapped = (sums[name] - own[name]) / others
         columns |= dict(zip(OTHERS[name], (own[name], swapped, by_random[name], ours[name]), strict=True))
     return pd.DataFrame(columns)
+
+
+def _pick(
+    scores: dict[str, np.ndarray],
+    chosen: np.ndarray,
+    text_of: np.ndarray,
+    units: np.ndarray,
+    out: dict[str, np.ndarray],
+) -> None:
+    """Put into `out`, for each of some units whose text is among a block's, the score of that text. scores: of the
+    texts at `chosen`, consecutive, for every unit; text_of: of each of `units`."""
+    inside = np.flatnonzero((text_of >= chosen[0]) & (text_of <= chosen[-1]))
+    for name, values in scores.items():
+        out[name][units[inside]] = values[text_of[inside] - chosen[0], units[inside]]
 
 
 def _score_blocks(

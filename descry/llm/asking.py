@@ -80,11 +80,15 @@ def score(
     client cannot read the prompt. Scores are cached as answers are; what, errors: as of `ask`.
     """
     requests = [Request(prefix + middle, 0, tuple(suffixes)) for middle in middles]
-    shares = np.full((len(middles), len(suffixes)), np.nan)
-    for row, answer in zip(shares, ask(client, requests, cache, what), strict=True):
-        if isinstance(answer, Answer) and answer.probabilities is not None:
-            row[:] = answer.probabilities
-    return np.asarray(np.log(np.maximum(shares, np.finfo(float).tiny)))
+    rows = [read_likelihoods(answer, len(suffixes)) for answer in ask(client, requests, cache, what)]
+    return np.array(rows).reshape(len(middles), len(suffixes))
+
+
+def read_likelihoods(answer: Answer | Failure, count: int) -> np.ndarray:
+    """The log-likelihoods of a request's `count` choices: float64 [count], <= 0; NaN where there is no answer."""
+    if isinstance(answer, Failure) or answer.probabilities is None:
+        return np.full(count, np.nan)
+    return np.asarray(np.log(np.maximum(answer.probabilities, np.finfo(float).tiny)))
 
 
 def _describe_plan(calls: int, repeated: int, known: int, missing: Sequence[Request]) -> str:

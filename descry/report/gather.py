@@ -33,7 +33,7 @@ from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.tokens import EXAMPLE_ARRAYS, TOKEN_ARRAYS
 from descry.schemas.triggers import TRIGGER_TABLE
 from descry.schemas.writes import WRITES_TABLE, WRITTEN_PAIR_TABLE
-from descry.splits import SPLITS, Pair
+from descry.splits import SPLITS
 from descry.storage.arrays import read_arrays
 from descry.storage.files import read_json
 from descry.storage.tables import read_table
@@ -82,10 +82,10 @@ def _explain_sample(
 
 def _read_negative(rule: Rule) -> NegativeEnd | None:
     """The neurons' negative ends; None if they were not read."""
-    calibration, validation = (layout.find_negative(split) for split in SPLITS)
-    if calibration is None or validation is None:
+    paths = layout.find_negative_pair()
+    if paths is None:
         return None
-    active = Pair(*(read_activations(path, probe=False) for path in (calibration, validation)))
+    active = paths.map(lambda path: read_activations(path, probe=False))
     assigned = read_table(layout.ENDS / "assignments.parquet", ASSIGNMENT_TABLE)
     assigned = assigned[assigned[f"{rule.name}_assigned"]].rename(columns={f"{rule.name}_rank": "rank"})
     strength = read_table(layout.ENDS / "associations.parquet", ASSOCIATION_TABLE)
@@ -99,11 +99,7 @@ def _read_negative(rule: Rule) -> NegativeEnd | None:
 
 def _read_beyond(rule: Rule) -> Beyond:
     """What the analyses beyond the paper wrote."""
-    measured = (
-        *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
-        *(layout.WRITES, layout.ENDS),
-    )
-    tables = [read_table(folder / "measures.parquet", MEASURE_TABLE) for folder in measured]
+    tables = [read_table(folder / "measures.parquet", MEASURE_TABLE) for folder in layout.ANALYSES]
     return Beyond(
         triggers=read_table(layout.TRIGGERS / "neurons.parquet", TRIGGER_TABLE),
         relations=read_table(layout.RELATIONS / "calibration.parquet", RELATION_TABLE),

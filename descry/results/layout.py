@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from descry.errors import InputError
+from descry.splits import SPLITS, Pair
 
 MODELS = Path("data/models")
 SENTENCES = Path("data/sentences")
@@ -43,9 +44,19 @@ SHARDS = Path(".shards")
 LOCK = Path("dvc.lock")
 
 
+ANALYSES = (TRIGGERS, RELATIONS, DEPTH, REPLICATION, ABLATION, WRITES, ENDS)
+"""What goes beyond the paper: folders that hold measures."""
+
+
 def find_negative(split: str, root: Path = Path()) -> Path | None:
     """The activations of a split's negative end in the run in `root`; None if `extract.also` does not ask for them."""
     return next((root / POOLINGS / split).glob("negative_*.safetensors"), None)
+
+
+def find_negative_pair() -> Pair[Path] | None:
+    """`find_negative` of both splits in this folder; None unless both are there."""
+    calibration, validation = (find_negative(split) for split in SPLITS)
+    return None if calibration is None or validation is None else Pair(calibration, validation)
 
 
 def read_yaml(path: Path) -> Any:

@@ -14,9 +14,9 @@ import pandas as pd
 
 from descry.corpus.sampling import sample_sentences
 from descry.errors import InputError
-from descry.llm.asking import ask
+from descry.llm.asking import ask, read_likelihoods
 from descry.llm.cache import AnswerCache
-from descry.llm.client import Answer, Client, Failure, Request
+from descry.llm.client import Client, Failure, Request
 from descry.llm.prompts import Prompt, quote
 from descry.vocabulary.candidates import Generator, Proposals, build_candidate_table
 from descry.vocabulary.prompted import MAX_FAILED
@@ -25,8 +25,6 @@ CHOICE = 12
 """Candidates of each sentence that are ranked, at most."""
 OTHERS = 16
 """Sentences over which a candidate's log-likelihood is averaged, to know what is usual."""
-USUAL = 1.0
-"""How much of what is usual for a candidate is subtracted from its log-likelihood."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,9 @@ class Ranked:
         found = found[np.isin(found["row"], sample_sentences(sentences, self.sample))]
         texts, names = sentences["text"], sorted(set(found["candidate"]))
         others = [(texts.iloc[row], names) for row in sample_sentences(sentences, OTHERS, 1)] if names else []
-        usual = dict(zip(names, USUAL * np.nanmean(self._score(others, "other sentences"), axis=0), strict=True))
-        choices = [(row, found.loc[found["row"] == row, "candidate"].tolist()) for row in np.unique(found["row"])]
+        usual = dict(zip(names, np.nanmean(self._score(others, "other sentences"), axis=0), strict=True))
+        by_row = found.groupby("row")["candidate"].agg(list)
+        choices = list(zip(by_row.index.tolist(), by_row.tolist(), strict=True))
         scores = self._score([(texts.iloc[row], listed) for row, listed in choices], "ranking")
         proposed: list[tuple[int, str, float, int]] = []
         for (row, listed), likely in zip(choices, scores, strict=True):
@@ -86,10 +85,4 @@ class Ranked:
                 f"generate: {self.client.name} ranks no candidates for {len(lost):,} of {len(answers):,} sentences "
                 f"({lost[0]}); choose another model"
             )
-        return [_read_likelihoods(answer, len(names)) for answer, (_, names) in zip(answers, asked, strict=True)]
-
-
-def _read_likelihoods(answer: Answer | Failure, count: int) -> np.ndarray:
-    if isinstance(answer, Failure) or answer.probabilities is None:
-        return np.full(count, np.nan)
-    return np.log(np.maximum(answer.probabilities, np.finfo(float).tiny))
+        return [read_likelihoods(answer, len(names)) for answer, (_, names) in zip(answers, asked, strict=True)]

@@ -62,10 +62,8 @@ def read_poolings() -> list[Pair[Activations]]:
 
 def read_negative() -> Pair[Activations] | None:
     """Read the activations of the neurons' negative ends; None if `extract.also` does not ask for them."""
-    calibration, validation = (layout.find_negative(split) for split in SPLITS)
-    if calibration is None or validation is None:
-        return None
-    return Pair(read_activations(calibration), read_activations(validation))
+    paths = layout.find_negative_pair()
+    return None if paths is None else paths.map(read_activations)
 
 
 def list_controls(*, probe: bool = True) -> dict[str, Callable[[], Pair[Activations]]]:

@@ -18,7 +18,7 @@ from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.prompts import Prompt
 from descry.vocabulary.candidates import Proposals, build_candidate_table
-from descry.vocabulary.ranked import OTHERS, USUAL, Ranked
+from descry.vocabulary.ranked import OTHERS, Ranked
 
 PROMPT = Prompt("Sentence: {sentence}\nAspects:")
 NAMES = [f"name {number}" for number in range(30)]
@@ -77,7 +77,7 @@ def test_the_likeliest_candidates_beside_what_is_usual_for_them_come_first(tmp_p
     for row, part in found.groupby("row"):
         offered = Source().propose(SENTENCES).candidates.query("row == @row")["candidate"]
         above = {
-            name: make_up(SENTENCES["text"].iloc[row], name) - USUAL * np.mean([make_up(text, name) for text in others])
+            name: make_up(SENTENCES["text"].iloc[row], name) - np.mean([make_up(text, name) for text in others])
             for name in offered
         }
         expected = sorted(above, key=lambda name: -above[name])[:3]
