@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -46,18 +47,29 @@ def look_up_log_mass(
     return np.where(possible, whole - first - second - third - fourth, -np.inf)
 
 
+KEPT = 4096
+"""Distributions that are kept: nulls and sweeps ask for the same ones again and again."""
+
+
+@lru_cache(KEPT)
 def _all_masses(population: int, positives: int, draws: int) -> np.ndarray:
-    """`log_mass` of the counts 0 .. draws: float64 [draws + 1]."""
-    return log_mass(population, positives, draws, np.arange(draws + 1))
+    """`log_mass` of the counts 0 .. draws: float64 [draws + 1], read-only."""
+    masses = log_mass(population, positives, draws, np.arange(draws + 1))
+    masses.flags.writeable = False
+    return masses
 
 
+@lru_cache(KEPT)
 def log_tail(population: int, positives: int, draws: int) -> np.ndarray:
-    """log P(X >= c) for c = 0 .. draws and X hypergeometric(population, positives, draws): float64 [draws + 1], <= 0.
+    """log P(X >= c) for c = 0 .. draws and X hypergeometric(population, positives, draws): float64 [draws + 1], <= 0,
+    read-only.
 
     Summed in log space from the far end, so that it stays accurate where the probability itself underflows.
     """
     mass = _all_masses(population, positives, draws)
-    return np.minimum(np.logaddexp.accumulate(mass[::-1])[::-1], 0.0)
+    tail = np.minimum(np.logaddexp.accumulate(mass[::-1])[::-1], 0.0)
+    tail.flags.writeable = False
+    return tail
 
 
 class Cells:

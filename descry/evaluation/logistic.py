@@ -21,10 +21,11 @@ def fit_logistic(scores: np.ndarray, labels: np.ndarray, prevalence: np.ndarray)
     """
     known, positive = (labels >= 0).astype(np.float64), (labels == 1).astype(np.float64)
 
-    def find_losses(slope: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-        logits = scores * slope + intercept
-        losses = ((np.logaddexp(0.0, logits) - positive * logits) * known).sum(axis=0)
-        return np.asarray(losses + np.logaddexp(0.0, intercept) - prevalence * intercept + PENALTY * slope**2 / 2)
+    def find_losses(slope: np.ndarray, intercept: np.ndarray, of: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The penalised loss of some columns; slope, intercept: theirs."""
+        logits = scores[:, of] * slope + intercept
+        losses = ((np.logaddexp(0.0, logits) - positive[:, of] * logits) * known[:, of]).sum(axis=0)
+        return np.asarray(losses + np.logaddexp(0.0, intercept) - prevalence[of] * intercept + PENALTY * slope**2 / 2)
 
     total = known.sum(axis=0) + 1
     share = np.clip((positive.sum(axis=0) + prevalence) / total, 0.5 / total, 1 - 0.5 / total)
@@ -42,12 +43,15 @@ def fit_logistic(scores: np.ndarray, labels: np.ndarray, prevalence: np.ndarray)
         move = (intercepts * by_slope - both * by_intercept) / determinant
         shift = (slopes * by_intercept - both * by_slope) / determinant
         step = np.ones(scores.shape[1])
+        tried = find_losses(slope - move, intercept - shift)
         for _ in range(HALVINGS):
-            tried = find_losses(slope - step * move, intercept - step * shift)
-            worse = tried > losses
-            if not worse.any():
+            left = np.flatnonzero(tried > losses)
+            if not len(left):
                 break
-            step[worse] /= 2
+            step[left] /= 2
+            halved = step[left]
+            tried[left] = find_losses(slope[left] - halved * move[left], intercept[left] - halved * shift[left], left)
+        worse = tried > losses
         step[worse] = 0.0
         slope, intercept = slope - step * move, intercept - step * shift
         gain, losses = np.max(losses - tried, where=~worse, initial=0.0), np.where(worse, losses, tried)
