@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.planted import rounded
 from descry.embedding.encoder import SentenceEncoder
 from descry.judging.descriptions import Description, Descriptions, read_descriptions
-from descry.judging.export import export
+from descry.judging.export import TARGETS, export
 from descry.judging.held_out import describe_units, read_held_out
 from descry.judging.judge import HeldOut, judge, summarise
 from descry.results import columns, layout
@@ -87,7 +87,7 @@ def round_trip(folder: Folder, own: Descriptions) -> dict[str, bool]:
     expected = {(row.layer, row.unit): row.text for row in own.rows}
     back = {}
     with TemporaryDirectory() as place:
-        for target in ("csv", "delphi", "neuronpedia"):
+        for target in TARGETS:
             [first, *_] = export(folder, target, Path(place) / target)
             read = read_descriptions(first if target == "csv" else Path(place) / target)
             back[target] = {(row.layer, row.unit): row.text for row in read.rows} == expected

@@ -17,8 +17,8 @@ from tests.judging.test_judge import WordEncoder
 from tests.support.echo import Echo
 
 UNITS, SENTENCES, KEPT = 6, 300, 40
-PROMPT = Prompt.parse("Shared by\n{sentences}\nnot by\n{others}\nis w119 w118:", FIELDS, "made.txt")
-TEXTS = [f"w{row % UNITS} w{UNITS + row % 97} w{UNITS + row % 89}" for row in range(SENTENCES)]
+PROMPT = Prompt.parse("Shared by\n{sentences}\nnot by\n{others}\nis noise and rattling:", FIELDS, "made.txt")
+TEXTS = [f"w{row % 7} w{7 + row % 97} w{7 + row % 89}" for row in range(SENTENCES)]
 
 
 def record(seed: int = 0) -> Activations:
@@ -88,7 +88,7 @@ def test_the_candidate_that_fits_hidden_sentences_best_is_kept(tmp_path: Path) -
     assert sorted(table["candidates"][0]) == ["w0", "w17", "w9"]
     for scores in table["candidate_aurocs"]:
         assert list(scores) == sorted(scores, reverse=True)
-    assert (table["auroc"] > 0.95).all()
+    assert (table["auroc"] > 0.85).all()
     assert table["descriptor_auroc"][0] < 0.8  # another word
     assert table["descriptor_auroc"][1] == pytest.approx(table["auroc"][1])  # the same text
 
@@ -97,7 +97,7 @@ def test_no_sentence_of_a_prompt_decides(tmp_path: Path) -> None:
     """A candidate that says what is shown, and nothing else, scores as chance."""
     active = record()
     shown = {int(row) for one in select_shown(active, 0, 3, 4) for part in one for row in part}
-    texts = ["w110 w111" if row in shown else text for row, text in enumerate(TEXTS)]
+    texts = [f"w110 {text}" if row in shown else text for row, text in enumerate(TEXTS)]
     client = Scripted(["w110", "w0", "w110 w112"])
     table = writer(client, tmp_path).describe(active, texts, [0], ["w1"], WordEncoder())
     scores = dict(zip(table["candidates"][0], table["candidate_aurocs"][0], strict=True))
@@ -109,8 +109,8 @@ def test_echoes_are_dropped_and_a_unit_without_candidates_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     active = record()
-    sentence = TEXTS[select_shown(active, 0, 2, 4)[0].strongest[0]]
-    client = Scripted(["w119 w118", sentence, "w119 w118", "w1"])
+    sentence = TEXTS[select_shown(active, 0, 2, 4)[1].strongest[0]]
+    client = Scripted(["noise and rattling", sentence, "Noise and rattling.", "w1"])
     table = writer(client, tmp_path, candidates=2).describe(active, TEXTS, [0, 1], ["w0", "w1"], WordEncoder())
     assert table["index"].tolist() == [1]
     assert table["candidates"].map(list).tolist() == [["w1"]]
