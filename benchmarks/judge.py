@@ -25,7 +25,7 @@ from descry.judging.descriptions import Description, Descriptions, index_units, 
 from descry.judging.export import TARGETS, export
 from descry.judging.held_out import describe_units, read_held_out
 from descry.judging.judge import HeldOut, judge, summarise
-from descry.judging.writing import FIELDS, Writer
+from descry.judging.writing import COMPLETED_FIELDS, Writer
 from descry.llm.cache import AnswerCache
 from descry.llm.local import LocalModel
 from descry.models.fetch import Origin, fetch
@@ -159,7 +159,7 @@ def judge_written(folder: Folder, held_out: HeldOut, encoder: Cached, weights: P
     writer = Writer(
         LocalModel(weights, "smollm", "0", replace(OPTIONS, complete=True)),
         AnswerCache(ANSWERS),
-        read_prompt("describe_complete", FIELDS),
+        read_prompt("describe_complete", COMPLETED_FIELDS),
         CANDIDATES,
         SHOWN,
         MAX_TOKENS,

@@ -2,7 +2,7 @@
 
 from descry.activations.record import read_activations
 from descry.judging.descriptions import index_units
-from descry.judging.writing import FIELDS, Writer
+from descry.judging.writing import COMPLETED_FIELDS, FIELDS, Writer
 from descry.results import layout
 from descry.schemas.describe import WRITTEN_TABLE
 from descry.schemas.split import SENTENCE_TABLE
@@ -28,7 +28,7 @@ def main() -> None:
     writer = Writer(
         open_client(settings.llm, llms, asking, sharding),
         open_answers(asking),
-        read_prompt("describe_complete" if completes else "describe", FIELDS),
+        read_prompt("describe_complete", COMPLETED_FIELDS) if completes else read_prompt("describe", FIELDS),
         settings.candidates,
         settings.exemplars,
         settings.max_tokens,

@@ -23,7 +23,9 @@ from descry.llm.prompts import Prompt, quote
 from descry.vocabulary.echoes import drop_echoes
 
 FIELDS = ("sentences", "others")
-"""Fields of the prompts, prompts/describe.txt and prompts/describe_complete.txt."""
+"""Fields of the prompt, prompts/describe.txt."""
+COMPLETED_FIELDS = ("sentences",)
+"""Fields of the prompt that is completed, prompts/describe_complete.txt: a small model takes the others for more."""
 LONGEST = 200
 """Most characters of a description; a longer answer is cut at the end of a part or word."""
 MAX_FAILED = 0.01
@@ -57,8 +59,11 @@ def select_shown(active: Activations, unit: int, candidates: int, exemplars: int
 
 @dataclass(frozen=True)
 class Writer:
-    """A language model that describes units. prompt: with FIELDS. candidates: descriptions of a unit, each of other
-    sentences. exemplars: see `select_shown`. max_tokens: most tokens of an answer."""
+    """A language model that describes units.
+
+    prompt: with FIELDS or COMPLETED_FIELDS. candidates: descriptions of a unit, each of other sentences. exemplars: see
+    `select_shown`. max_tokens: most tokens of an answer.
+    """
 
     client: Client
     cache: AnswerCache

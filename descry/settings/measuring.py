@@ -174,7 +174,8 @@ class Describe(Section):
     """Descriptions written of a neuron, each from other exemplars; the one is kept that fits best the sentences that no
     prompt shows."""
     exemplars: int = Field(ge=1, le=100)
-    "Sentences in a prompt on which the neuron is strongest, and as many that almost activate it."
+    """Sentences in a prompt on which the neuron is strongest, and as many that almost activate it (not where the prompt
+    is completed, `llms.NAME.complete`)."""
     max_tokens: int = Field(ge=1)
     "Most tokens of an answer."
 

@@ -8,7 +8,7 @@ import pytest
 
 from descry.activations.record import Activations
 from descry.errors import InputError
-from descry.judging.writing import FIELDS, Writer, read_description, select_shown
+from descry.judging.writing import COMPLETED_FIELDS, FIELDS, Writer, read_description, select_shown
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.prompts import Prompt
@@ -149,8 +149,8 @@ def test_a_description_is_one_line(answer: str, read: str) -> None:
     assert read_description(answer) == read
 
 
-@pytest.mark.parametrize("name", ["describe", "describe_complete"])
-def test_the_prompts_have_their_fields(name: str) -> None:
+@pytest.mark.parametrize(("name", "fields"), [("describe", FIELDS), ("describe_complete", COMPLETED_FIELDS)])
+def test_the_prompts_have_their_fields(name: str, fields: tuple[str, ...]) -> None:
     path = ROOT / "prompts" / f"{name}.txt"
-    prompt = Prompt.parse(path.read_text(encoding="utf-8"), FIELDS, str(path))
+    prompt = Prompt.parse(path.read_text(encoding="utf-8"), fields, str(path))
     assert "{" not in prompt.fill(sentences="- a", others="- b")
