@@ -21,6 +21,7 @@ from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
 from descry.llm.prompts import Prompt, quote
 from descry.vocabulary.echoes import drop_echoes
+from descry.vocabulary.prompted import drop_cut_part
 
 FIELDS = ("sentences", "others")
 """Fields of the prompt, prompts/describe.txt."""
@@ -118,7 +119,7 @@ class Writer:
                 f"describe: {self.client.name} leaves {len(lost):,} of {len(answers):,} prompts unanswered ({lost[0]})"
                 "; answers are kept: run the same command again to go on, or choose another model"
             )
-        read = [read_description(answer.text) if isinstance(answer, Answer) else "" for answer in answers]
+        read = [read_description(answer) if isinstance(answer, Answer) else "" for answer in answers]
         kept = self._drop_echoes(read, [[*strongest, *others] for strongest, others in prompts])
         if left := sum(not text for text in kept) - len(lost):
             print(f"describe: {left:,} of {len(kept):,} answers repeat their prompt or say nothing, and are left out")
@@ -153,10 +154,12 @@ def _list(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def read_description(answer: str) -> str:
-    """Read the description in an answer: its first line without marks around it, each part (between commas) once, and
-    at most LONGEST characters; "" if there is none. A small model repeats parts until it is cut off."""
-    lines = [line.strip(_EDGES) for line in unwrap(answer).splitlines()]
+def read_description(answer: Answer) -> str:
+    """Read the description in an answer: its first line without marks around it, each part (between commas) once,
+    without a last part that was cut off, unless it is the only one; at most LONGEST characters; "" if there is none. A
+    small model repeats parts until it is cut off."""
+    said = drop_cut_part(answer)
+    lines = [line.strip(_EDGES) for line in unwrap(said if said.strip(_EDGES) else answer.text).splitlines()]
     line = next((line for line in lines if any(map(str.isalpha, line))), "")
     parts = (part.strip(_EDGES) for part in _PARTS.split(" ".join(line.split())))
     text = ", ".join(dict.fromkeys(filter(None, parts)))

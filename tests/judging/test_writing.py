@@ -135,18 +135,20 @@ def test_too_many_failures_are_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "read"),
+    ("answer", "finished", "read"),
     [
-        (" Batteries that die early.\nAnd more", "Batteries that die early"),
-        ("<think>hm</think>\n- **noise**, fans", "noise, fans"),
-        ("how it is made, how it is made, how it is", "how it is made, how it is"),
-        ("", ""),
-        ("...", ""),
-        ("word " * 60, " ".join(["word"] * 40)),
+        (" Batteries that die early.\nAnd more", True, "Batteries that die early"),
+        ("<think>hm</think>\n- **noise**, fans", True, "noise, fans"),
+        ("how it is made, how it is made, how it is", False, "how it is made"),
+        ("how it is made, how it is", True, "how it is made, how it is"),
+        ("how it is", False, "how it is"),
+        ("", True, ""),
+        ("...", True, ""),
+        ("word " * 60, True, " ".join(["word"] * 40)),
     ],
 )
-def test_a_description_is_one_line(answer: str, read: str) -> None:
-    assert read_description(answer) == read
+def test_a_description_is_one_line(answer: str, finished: bool, read: str) -> None:
+    assert read_description(Answer(answer, finished=finished)) == read
 
 
 @pytest.mark.parametrize(("name", "fields"), [("describe", FIELDS), ("describe_complete", COMPLETED_FIELDS)])
