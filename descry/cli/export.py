@@ -11,7 +11,7 @@ from rich.console import Console
 from descry.cli import _common
 from descry.results.columns import Folder
 
-TARGETS = ("csv", "delphi", "neuronpedia")
+TARGETS = ("csv", "delphi", "neuronpedia", "circuit-tracer")
 
 
 def add_parser(commands: Any) -> None:

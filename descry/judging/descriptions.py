@@ -221,6 +221,12 @@ def _parse_record(where: str, record: Any) -> Iterator[Description]:
             unit = _parse_whole(where, "index", feature["index"])
             place = f"{where}, index {unit}"
             yield from (Description(place, layer, unit, str(one["text"])) for one in feature["explanations"])
+    elif "examples_quantiles" in record:  # circuit-tracer
+        if not str(record["transcoder_id"]).endswith("-descry"):
+            raise InputError(f"{where}: circuit-tracer's files hold no descriptions; give those that descry exported")
+        unit = _parse_whole(where, "index", record["index"])
+        text = str(record["examples_quantiles"][0]["quantile_name"])
+        yield Description(where, _parse_module(where, record["transcoder_id"]), unit, text)
     elif "description" in record:  # Neuronpedia in bulk
         unit = _parse_whole(where, "index", record["index"])
         yield Description(where, _parse_module(where, record["layer"]), unit, str(record["description"]))

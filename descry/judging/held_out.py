@@ -9,7 +9,7 @@ import pandas as pd
 from descry.activations.record import read_activations
 from descry.embedding.encoder import SentenceEncoder
 from descry.judging.descriptions import Description, Descriptions, index_units
-from descry.judging.judge import HeldOut, draw_random_texts, judge
+from descry.judging.judge import HeldOut, gather_held_out, judge
 from descry.results import columns, layout
 from descry.results.columns import Folder
 from descry.schemas.export import LONGEST
@@ -29,19 +29,11 @@ def judge_run(folder: Folder, descriptions: Descriptions) -> pd.DataFrame:
 
 def read_held_out(folder: Folder) -> HeldOut:
     """What a run's descriptions are judged on: validation's probe."""
-    active = read_activations(folder.activations("validation"))
-    place = index_units(active.layer, active.index)
-    names = [""] * len(active.layer)
-    first = _read_first(folder)
-    for layer, index, name in zip(*(first[key].tolist() for key in columns.PAIR), strict=True):
-        names[place[layer, index]] = name
-    return HeldOut(
-        layer=active.layer,
-        index=active.index,
-        probe=active.probe,
-        sentences=folder.sentences("validation")["text"][active.probe_rows].tolist(),
-        descriptors=names,
-        random=draw_random_texts(folder.sentences("calibration")["text"].tolist()),
+    return gather_held_out(
+        read_activations(folder.activations("validation")),
+        folder.sentences("validation")["text"],
+        folder.sentences("calibration")["text"],
+        _read_first(folder),
     )
 
 

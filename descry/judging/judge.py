@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
+from descry.activations.record import Activations
 from descry.embedding.vectors import Encoder
 from descry.errors import InputError
-from descry.judging.descriptions import Descriptions
+from descry.judging.descriptions import Descriptions, index_units
 from descry.judging.scores import HEADLINE, OTHERS, SCORES, Layer, bin_by_length, subtract_length
 
 AMONG = 100
@@ -45,6 +46,28 @@ class HeldOut:
     sentences: Sequence[str]
     descriptors: Sequence[str]
     random: Sequence[str]
+
+
+def gather_held_out(
+    validation: Activations, sentences: np.ndarray, calibration: np.ndarray, first: Mapping[str, Any] | pd.DataFrame
+) -> HeldOut:
+    """Gather what descriptions are judged on: validation's probe.
+
+    sentences, calibration: the texts of either split; first: columns layer, index and descriptor of the best descriptor
+    of every neuron that has one.
+    """
+    place = index_units(validation.layer, validation.index)
+    names = [""] * len(validation.layer)
+    for layer, index, name in zip(*(first[key].tolist() for key in ("layer", "index", "descriptor")), strict=True):
+        names[place[layer, index]] = name
+    return HeldOut(
+        layer=validation.layer,
+        index=validation.index,
+        probe=validation.probe,
+        sentences=sentences[validation.probe_rows].tolist(),
+        descriptors=names,
+        random=draw_random_texts(calibration.tolist()),
+    )
 
 
 def draw_random_texts(sentences: Sequence[str], seed: int = 0) -> list[str]:
@@ -84,7 +107,7 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
         }
     )
     texts = [*table["description"], *(name for name in table["descriptor"] if name), *held_out.random]
-    fitter = _Fitter(encoder, held_out.sentences, texts)
+    fitter = Fitter(encoder, held_out.sentences, texts)
     parts = []
     for _, rows in table.groupby("layer", sort=False):
         units = places[kept[rows.index]]
@@ -99,8 +122,11 @@ def _read_units(held_out: HeldOut, units: np.ndarray) -> Layer:
     return Layer(held_out.probe[:, units].T.astype(np.float32))
 
 
-class _Fitter:
-    """How well texts fit sentences: the cosine of their vectors, less what the sentences' lengths tell."""
+class Fitter:
+    """How well texts fit sentences: the cosine of their vectors, less what the sentences' lengths tell.
+
+    texts: all that will be asked for, each of which is encoded once.
+    """
 
     def __init__(self, encoder: Encoder, sentences: Sequence[str], texts: Sequence[str]) -> None:
         self._sentences = encoder.encode(sentences, "sentences")
@@ -115,7 +141,7 @@ class _Fitter:
 
 
 def _judge_layer(
-    layer: Layer, rows: pd.DataFrame, block: np.ndarray, fitter: _Fitter, random: Sequence[str]
+    layer: Layer, rows: pd.DataFrame, block: np.ndarray, fitter: Fitter, random: Sequence[str]
 ) -> pd.DataFrame:
     """The scores of some units of a layer. rows: all described units of the layer; block: positions of `layer`'s."""
     texts, text_of, times = np.unique(rows["description"].to_numpy(str), return_inverse=True, return_counts=True)
@@ -163,7 +189,7 @@ def _pick(
 
 
 def _score_blocks(
-    texts: list[str], layer: Layer, fitter: _Fitter, names: Sequence[str]
+    texts: list[str], layer: Layer, fitter: Fitter, names: Sequence[str]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Positions of texts in blocks, and their scores for every unit."""
     size = max(1, min(TEXTS, ENTRIES // max(1, len(layer.positives) * layer.ranked.shape[1])))
@@ -189,6 +215,19 @@ def share_first(better: np.ndarray, tied: np.ndarray, others: int, among: int = 
     return np.asarray(ends / (tied + 1))
 
 
+def draw_units(count: int, seed: int = 0) -> list[np.ndarray]:
+    """REPEATS bootstrap samples of `count` units: positions."""
+    generator = np.random.default_rng(seed)
+    return [generator.integers(count, size=count) for _ in range(REPEATS)]
+
+
+def correlate_swapped(table: pd.DataFrame, score: str) -> float | None:
+    """The correlation, over the units that `judge` scored, of own and swapped; None where either does not vary."""
+    own, swapped = table[score], table[f"{score}_swapped"]
+    varies = min(own.std(ddof=0), swapped.std(ddof=0)) > 0
+    return float(np.corrcoef(own, swapped)[0, 1]) if varies else None
+
+
 def summarise(table: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
     """Summarise the units that `judge` scored, or some of them.
 
@@ -201,8 +240,7 @@ def summarise(table: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
     whether the descriptions say more than others' would; it is too narrow where units copy each other, and it does not
     tell how the lift would vary on other sentences.
     """
-    generator = np.random.default_rng(seed)
-    draws = [generator.integers(len(table), size=len(table)) for _ in range(REPEATS)]
+    draws = draw_units(len(table), seed)
     summary: dict[str, Any] = {
         "units": len(table),
         "with_descriptor": int(table[f"{HEADLINE}_descriptor"].notna().sum()),
@@ -212,7 +250,6 @@ def summarise(table: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
         own, swapped, random, ours = (table[column] for column in OTHERS[name])
         lift = (own - swapped).to_numpy()
         low, high = np.quantile([lift[rows].mean() for rows in draws], INTERVAL)
-        varies = min(own.std(ddof=0), swapped.std(ddof=0)) > 0
         summary[name] = {
             "own": _mean(own),
             "swapped": _mean(swapped),
@@ -223,7 +260,7 @@ def summarise(table: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
             "over_random": _mean(own - random),
             "descriptor": _mean(ours),
             "over_descriptor": _mean(own - ours),
-            "true_swapped_correlation": float(np.corrcoef(own, swapped)[0, 1]) if varies else None,
+            "true_swapped_correlation": correlate_swapped(table, name),
         }
     return summary
 

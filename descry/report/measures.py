@@ -40,6 +40,11 @@ NULL_TEXTS = {
     "shuffled_tokens": ("shuffled tokens", "A neuron's values are permuted among the tokens of each sentence."),
     "shuffled_layers": ("shuffled layers", "The described neurons are permuted among the layers."),
     "permuted_rows": ("permuted rows", "The neurons of a layer exchange their output weights."),
+    "swapped_descriptions": (
+        "swapped descriptions",
+        "Every neuron is judged by the descriptions of the layer's other described neurons.",
+    ),
+    "random_sentences": ("random sentences", "Random calibration sentences stand for descriptions."),
     "random_neurons": (
         "random neurons",
         "As many random neurons of the same layers are ablated in place of the descriptor's.",
@@ -81,6 +86,7 @@ BLOCKS = {
     "ablation": "Ablation",
     "writes": "What neurons write: their descriptors' words among the tokens that they promote",
     "ends": "Both ends of a neuron",
+    "judge": "Descriptions in free text: do they fit the sentences on which their neurons fire?",
 }
 """The tables of measures, in order: the start of their dotted names (empty: names without a dot), and the heading."""
 

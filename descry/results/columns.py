@@ -19,7 +19,9 @@ from descry.schemas.ablate import ABLATION_TABLE
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
 from descry.schemas.depth import DEPTH_TABLE
+from descry.schemas.describe import WRITTEN_TABLE
 from descry.schemas.extract import ACTIVATION_ARRAYS
+from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.relations import RELATION_TABLE
@@ -58,6 +60,8 @@ FURTHER = {
     "writes": (layout.WRITES / "neurons.parquet", WRITES_TABLE),
     "written_pairs": (layout.WRITES / "pairs.parquet", WRITTEN_PAIR_TABLE),
     "negative": (layout.ENDS / "assignments.parquet", ASSIGNMENT_TABLE),
+    "written": (layout.WRITTEN, WRITTEN_TABLE),
+    "judged": (layout.JUDGE / "units.parquet", JUDGED_TABLE),
 }
 """Tables of stages that may be switched off: path and schema."""
 PAIR_TABLES: dict[str, dict[str, Path]] = {
@@ -72,7 +76,7 @@ MEASURES = tuple(
     for part in (
         *(layout.EVALUATION, layout.CONSISTENCY),
         *(layout.TRIGGERS, layout.RELATIONS, layout.DEPTH, layout.REPLICATION, layout.ABLATION),
-        *(layout.WRITES, layout.ENDS),
+        *(layout.WRITES, layout.ENDS, layout.JUDGE),
     )
 )
 

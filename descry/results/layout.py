@@ -33,6 +33,8 @@ NEIGHBOURS = Path("data/neighbours.safetensors")
 ASSIGNMENTS = Path("data/assignments")
 ENDS = Path("data/ends")
 WRITES = Path("data/writes")
+WRITTEN = Path("data/written.parquet")
+JUDGE = Path("data/judge")
 CONSISTENCY = Path("data/consistency")
 EVALUATION = Path("data/evaluation")
 RESPLITS = Path("data/resplits.parquet")
@@ -44,7 +46,7 @@ SHARDS = Path(".shards")
 LOCK = Path("dvc.lock")
 
 
-ANALYSES = (TRIGGERS, RELATIONS, DEPTH, REPLICATION, ABLATION, WRITES, ENDS)
+ANALYSES = (TRIGGERS, RELATIONS, DEPTH, REPLICATION, ABLATION, WRITES, ENDS, JUDGE)
 """What goes beyond the paper: folders that hold measures."""
 
 

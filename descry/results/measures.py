@@ -27,6 +27,21 @@ class Measure:
     counts: bool = False
 
 
+def _list_judged(whose: str) -> tuple[Measure, ...]:
+    """The measures of descriptions in free text. whose: `given` in a file, or `written` by a language model."""
+    title, swapped = f"Descriptions {whose}", "swapped_descriptions"
+    column = f"{whose}_auroc"
+    return (
+        Measure(f"judge.{whose}.auroc", f"{title}: AUROC of fit and firing", swapped, headline=True, column=column),
+        Measure(f"judge.{whose}.average_precision", f"{title}: average precision of fit and firing", swapped),
+        Measure(f"judge.{whose}.correlation", f"{title}: correlation of fit and activation", swapped),
+        Measure(f"judge.{whose}.detection", f"{title}: detection (balanced accuracy)", swapped),
+        Measure(f"judge.{whose}.first_of_100", f"{title}: first among 100 of the layer", swapped),
+        Measure(f"judge.{whose}.true_swapped_correlation", f"{title}: correlation of own and swapped AUROC"),
+        Measure(f"judge.{whose}.units", f"{title}: neurons judged", counts=True),
+    )
+
+
 MEASURES = (
     Measure(
         "sentence.gold.precision_at_1",
@@ -182,6 +197,7 @@ MEASURES = (
     Measure("ends.positive", "Neurons with a replicated descriptor at the positive end", "permuted_neurons"),
     Measure("ends.negative", "Neurons with a replicated descriptor at the negative end", "permuted_neurons"),
     Measure("ends.both", "Neurons with a replicated descriptor at both ends", "permuted_neurons"),
+    *(measure for whose in ("given", "written") for measure in _list_judged(whose)),
 )
 """Every measure that is told with its chance in metrics/detail, in the order in which measures are shown."""
 

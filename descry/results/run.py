@@ -140,6 +140,17 @@ class Run:
         end; no rows if the stage is off or the target predicts no words."""
         return self._read_further("written_pairs")
 
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The scores of the descriptions that the stage `judge` judged, a row a unit (`whose`: given in a file, or
+        written by a language model); no rows if there were none."""
+        return self._read_further("judged")
+
+    @cached_property
+    def written(self) -> pd.DataFrame:
+        """What a language model wrote of neurons (stage `describe`); no rows if none is named."""
+        return self._read_further("written")
+
     def _read_further(self, name: str) -> pd.DataFrame:
         path, schema = columns.FURTHER[name]
         path = self.folder.root / path

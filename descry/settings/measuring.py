@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from descry.settings.base import Different, Section, Share, Switched
+from descry.settings.base import NAME, Different, Section, Share, Switched
 
 
 class Consistency(Section):
@@ -159,6 +159,35 @@ class Ablate(Switched, Section):
     "Most places of a descriptor's words in validation sentences; ignored if the target does not predict words."
     seed: int = Field(ge=0)
     "Seed of the random sets."
+
+
+class Describe(Section):
+    """Sentences that a language model writes of the strongest neurons, from their calibration exemplars."""
+
+    section = "describe"
+
+    llm: str = Field(pattern=rf"^$|{NAME}")
+    "Name in `llms` of the language model that writes; empty for none."
+    neurons: int = Field(ge=2)
+    "How many described neurons, lowest p first, are written about."
+    candidates: int = Field(ge=1, le=100)
+    """Descriptions written of a neuron, each from other exemplars; the one is kept that fits best the sentences that no
+    prompt shows."""
+    exemplars: int = Field(ge=1, le=100)
+    """Sentences in a prompt on which the neuron is strongest, and as many that almost activate it (not where the prompt
+    is completed, `llms.NAME.complete`)."""
+    max_tokens: int = Field(ge=1)
+    "Most tokens of an answer."
+
+
+class Judge(Section):
+    """Descriptions of neurons in free text, scored on held-out sentences beside other neurons' descriptions."""
+
+    section = "judge"
+
+    source: str = Field(min_length=1)
+    """Descriptions by anybody: a csv file with the columns layer, unit and description, or another tool's file or
+    folder (docs/judge.md). Where it has none, only those that the stage `describe` wrote are judged."""
 
 
 class Report(Section):

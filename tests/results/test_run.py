@@ -75,6 +75,10 @@ def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray
     logits = {f"{name}_logits": [[2.0, 1.0]] * len(layer) for name in tokens}
     write("writes", len(layer), layer=layer, index=index, **tokens, **logits)
     write("written_pairs", len(pairs), **given, end="positive", auroc=np.linspace(0.4, 0.9, len(pairs)))
+    texts = {"description": HOSTILE, "descriptor": [names[unit % len(names)] for unit in index]}
+    scored = {"candidates": [["one", HOSTILE]] * len(layer), "candidate_aurocs": [[0.75, 0.5]] * len(layer)}
+    write("written", len(layer), layer=layer, index=index, **texts, **scored)
+    write("judged", len(layer), layer=layer, index=index, whose="written", **texts)
     measure = pd.DataFrame([("transfer.replication", "unassigned_pairs", 0.7, 0.1, 0.05, 0.15, 1, 0.6)])
     measure.columns = pd.Index(list(MEASURE_TABLE.columns))
     write_table(folder / layout.REPLICATION / "measures.parquet", measure, MEASURE_TABLE)
@@ -232,7 +236,10 @@ def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
     assert pd.isna(run.measures["chance"].iloc[-2])
 
 
-TABLES = ("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation", "writes", "written_pairs")
+TABLES = (
+    *("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation", "writes", "written_pairs"),
+    *("written", "judged"),
+)
 
 
 def test_pairs_of_the_negative_end_equal_a_loop_over_its_exemplars(run: Run, folder: Path) -> None:
