@@ -133,6 +133,6 @@ def _check_width(stored: Stored, site: Site, width: int) -> None:
     if site.width != width:
         which = "outputs" if site.output else "inputs"
         raise InputError(
-            f"dictionary {stored.name}: has vectors of {width} values, but the {which} of {site.name} have {site.width}; "
-            "it belongs to another model, or to another place (extract.site, if its files do not name it)"
+            f"dictionary {stored.name}: has vectors of {width} values, but the {which} of {site.name} have "
+            f"{site.width}; it belongs to another model, or another place (extract.site, if its files do not name it)"
         )

@@ -29,7 +29,9 @@ def measure_explained_variance(target: Target, texts: Sequence[str], batch_token
         values = target.read([ids[i] for i in batch], [special[i] for i in batch], requests)
         for place, (made, real) in enumerate(zip(values[: len(sites)], values[len(sites) :], strict=True)):
             parts = [(made - real).square().sum(), real.square().sum(), real.sum(0)]
-            sums[place] = [part + total for part, total in zip(parts, sums[place] or [0.0] * 3, strict=True)]
+            sums[place] = (
+                [part + total for part, total in zip(parts, sums[place], strict=True)] if sums[place] else parts
+            )
     tokens = sum(mark.count(0) for mark in special)
     explained = [1 - error / (squares - total.square().sum() / tokens) for error, squares, total in sums]
     return {site.layer: float(share) for site, share in zip(sites, explained, strict=True)}
@@ -52,7 +54,7 @@ def check_explained_variance(sites: Sequence[Site], explained: dict[int, float])
             written = site.written or site
             values = f"{'outputs' if written.output else 'inputs'} of {written.name}"
             raise InputError(
-                f"models.dictionaries: that of layer {site.layer} explains {explained[site.layer]:.2f} of the variance of "
-                f"the {values}, no more than their mean does; it belongs to another model or place (extract.site, if "
-                "its files do not name it)"
+                f"models.dictionaries: that of layer {site.layer} explains {explained[site.layer]:.2f} of the variance "
+                f"of the {values}, no more than their mean does; it belongs to another model, or place "
+                "(extract.site, if its files do not name it)"
             )
