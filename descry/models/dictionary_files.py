@@ -326,6 +326,11 @@ class Stored:
     reads: Hook
     writes: Hook | None
 
+    @property
+    def files(self) -> list[Path]:
+        """Its configuration, if there is one, and its weights."""
+        return [path for name in (FORMATS[self.weights].config, self.weights) if (path := self.folder / name).is_file()]
+
     def load(self, device: torch.device | str = "cpu") -> Dictionary:
         """Read the weights. Errors: InputError if they are damaged, incomplete, or not supported."""
         format_, where = FORMATS[self.weights], f"dictionary {self.name}"
