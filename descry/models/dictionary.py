@@ -114,6 +114,12 @@ class Dictionary:
         written = self.restore(self(values) @ self.decoder + self.decoder_bias, values)
         return written if self.skip is None else written + values.to(self.weight) @ self.skip.T
 
+    def change(self, values: Tensor, latents: Tensor, constants: Tensor) -> Tensor:
+        """By how much the reconstruction of values [..., width] changes if some latents are fixed to constants: float32
+        [..., outputs]. latents: int [n]; constants: float [n]."""
+        written = (constants - self(values)[..., latents]) @ self.decoder[latents]
+        return self.restore(written, values) - self.restore(torch.zeros_like(written), values)
+
     def restore(self, written: Tensor, values: Tensor) -> Tensor:
         """Bring what latents write, [..., outputs], back to the scale of the values [..., width] that were encoded."""
         if self.normalisation == "none" or self.transcodes:

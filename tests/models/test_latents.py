@@ -1,6 +1,5 @@
 """Where the values of dictionaries are found in a model, and what is read there."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from descry.activations.extraction import extract
 from descry.activations.firing import count_firing
@@ -19,48 +17,18 @@ from descry.models.neurons import describe_sites
 from descry.models.reconstruction import check_explained_variance, measure_explained_variance
 from descry.models.target import Target
 from tests.conftest import TEXT
+from tests.support.dictionaries import LATENTS, WIDTH, K, run_by_hand, save_dictionary
 
-WORDS, LATENTS, K = TEXT.split(), 40, 4
+WORDS = TEXT.split()
 TEXTS = [
     " ".join(np.random.default_rng(row).choice(WORDS, size))
     for row, size in enumerate(np.random.default_rng(9).integers(2, 12, 50))
 ]
-WIDTH, NEURONS = 24, 48
-
-
-def save(folder: Path, width: int = WIDTH, outputs: int | None = None, seed: int = 0, **config: Any) -> Path:
-    """A folder with a random dictionary in SAELens' format; with `outputs`, a transcoder."""
-    generator = torch.Generator().manual_seed(seed)
-    folder.mkdir(parents=True)
-    shapes = {"W_enc": (width, LATENTS), "W_dec": (LATENTS, outputs or width), "b_enc": (LATENTS,)}
-    weights = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
-    weights["b_dec"] = torch.randn(outputs or width, generator=generator)
-    save_file(weights, folder / "sae_weights.safetensors")
-    kind = {"architecture": "transcoder" if outputs else "topk", "k": K, "d_in": width, "d_sae": LATENTS}
-    (folder / "cfg.json").write_text(json.dumps(kind | config))
-    return folder
+NEURONS = 48
 
 
 def hooked(name: str, **more: Any) -> dict[str, Any]:
     return {"metadata": {"hook_name": name, **more}}
-
-
-def run_by_hand(target: Target, text: str, module: str, *, output: bool) -> torch.Tensor:
-    """The inputs or outputs of a module on a sentence's own tokens, by a hook of torch's own."""
-    seen = []
-    ids, special = target.encode([text])
-    tokens = torch.tensor(ids)
-
-    def hook(_: Any, *values: Any) -> None:
-        value = values[-1]
-        seen.append(value[0] if isinstance(value, tuple) else value)
-
-    found = target.model.get_submodule(module)
-    handle = found.register_forward_hook(hook) if output else found.register_forward_pre_hook(hook)
-    with torch.inference_mode():
-        target.model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
-    handle.remove()
-    return seen[0][0][torch.tensor(special[0]) == 0]
 
 
 PLACES = {
@@ -80,7 +48,7 @@ PLACES = {
 @pytest.mark.parametrize("name", PLACES)
 def test_latents_are_read_where_the_file_says(name: str, tiny_bert: Path, tmp_path: Path) -> None:
     config, width, layer, module, output = PLACES[name]
-    save(tmp_path / "layer_1", width, **config)
+    save_dictionary(tmp_path / "layer_1", width, **config)
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     [site] = target.sites
     assert (site.layer, site.name, site.output, target.widths) == (layer, module, output, [LATENTS])
@@ -103,14 +71,14 @@ def test_latents_are_read_where_the_file_says(name: str, tiny_bert: Path, tmp_pa
 def test_without_a_hook_the_settings_say_where(
     site: Any, module: str, output: bool, tiny_bert: Path, tmp_path: Path
 ) -> None:
-    save(tmp_path / "layer_1")
+    save_dictionary(tmp_path / "layer_1")
     [found] = Target(tiny_bert, dictionaries=tmp_path, site=site).sites
     assert (found.layer, found.name, found.output) == (2, module, output)
 
 
 def test_layers_are_in_order_and_can_be_chosen(tiny_bert: Path, tmp_path: Path) -> None:
     for number in (2, 0):
-        save(tmp_path / f"layer_{number}", seed=number)
+        save_dictionary(tmp_path / f"layer_{number}", seed=number)
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     assert target.neurons[0].tolist() == [1] * LATENTS + [3] * LATENTS
     assert describe_sites(target.sites) == "latents of a dictionary of outputs of encoder.layer.*"
@@ -131,7 +99,7 @@ def test_a_dictionary_that_does_not_fit_is_refused(
     folders: dict[str, Any], options: Any, said: str, tiny_bert: Path, tmp_path: Path
 ) -> None:
     for name, config in folders.items():
-        save(tmp_path / name, **config)
+        save_dictionary(tmp_path / name, **config)
     with pytest.raises(InputError, match=said) as caught:
         Target(tiny_bert, dictionaries=tmp_path, site="hidden", **options)
     assert "\n" not in str(caught.value)
@@ -146,8 +114,8 @@ def exact(target: Target, scale: float = 1.0) -> Dictionary:
 
 
 def test_explained_variance_is_that_of_all_tokens_in_one_pile(tiny_bert: Path, tmp_path: Path) -> None:
-    save(tmp_path / "layer_0")
-    save(tmp_path / "layer_2", outputs=WIDTH, metadata={"hook_name": "blocks.2.ln2.hook_normalized"})
+    save_dictionary(tmp_path / "layer_0")
+    save_dictionary(tmp_path / "layer_2", outputs=WIDTH, metadata={"hook_name": "blocks.2.ln2.hook_normalized"})
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     explained = measure_explained_variance(target, TEXTS, batch_tokens=40)
     places = {1: ("encoder.layer.0", True), 3: ("encoder.layer.2.intermediate.dense", False)}
@@ -167,7 +135,7 @@ def test_explained_variance_is_that_of_all_tokens_in_one_pile(tiny_bert: Path, t
 
 
 def test_a_dictionary_at_its_place_explains_all_and_passes(tiny_bert: Path, tmp_path: Path) -> None:
-    save(tmp_path / "layer_0")
+    save_dictionary(tmp_path / "layer_0")
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     target.sites = [replace(target.sites[0], encoder=exact(target), width=2 * WIDTH)]
     explained = measure_explained_variance(target, TEXTS)
@@ -177,7 +145,7 @@ def test_a_dictionary_at_its_place_explains_all_and_passes(tiny_bert: Path, tmp_
 
 
 def test_exemplars_are_sentences_on_which_a_latent_fires(tiny_bert: Path, tmp_path: Path) -> None:
-    save(tmp_path / "layer_1")
+    save_dictionary(tmp_path / "layer_1")
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     active = extract(target, TEXTS, np.arange(len(TEXTS)), top_k=60, pooling="mean")
     fires = active.probe > 0
@@ -193,7 +161,7 @@ def test_exemplars_are_sentences_on_which_a_latent_fires(tiny_bert: Path, tmp_pa
 
 
 def test_random_directions_keep_the_non_linearity_and_the_moments(tiny_bert: Path, tmp_path: Path) -> None:
-    save(tmp_path / "layer_1")
+    save_dictionary(tmp_path / "layer_1")
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     control = build_random_directions(target, TEXTS, seed=3)
     pile = torch.cat([run_by_hand(target, text, "encoder.layer.1", output=True) for text in TEXTS])
