@@ -253,7 +253,8 @@ def compare(evaluation: Evaluation, folders: Mapping[str, Path]) -> dict[str, An
         results[name] = measure(replace(evaluation, active=draw_units(active)))
         results[name] |= {"trained_units": counted["units"], "dead": counted["dead"], "always": counted["always"]}
         if name in folders:
-            results[name]["explained_variance"] = measure_explained_variance(target, sample)
+            shares = measure_explained_variance(target, target.sites, sample)
+            results[name]["explained_variance"] = dict(zip(LAYERS, shares, strict=True))
         print(name, rounded(results[name]), flush=True)
     return results
 

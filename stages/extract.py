@@ -4,7 +4,7 @@ import sys
 
 from descry.activations.firing import count_firing
 from descry.activations.record import write_activations
-from descry.models.reconstruction import check_explained_variance, measure_explained_variance
+from descry.models.reconstruction import check_dictionaries
 from descry.results import layout
 from descry.settings.neurons import Extract
 from descry.settings.runtime import Runtime, Sharding
@@ -19,9 +19,7 @@ SAMPLE = 400
 def _measure_reconstruction(passes: Passes, split: str) -> dict[int, float]:
     """The share of the variance that each layer's dictionary explains; empty for neurons."""
     target, texts = passes.target().load(), passes.sample(split, SAMPLE, "dictionaries")
-    explained = measure_explained_variance(target, texts, passes.runtime.batch_tokens)
-    check_explained_variance(target.sites, explained)
-    return explained
+    return check_dictionaries(target, texts, passes.runtime.batch_tokens)
 
 
 def main() -> None:

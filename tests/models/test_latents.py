@@ -14,7 +14,7 @@ from descry.errors import InputError
 from descry.models.controls import build_random_directions, build_untrained
 from descry.models.dictionary import Dictionary
 from descry.models.neurons import describe_sites
-from descry.models.reconstruction import check_explained_variance, measure_explained_variance
+from descry.models.reconstruction import check_dictionaries, measure_explained_variance
 from descry.models.target import Target
 from tests.conftest import TEXT
 from tests.support.dictionaries import LATENTS, WIDTH, K, run_by_hand, save_dictionary
@@ -117,9 +117,9 @@ def test_explained_variance_is_that_of_all_tokens_in_one_pile(tiny_bert: Path, t
     save_dictionary(tmp_path / "layer_0")
     save_dictionary(tmp_path / "layer_2", outputs=WIDTH, metadata={"hook_name": "blocks.2.ln2.hook_normalized"})
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
-    explained = measure_explained_variance(target, TEXTS, batch_tokens=40)
+    shares = measure_explained_variance(target, target.sites, TEXTS, batch_tokens=40)
     places = {1: ("encoder.layer.0", True), 3: ("encoder.layer.2.intermediate.dense", False)}
-    for site in target.sites:
+    for site, share in zip(target.sites, shares, strict=True):
         pile = torch.cat(
             [run_by_hand(target, text, places[site.layer][0], output=places[site.layer][1]) for text in TEXTS]
         )
@@ -129,19 +129,38 @@ def test_explained_variance_is_that_of_all_tokens_in_one_pile(tiny_bert: Path, t
         assert isinstance(site.encoder, Dictionary)
         errors = (site.encoder.reconstruct(pile) - real).square().sum()
         expected = 1 - errors / (real - real.mean(0)).square().sum()
-        assert explained[site.layer] == pytest.approx(float(expected), rel=1e-3)
-    with pytest.raises(InputError, match="no more than their mean does; it belongs to another"):
-        check_explained_variance(target.sites, explained)
+        assert share == pytest.approx(float(expected), rel=1e-3)
+    with pytest.raises(InputError, match="no more than their mean does; it belongs to another") as caught:
+        check_dictionaries(target, TEXTS)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_dictionary_at_its_place_explains_all_and_passes(tiny_bert: Path, tmp_path: Path) -> None:
     save_dictionary(tmp_path / "layer_0")
     target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
     target.sites = [replace(target.sites[0], encoder=exact(target), width=2 * WIDTH)]
-    explained = measure_explained_variance(target, TEXTS)
-    assert explained[1] == pytest.approx(1)
-    check_explained_variance(target.sites, explained)
-    assert measure_explained_variance(Target(tiny_bert), TEXTS) == {}
+    assert check_dictionaries(target, TEXTS) == {1: pytest.approx(1)}
+    assert check_dictionaries(Target(tiny_bert), TEXTS) == {}
+
+
+def test_a_dictionary_that_fits_a_neighbouring_layer_better_is_refused(tiny_bert: Path, tmp_path: Path) -> None:
+    save_dictionary(tmp_path / "layer_1")
+    target = Target(tiny_bert, dictionaries=tmp_path, site="hidden")
+    norm = target.model.encoder.layer[1].output.LayerNorm.weight
+    norm.data = torch.rand(WIDTH, generator=torch.Generator().manual_seed(0)).square()  # lets the layers differ
+    pile = torch.cat([run_by_hand(target, text, "encoder.layer.2", output=True) for text in TEXTS]).double()
+    centred = pile - pile.mean(0)
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:6].float()
+    both = torch.cat([directions, -directions])
+    shift = pile.mean(0).float()
+    fitted = Dictionary(both, torch.zeros(12), torch.relu, both, shift, centred=True)
+    target.sites = [replace(target.sites[0], encoder=fitted, width=12)]
+    own, after = measure_explained_variance(
+        target, [target.sites[0], replace(target.sites[0], module=target.model.encoder.layer[2])], TEXTS
+    )
+    assert 0 < own < after - 0.1, "the test needs layers that differ"
+    with pytest.raises(InputError, match=rf"{own:.2f} of .*encoder.layer.1, but {after:.2f} of .*encoder.layer.2"):
+        check_dictionaries(target, TEXTS)
 
 
 def test_exemplars_are_sentences_on_which_a_latent_fires(tiny_bert: Path, tmp_path: Path) -> None:
