@@ -166,7 +166,7 @@ def find_own_units(values: Pair[np.ndarray], labels: Pair[np.ndarray]) -> np.nda
             fires = (values.calibration >= threshold) & (values.calibration > lowest)
             best = int((2 * fires[holds].sum(axis=0) / (fires.sum(axis=0) + positives)).argmax())
             guessed = (values.validation[:, best] >= threshold[best]) & (values.validation[:, best] > lowest[best])
-            scores[column] = f1(guessed[:, None], labels.validation[:, column : column + 1] == 1)[0]
+            scores[column] = f1(guessed[:, None], labels.validation[:, column : column + 1] == 1).item()
     return scores
 
 

@@ -145,7 +145,7 @@ def _load_target(folder: Folder, device: str | None) -> Target:
     neurons = {name: recorded["extract"][name] for name in ("site", "stack", "layers", "modules")}
     neurons["layers"] = neurons["layers"] and tuple(neurons["layers"])
     path, dictionaries = ((folder.root / layout.MODELS / role).absolute() for role in ("target", "dictionaries"))
-    if recorded["extract"]["units"] == "dictionary":
+    if recorded["extract"].get("units") == "dictionary":
         neurons["dictionaries"] = dictionaries
     loader = TargetLoader(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
     with redirect_stdout(sys.stderr):  # it may warn that it will be slow
