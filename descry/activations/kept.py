@@ -17,6 +17,8 @@ from descry.storage.arrays import read_arrays, write_arrays
 
 WAITING, WAITING_ELSEWHERE = 1024, 4096
 """Sentences whose pooled values wait until the accumulators take them at once, on a CPU and on other devices."""
+LARGEST = 2**27
+"""Values that wait at most, so that it is fewer sentences if there are very many neurons."""
 
 
 class Kept:
@@ -59,7 +61,9 @@ class Kept:
     def update(self, pooled: Tensor, rows: np.ndarray) -> None:
         """pooled: float32 [poolings, sentences, neurons], on this device; rows: int64 [sentences]."""
         if not len(self._rows):
-            self._rows = np.empty(WAITING if self.device.type == "cpu" else WAITING_ELSEWHERE, np.int64)
+            most = LARGEST // max(1, len(self._parts) * len(self.layer))
+            waiting = WAITING if self.device.type == "cpu" else WAITING_ELSEWHERE
+            self._rows = np.empty(max(1, min(most, waiting)), np.int64)
             self._values = torch.empty(len(self._parts), len(self._rows), len(self.layer), device=self.device)
         while len(rows):
             now = slice(self._waiting, min(self._waiting + len(rows), len(self._rows)))

@@ -144,7 +144,9 @@ def _load_target(folder: Folder, device: str | None) -> Target:
     recorded = folder.parameters("extract@calibration")
     neurons = {name: recorded["extract"][name] for name in ("site", "stack", "layers", "modules")}
     neurons["layers"] = neurons["layers"] and tuple(neurons["layers"])
-    path = (folder.root / layout.MODELS / "target").absolute()
+    path, dictionaries = ((folder.root / layout.MODELS / role).absolute() for role in ("target", "dictionaries"))
+    if recorded["extract"].get("units") == "dictionary":
+        neurons["dictionaries"] = dictionaries
     loader = TargetLoader(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
     with redirect_stdout(sys.stderr):  # it may warn that it will be slow
         return loader.load()

@@ -9,10 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import linear
 from transformers import AutoModel
 
-from descry.models.neurons import Site
+from descry.models.dictionary import Dictionary
+from descry.models.neurons import Encoder, Site
+from descry.models.pooling import Reduction
 from descry.models.surgery import Directions, append_neurons, find_up_maps, split_halves, weight_matrix
 from descry.models.target import Target, TargetLoader
 
@@ -29,18 +32,23 @@ def measure_token_moments(
     target: Target, texts: Sequence[str], sites: Sequence[Site], batch_tokens: int = 1024
 ) -> list[tuple[Tensor, Tensor]]:
     """Mean [width] and covariance [width, width] of the input (or output) of each site's module over the texts' own
-    tokens: float64, on the CPU."""
+    tokens: float64, on the CPU. Of a dictionary's site, of what its encoder's weights are applied to."""
 
-    def sum_products(values: Tensor, own: Tensor) -> Tensor:
-        inputs = values[own].to(torch.float64)
-        inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
-        return inputs.T @ inputs
+    def make_reduction(site: Site) -> Reduction:
+        def sum_products(values: Tensor, own: Tensor) -> Tensor:
+            inputs = values[own]
+            inputs = site.encoder.prepare(inputs) if isinstance(site.encoder, Dictionary) else inputs
+            inputs = inputs.to(torch.float64)
+            inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
+            return inputs.T @ inputs
+
+        return sum_products
 
     ids, special = target.encode(texts)
     totals: list[Tensor | float] = [0.0] * len(sites)
     for batch in target.make_batches(ids, batch_tokens):
         picked = [ids[i] for i in batch], [special[i] for i in batch]
-        products = target.read(*picked, [(site, sum_products) for site in sites])
+        products = target.read(*picked, [(site, make_reduction(site)) for site in sites])
         totals = [total + product for total, product in zip(totals, products, strict=True)]
     moments = []
     for total in totals:
@@ -57,7 +65,8 @@ def build_random_directions(target: Target, texts: Sequence[str], seed: int) -> 
     standard deviation and (where the map has a bias) mean over the tokens of `texts`. The directions are appended to
     a copy of the target (`append_neurons`), whose outputs stay the same, and only they are read. Where no map is known
     to lead into the neurons (`hidden`, `attention`, modules by pattern), or layers differ in width, they are
-    directions of the values themselves, with each neuron's mean and standard deviation.
+    directions of the values themselves, with each neuron's mean and standard deviation. In place of latents, they are
+    directions of what their dictionary reads, through its non-linearity.
     """
     generator = torch.Generator().manual_seed(seed)
     if not all(site.ups for site in target.sites) or len(set(target.widths)) > 1:
@@ -81,15 +90,24 @@ def build_random_directions(target: Target, texts: Sequence[str], seed: int) -> 
 
 
 def _rotate_values(target: Target, texts: Sequence[str], generator: torch.Generator) -> Target:
-    """The same target, with random directions of its sites' values as neurons."""
+    """The same target, with random directions of its sites' values as units; where these are latents of a dictionary,
+    random directions in place of its encoder's, before the same non-linearity."""
     other, other.sites = copy(target), []
     for site, (mean, covariance) in zip(target.sites, measure_token_moments(target, texts, target.sites), strict=True):
-        weights, shifts = _draw_imitation(torch.eye(site.width), None, mean, covariance, generator)
-        directions = nn.Linear(site.width, site.width, device=target.device).requires_grad_(False)
-        directions.weight.copy_(weights)
-        directions.bias.copy_(shifts)
-        other.sites.append(replace(site, directions=directions))
+        encoder: Encoder
+        if isinstance(site.encoder, Dictionary):
+            old = site.encoder
+            weights, shifts = _draw_imitation(old.weight, old.bias, mean, covariance, generator)
+            encoder = replace(old, weight=weights.to(old.weight), bias=shifts.to(old.bias))
+        else:
+            weights, shifts = _draw_imitation(torch.eye(site.width), None, mean, covariance, generator)
+            encoder = _make_linear(weights.to(target.device, torch.float32), shifts.to(target.device, torch.float32))
+        other.sites.append(replace(site, encoder=encoder))
     return other
+
+
+def _make_linear(weights: Tensor, shifts: Tensor) -> Encoder:
+    return lambda values: linear(values.to(weights), weights, shifts)
 
 
 def _view_appended(rows: Tensor, width: int) -> Tensor:

@@ -7,8 +7,9 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ PATTERNS = (*_FILES, *(f"*/{pattern}" for pattern in _FILES))
 _MERGE = "which is not applied; merge it into the weights first (peft: merge_and_unload, then save_pretrained)"
 _ADAPTERS = ("adapter_config.json", "adapter_model*", "*/adapter_config.json", "*/adapter_model*")
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 MODULES = (
     "Transformer",
@@ -54,7 +55,7 @@ class Origin:
     sha256: str = ""
 
 
-def _find_root(name: str) -> Path:
+def find_root(name: str) -> Path:
     """The folder of an installed package, which is not imported."""
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
@@ -66,7 +67,7 @@ def _find_root(name: str) -> Path:
 
 
 def _find_package(name: str) -> Path:
-    root = _find_root(name)
+    root = find_root(name)
     folders = sorted(
         path.parent
         for name in ("modules.json", "config.json")
@@ -85,7 +86,7 @@ def find_gguf(origin: Origin) -> Path | None:
     if source.suffix == ".gguf" and source.is_file():
         return source
     if origin.source.startswith("package:"):
-        folder = _find_root(origin.source.removeprefix("package:"))
+        folder = find_root(origin.source.removeprefix("package:"))
     elif source.is_dir():
         folder = source
     else:
@@ -99,7 +100,9 @@ def find_gguf(origin: Origin) -> Path | None:
     return files[0]
 
 
-def _download(origin: Origin) -> Path:
+def download(origin: Origin, patterns: Sequence[str] = PATTERNS) -> Path:
+    """Download the files of a Hub repository that match patterns; returns their folder. Errors: InputError if the
+    revision is no commit, or it cannot be fetched."""
     if not _COMMIT.fullmatch(origin.revision):
         raise InputError(
             f"model {origin.source}: neither a local folder nor a Hub id with its revision; for a Hub id set "
@@ -109,7 +112,7 @@ def _download(origin: Origin) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(origin.source, revision=origin.revision, allow_patterns=list(PATTERNS)))
+        return Path(snapshot_download(origin.source, revision=origin.revision, allow_patterns=list(patterns)))
     except (OSError, ValueError, HfHubHTTPError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
@@ -158,8 +161,8 @@ def locate(origin: Origin) -> Path:
         folder = _find_package(origin.source.removeprefix("package:"))
     elif Path(origin.source).is_dir():
         folder = Path(origin.source)
-    elif _HUB_ID.fullmatch(origin.source):
-        folder = _download(origin)
+    elif HUB_ID.fullmatch(origin.source):
+        folder = download(origin)
     else:
         raise InputError(
             f"model {origin.source}: no such folder or file; give package:NAME, a local folder, a .gguf file, or a Hub "
@@ -191,7 +194,7 @@ def _check_weights(path: Path, origin: Origin) -> None:
         raise InputError(f"model {origin.source}: {path.name} holds an adapter ({tuned[0]} ...), {_MERGE}")
 
 
-def _check_links(files: Iterable[Path], folder: Path, origin: Origin) -> None:
+def check_links(files: Iterable[Path], folder: Path, origin: Origin) -> None:
     """Links must lead to files of the folder, or to a store that names files by their hash (the Hub's cache, DVC's)."""
     for path in files:
         real = path.resolve()
@@ -266,13 +269,18 @@ def fetch(origin: Origin, destination: Path) -> dict[str, str]:
     Errors: InputError if the model is missing, has neither safetensors nor GGUF, is damaged, links to files of other
     folders, or does not match `origin.sha256`. `destination` appears whole or not at all.
     """
-    partial = destination.with_name(destination.name + ".part")
+    file = find_gguf(origin)
+    return fill_folder(origin, destination, partial(_convert_checked, file) if file else _copy_checked)
+
+
+def fill_folder(origin: Origin, destination: Path, fill: Callable[[Origin, Path], dict[str, str]]) -> dict[str, str]:
+    """Put a model's files into `destination`, which appears whole or not at all. fill: puts them into a new folder."""
+    unfinished = destination.with_name(destination.name + ".part")
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-        file = find_gguf(origin)
-        sums = _convert_checked(file, origin, partial) if file else _copy_checked(origin, partial)
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a run that was killed
+        sums = fill(origin, unfinished)
         shutil.rmtree(destination, ignore_errors=True)
-        partial.rename(destination)
+        unfinished.rename(destination)
         return sums
     except OSError as error:
         raise InputError(
@@ -280,23 +288,28 @@ def fetch(origin: Origin, destination: Path) -> dict[str, str]:
             "the same command again"
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _copy_checked(origin: Origin, destination: Path) -> dict[str, str]:
     """Check all files of a model, then copy them; returns the sha256 of each copy by relative name."""
     folder = locate(origin)
     files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
-    _check_links(files, folder, origin)
+    check_links(files, folder, origin)
     for path in files:
         for pattern, check in CHECKS.items():
             if path.match(pattern):
                 check(path, origin)
-    for path in files:
-        target = destination / path.relative_to(folder)
+    return copy_files({path.relative_to(folder).as_posix(): path for path in files}, origin, destination)
+
+
+def copy_files(files: Mapping[str, Path], origin: Origin, destination: Path) -> dict[str, str]:
+    """Copy files, by their names in the destination; returns the sha256 of each copy."""
+    for name, path in files.items():
+        target = destination / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    sums = {path.relative_to(folder).as_posix(): sha256(destination / path.relative_to(folder)) for path in files}
+    sums = {name: sha256(destination / name) for name in files}
     _check_sums(sums, origin)
     return sums
 
@@ -305,7 +318,7 @@ def _convert_checked(file: Path, origin: Origin, destination: Path) -> dict[str,
     """Check a GGUF file, then convert it; returns its sha256 by name."""
     from descry.models.gguf import convert
 
-    _check_links([file], file.parent, origin)
+    check_links([file], file.parent, origin)
     sums = {file.name: sha256(file)}
     _check_sums(sums, origin)
     try:

@@ -90,7 +90,7 @@ def list_written(site: Site) -> Tensor:
 
 
 def _is_written(site: Site) -> bool:
-    return not site.output and site.directions is None and linear_shape(site.module) is not None
+    return not site.output and site.encoder is None and linear_shape(site.module) is not None
 
 
 def _list_norms(model: nn.Module) -> Iterator[nn.Module]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -17,20 +17,24 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from descry.errors import InputError
+from descry.models.dictionary import Dictionary
 from descry.models.forward import Stack, is_encoder_decoder
 from descry.models.tracing import Map, linear_shape, trace_calls, trace_maps
 
 SiteKind = Literal["ffn", "hidden", "attention"]
+Encoder = Callable[[Tensor], Tensor]
+"""Values [..., width of a module's values] -> units [..., units]."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """The neurons of one layer: the last `width` values per token of a module's input, or of its output.
+    """The units of one layer: the last `width` values per token of a module's input, or of its output.
 
     layer: from 1, in order of execution; call: which of the module's calls in a pass, from 0 (layers may share a
     module); decoder: whether its tokens are the decoder's; tokens_first: whether the module's values are [tokens,
     batch, width] (XLNet) in place of [batch, tokens, width]; ups: names of the linear maps that lead into the neurons'
-    non-linearity; directions: a linear map applied to the values before they are read.
+    non-linearity; encoder: what turns the values into the units, where these are not the values themselves; written:
+    the site whose values the units make up, where these are not those that they are read from.
     """
 
     layer: int
@@ -42,7 +46,8 @@ class Site:
     decoder: bool = False
     tokens_first: bool = False
     ups: tuple[str, ...] = ()
-    directions: nn.Linear | None = None
+    encoder: Encoder | None = None
+    written: Site | None = None
 
     def arrange(self, values: Tensor, own: Tensor) -> Tensor:
         """The module's values as [batch, tokens, width]. own: a mask [batch, tokens]."""
@@ -51,9 +56,9 @@ class Site:
         return values.reshape(*own.shape, -1)
 
     def read(self, values: Tensor) -> Tensor:
-        """Take the neurons [..., width] out of the module's values."""
-        if self.directions is not None:
-            values = self.directions(values.to(self.directions.weight))
+        """Take the units [..., width] out of the module's values."""
+        if self.encoder is not None:
+            values = self.encoder(values)
         return values[..., -self.width :]
 
 
@@ -131,7 +136,7 @@ def _find_layers(model: Any, part: Stack) -> list[Site]:
         if stack in within
         for index, member in enumerate(stack)
     }
-    outputs = _list_calls(model, part, members, output=True)
+    outputs = list_calls(model, part, members, output=True)
     if not outputs:
         if any(isinstance(module, nn.Conv1d) and module.kernel_size == (1,) for module in within):
             raise InputError(
@@ -227,7 +232,7 @@ def _find_by_structure(model: nn.Module, part: Stack, site: SiteKind) -> list[Si
         if lacking:
             raise _describe_failure(model, f"{layer.name} has no {sorted(lacking)[0]}, as {first} has")
         holders[f"{layer.name}.{chosen.name}"] = layer.name
-    sites = _list_calls(model, part, {name: model.get_submodule(name) for name in holders}, output=False)
+    sites = list_calls(model, part, {name: model.get_submodule(name) for name in holders}, output=False)
     if len(sites) != len(layers):
         raise _describe_failure(model, f"{chosen.name} of {first} is run {len(sites)} times in {len(layers)} layers")
     if site == "attention":
@@ -243,14 +248,14 @@ def _find_by_pattern(model: nn.Module, stack: Stack, pattern: str, *, output: bo
         return len(own_parts) == len(parts) and all(map(fnmatchcase, own_parts, parts))
 
     matched = {name: module for name, module in model.named_modules() if matches(name)}
-    sites = _list_calls(model, stack, matched, output=output)
+    sites = list_calls(model, stack, matched, output=output)
     if not sites:
         fault = "matches modules that are not run for every token" if matched else "matches no module"
         raise _describe_failure(model, f"params.yaml: extract.modules {pattern!r} {fault}")
     return sites
 
 
-def _list_calls(model: nn.Module, stack: Stack, modules: dict[str, nn.Module], *, output: bool) -> list[Site]:
+def list_calls(model: nn.Module, stack: Stack, modules: dict[str, nn.Module], *, output: bool) -> list[Site]:
     """One site for every call of the modules, in order of execution."""
     return [
         Site(0, call.name, modules[call.name], call.width, call.number, output, call.decoder, call.tokens_first)
@@ -259,9 +264,14 @@ def _list_calls(model: nn.Module, stack: Stack, modules: dict[str, nn.Module], *
 
 
 def describe_sites(sites: Sequence[Site]) -> str:
-    """Which modules' inputs or outputs the neurons are, numbers in names replaced by `*`."""
-    names = dict.fromkeys(f"{'outputs' if s.output else 'inputs'} of {_generalise(s.name)}" for s in sites)
-    return " and ".join(names)
+    """Which modules' inputs or outputs the units are, or are latents of, numbers in names replaced by `*`."""
+    return " and ".join(dict.fromkeys(describe_site(site, _generalise(site.name)) for site in sites))
+
+
+def describe_site(site: Site, name: str) -> str:
+    """Say what the units of a site are. name: of its module."""
+    values = f"{'outputs' if site.output else 'inputs'} of {name}"
+    return f"latents of a dictionary of {values}" if isinstance(site.encoder, Dictionary) else values
 
 
 def _generalise(name: str) -> str:

@@ -21,6 +21,7 @@ from descry.compute.batching import batch_by_tokens
 from descry.errors import InputError
 from descry.models.fetch import check_transformer, find_transformer
 from descry.models.forward import Finished, Stack, find_block, first_tensor, is_encoder_decoder, run_watched
+from descry.models.latents import Latents
 from descry.models.loading import SAFE, agree, check_tokenizer, explain_loading, find_device, has_bfloat16, load_weights
 from descry.models.neurons import Site, SiteKind, find_sites, is_causal
 from descry.models.pooling import POOLINGS, Reduction
@@ -45,9 +46,11 @@ class Target:
         stack: Stack = "encoder",
         layers: Sequence[int] | None = None,
         modules: str = "",
+        dictionaries: Path | None = None,
     ) -> None:
         """folder: a local model folder with safetensors weights. site, stack, layers, modules: which neurons, see
-        `find_sites`. Errors: InputError if the model cannot be loaded, has no such neurons, or the device is missing.
+        `find_sites`. dictionaries: a folder of dictionaries, whose latents are read in place of neurons, see `Latents`.
+        Errors: InputError if the model cannot be loaded, has no such units, or the device is missing.
         """
         self.device, self.stack = find_device(device), stack
         if dtype == "bfloat16" and not has_bfloat16(self.device):
@@ -62,7 +65,13 @@ class Target:
             model = load_weights(AutoModel, inner, dtype)
             check_tokenizer(self.tokenizer, model)
         self.model: Any = model.to(self.device)
-        self._find_sites = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
+        self._find_sites: Callable[[nn.Module], list[Site]]
+        if dictionaries is None:
+            self._find_sites = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
+        else:
+            self._find_sites = Latents(
+                dictionaries, device=self.device, site=site, stack=stack, layers=layers
+            ).find_sites
         self.sites: list[Site] = self._find_sites(self.model)
         bos = self.tokenizer.bos_token_id
         adds_bos = bos in self.tokenizer("")["input_ids"]

@@ -34,6 +34,16 @@ class EmbedderModel(ModelSource, Section):
     section = "models.embedder"
 
 
+class Dictionaries(ModelSource, Section):
+    """Sparse dictionaries of the target (autoencoders, transcoders), whose latents `extract.units` makes its units."""
+
+    section = "models.dictionaries"
+
+    source: str
+    """A local folder, `package:NAME`, or a folder of a Hugging Face Hub repository, `owner/name/folder`, with a
+    subfolder for each dictionary (SAELens, sparsify, Gemma Scope); empty for none."""
+
+
 class LlmWeights(Section):
     """Weights of the language models that run on this machine, under the names that `llms` gives them; {} for none."""
 

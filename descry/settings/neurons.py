@@ -14,6 +14,10 @@ class Extract(Section):
 
     section = "extract"
 
+    units: Literal["neurons", "dictionary"]
+    """What is described: `neurons`, or the latents of the dictionaries in `models.dictionaries`, in the layers that
+    have one. Then `site` counts only for dictionaries whose files do not say where they read: `hidden`, the layer's
+    outputs; `ffn`, its down projection's outputs; `attention`, the inputs of its attention's output projection."""
     site: Literal["ffn", "hidden", "attention"]
     """Which values count as neurons: `ffn`, the inputs of each feed-forward block's down projection; `hidden`, the
     outputs of each layer; `attention`, the inputs of each attention's output projection."""

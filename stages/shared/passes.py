@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +37,15 @@ def read_texts(split: str, rows: np.ndarray) -> list[str]:
 def target_loader(settings: Extract, runtime: Runtime) -> TargetLoader:
     """What loads the target, with the neurons that are read."""
     layers = None if settings.layers is None else tuple(settings.layers)
-    neurons = {"site": settings.site, "stack": settings.stack, "layers": layers, "modules": settings.modules}
-    folder = (layout.MODELS / "target").absolute()
+    neurons: dict[str, Any] = {
+        "site": settings.site,
+        "stack": settings.stack,
+        "layers": layers,
+        "modules": settings.modules,
+    }
+    folder, dictionaries = ((layout.MODELS / role).absolute() for role in ("target", "dictionaries"))
+    if settings.units == "dictionary":
+        neurons["dictionaries"] = dictionaries
     return TargetLoader(folder, runtime.device, runtime.dtype, tuple(neurons.items()))
 
 
@@ -55,8 +63,8 @@ class Passes:
 
     def keep(self, name: str, tables: Sequence[Path], *more: Section) -> AbstractContextManager[Path]:
         """The folder where the stage `name` keeps finished shards of tables of sentences. more: its other settings."""
-        files = [layout.MODELS / "target/manifest.json", *tables]
-        return keep_shards(name, [self.settings, self.runtime, *more], files, shard=self.sharding.shard)
+        files = [layout.MODELS / role / "manifest.json" for role in ("target", "dictionaries")]
+        return keep_shards(name, [self.settings, self.runtime, *more], [*files, *tables], shard=self.sharding.shard)
 
     def sample(self, split: str, size: int, key: str) -> tuple[str, ...]:
         """The texts of at most `size` sentences of a split, drawn by `sample_probe`."""

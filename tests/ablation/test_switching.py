@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AlbertConfig, AutoModel
 
 from descry.ablation.switching import draw_matched, learn, represent, switch_off
 from descry.models.target import Target
 from tests.activations.test_extraction import REDUCE, TEXTS
+from tests.support.dictionaries import run_by_hand, save_dictionary
 from tests.support.families import FAMILIES, SIZES, Family
 
 VALUE = 0.75
@@ -148,6 +151,52 @@ def test_one_pass_gives_the_means_over_the_own_tokens_of_all_texts_and_every_rep
     means, vectors = learn(target, TEXTS, pooling="mean", batch_tokens=20)
     np.testing.assert_allclose(means, torch.cat(values).mean(0).numpy(), atol=1e-4)
     np.testing.assert_array_equal(vectors, represent(target, TEXTS, pooling="mean", batch_tokens=20))
+
+
+def save_transcoder(folder: Path, latents: Tensor, decoder: Tensor) -> None:
+    """A transcoder on the last layer's feed-forward block whose latents have the same values on every token."""
+    width = decoder.shape[1]
+    weights = {"W_enc": torch.zeros(width, len(latents)), "W_dec": decoder, "b_enc": latents}
+    folder.mkdir()
+    save_file(weights | {"b_dec": torch.zeros(width)}, folder / "sae_weights.safetensors")
+    config = {"architecture": "transcoder", "metadata": {"hook_name": "blocks.2.ln2.hook_normalized"}}
+    (folder / "cfg.json").write_text(json.dumps(config))
+
+
+def test_latents_of_a_transcoder_are_switched_off_where_they_write(tiny_bert: Path, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    latents, decoder = torch.rand(10, generator=generator), torch.randn(10, 24, generator=generator)
+    save_transcoder(tmp_path / "one", latents, decoder)
+    target, other = Target(tiny_bert, dictionaries=tmp_path), Target(tiny_bert)
+    off, constants = np.array([2, 7]), np.array([0.0, 3.0], np.float32)
+    change = (torch.from_numpy(constants) - latents[off]) @ decoder[off]
+    other.model.encoder.layer[2].output.dense.bias.data += change
+    np.testing.assert_allclose(
+        represent(target, TEXTS, pooling="mean", off=(off, constants)),
+        represent(other, TEXTS, pooling="mean"),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer_norm"])
+def test_latents_of_the_last_layer_are_switched_off_in_its_values(
+    normalisation: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    config = {"metadata": {"hook_name": "encoder.layer.2"}, "normalize_activations": normalisation, "k": 4}
+    save_dictionary(tmp_path / "one", **config)
+    target = Target(tiny_bert, dictionaries=tmp_path)
+    off, constants = np.array([1, 5, 30]), np.array([0.0, 0.5, 2.0], np.float32)
+    encoder: Any = target.sites[0].encoder
+    means = []
+    for text in TEXTS:
+        values = run_by_hand(target, text, "encoder.layer.2", output=True)
+        latents = encoder(values)
+        fixed = latents.clone()
+        fixed[:, off] = torch.from_numpy(constants)
+        size = values.std(1, keepdim=True) if normalisation == "layer_norm" else 1.0
+        means.append((values + size * (fixed - latents) @ encoder.decoder).mean(0).numpy())
+    got = represent(target, TEXTS, pooling="mean", off=(off, constants))
+    np.testing.assert_allclose(got, np.stack(means), atol=1e-4)
 
 
 def test_off_is_over_when_it_is_over(tiny_bert: Path) -> None:

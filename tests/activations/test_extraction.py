@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from descry.activations import kept as what_is_kept
 from descry.activations.extraction import Reader, Shard, cut_shards, extract, extract_poolings, extract_shards
 from descry.activations.kept import Kept
 from descry.activations.record import Activations
@@ -285,6 +286,17 @@ def test_progress_is_told_within_a_shard_and_never_leaves_this_machine(
     assert here.n == elsewhere.n == len(MANY) == 36
     assert len([more for more in here.moves if more]) > 6
     assert [more for more in elsewhere.moves if more] == [18, 18]
+
+
+def test_how_many_sentences_wait_changes_nothing(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(tiny_bert)
+    found = []
+    for largest in (what_is_kept.LARGEST, 2 * sum(target.widths), 1):
+        monkeypatch.setattr(what_is_kept, "LARGEST", largest)
+        found.append(extract(target, TEXTS, np.arange(3), top_k=4))
+    for other in found[1:]:
+        for name in ("values", "rows", "beyond", "mean", "std", "maximum", "probe"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(found[0], name))
 
 
 def test_shards_in_any_order_give_the_same(tiny_bert: Path) -> None:

@@ -30,8 +30,8 @@ from stages.harness.stage import _read_declared, run_stage
 from tests.support.projects import SMALL, Shell, change, clone, environment, with_model
 
 PIPELINE = (
-    *("models@target", "models@embedder", "models@llms", "split", "generate", "cluster", "label@first"),
-    *("extract@calibration", "assign@calibration"),
+    *("models@target", "models@dictionaries", "models@embedder", "models@llms", "split", "generate", "cluster"),
+    *("label@first", "extract@calibration", "assign@calibration"),
 )
 
 

@@ -16,7 +16,7 @@ from descry.settings.base import Part
 from tests.conftest import ROOT
 
 ASKING = {"generate", "label@first", "label@second", "transfer"}
-FETCHING = {"models@target", "models@embedder", "models@llms"}
+FETCHING = {"models@target", "models@dictionaries", "models@embedder", "models@llms"}
 MODEL_PASSES = {"extract@calibration", "extract@validation", "controls", "tokens", "transfer", "ablate"}
 
 
