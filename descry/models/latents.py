@@ -101,9 +101,11 @@ class Latents:
                 yield site
 
     def _find_module(self, model: nn.Module, stored: Stored, hook: Hook) -> Site:
-        """The inputs or outputs of a module, whose name may begin with what holds this model."""
+        """The inputs or outputs of a module, whose name may begin with what holds this model, or lack what holds it."""
         modules, parts = dict(model.named_modules()), hook.module.split(".")
-        name = next((tail for start in range(len(parts)) if (tail := ".".join(parts[start:])) in modules), None)
+        names = [tail for start in range(len(parts)) if (tail := ".".join(parts[start:])) in modules]
+        names += [held for held in modules if held.endswith(f".{hook.module}")]
+        name = names[0] if names else None
         if name is None:
             raise InputError(
                 f"dictionary {stored.name}: reads {hook.module}, and {type(model).__name__} has no such module; it "

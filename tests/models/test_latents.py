@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import BertForMaskedLM
 
 from descry.activations.extraction import extract
 from descry.activations.firing import count_firing
@@ -58,6 +59,18 @@ def test_latents_are_read_where_the_file_says(name: str, tiny_bert: Path, tmp_pa
         latents = site.encoder(run_by_hand(target, text, module, output=output))
         torch.testing.assert_close(latents.mean(0), mean, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(latents.amax(0), maximum, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("hook", ["bert.encoder.layer.1", "encoder.layer.1", "blocks.1.hook_resid_post"])
+def test_a_model_with_its_head_has_the_same_latents(hook: str, tiny_bert: Path, tmp_path: Path) -> None:
+    save_dictionary(tmp_path / "one", **hooked(hook))
+    target = Target(tiny_bert, dictionaries=tmp_path)
+    headed = BertForMaskedLM(target.model.config)
+    headed.bert.load_state_dict(target.model.state_dict(), strict=False)
+    other = target.replace_model(headed)
+    assert [site.name for site in other.sites] == ["bert.encoder.layer.1"]
+    encoded = target.encode(TEXTS[:4])
+    torch.testing.assert_close(other.pool(*encoded, ["mean"]), target.pool(*encoded, ["mean"]))
 
 
 @pytest.mark.parametrize(
