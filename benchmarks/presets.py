@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -19,13 +20,15 @@ from typing import Any
 
 from benchmarks.repro import ROOT, copied, make_environment, read_times, time_with
 from descry.results.columns import Folder, read_measures, read_stds
-from descry.results.measures import MEASURES
+from descry.results.measures import find_measure, is_registered
 from descry.results.noise import RANDOM_DIRECTIONS
 from descry.storage.files import read_json, write_json
 
 RESULTS = ROOT / "benchmarks" / "results" / "presets.json"
 ASKING = ("generate", "label@first", "label@second")
 """Stages that may ask a language model."""
+FURTHER = ("second_opinion.mean_best_ap", "second_opinion.agreement")
+"""Measures that are kept besides the registered ones."""
 
 
 def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> tuple[str, float]:
@@ -55,15 +58,16 @@ def list_measures(folder: Path) -> dict[str, dict[str, float]]:
     values = {name: value for name, _, value, _ in rows}
     levels = {(name, null): chance for name, null, _, chance in rows}
     found = {}
-    for measure in MEASURES:
-        if (name := measure.name) in values:
-            figures = {
-                "value": values[name],
-                "chance": levels.get((name, measure.chance)),
-                "random_directions": levels.get((name, RANDOM_DIRECTIONS)),
-                "std": stds.get(name),
-            }
-            found[name] = {key: round(figure, 6) for key, figure in figures.items() if figure is not None}
+    for name in filter(lambda name: is_registered(name) or name in FURTHER, values):
+        figures = {
+            "value": values[name],
+            "chance": levels.get((name, find_measure(name).chance)),
+            "random_directions": levels.get((name, RANDOM_DIRECTIONS)),
+            "std": stds.get(name),
+        }
+        found[name] = {
+            key: round(figure, 6) for key, figure in figures.items() if figure is not None and not isnan(figure)
+        }
     return found
 
 
