@@ -65,9 +65,8 @@ def list_measures(folder: Path) -> dict[str, dict[str, float]]:
             "random_directions": levels.get((name, RANDOM_DIRECTIONS)),
             "std": stds.get(name),
         }
-        found[name] = {
-            key: round(figure, 6) for key, figure in figures.items() if figure is not None and not isnan(figure)
-        }
+        known = {key: figure for key, figure in figures.items() if figure is not None and not isnan(figure)}
+        found[name] = {key: round(figure, 6) for key, figure in known.items()}
     return found
 
 
