@@ -236,7 +236,8 @@ def summarise_runs() -> dict[str, Any]:
     if decoder := runs.get("decoder"):
         measures = decoder["measures"]
         found["target"] = {name: measures[of] for name, of in TARGET.items()} | {"minutes": decoder["minutes"]}
-        found["writes"] = {"agreement": measures["writes.agreement"]["value"]} | measures["writes.agreement"]
+        written = measures["writes.agreement"]
+        found["writes"] = {"agreement": written["value"], "chance": written["chance"]}
         found["ends"] = {end: measures[f"ends.{end}"] for end in ("positive", "negative")}
     return found
 
