@@ -86,28 +86,34 @@ def measured(model: Any) -> Iterator[dict[str, float]]:
 
 
 def compare_labellers(run: Path, folder: Path, count: int) -> dict[str, Any]:
-    """Label the same validation sentences by `each`, and by `likelihood` with and without shared states."""
+    """Label the same validation sentences by `likelihood`, with and without shared states, and by `each`, whose prompts
+    are read whole, or what they share (`sharing`) once."""
     table, names = read_table(run / "data/sentences/validation.parquet", SENTENCE_TABLE), read_names(run)
     texts = table["text"].iloc[sample_sentences(table, count)].tolist()
     with TemporaryDirectory() as scratch:
-        answers = [AnswerCache(Path(scratch) / name) for name in ("each", "shared", "alone")]
         likely = [LikelihoodModel(folder, "smollm", "0", OPTIONS, cached=cached) for cached in (True, False)]
         prompt = read_prompt("label_likelihood", LIKELIHOOD_FIELDS)
         scorers = [
-            LikelihoodScorer(model, cache, prompt, 1.0, 0.0) for model, cache in zip(likely, answers[1:], strict=True)
+            LikelihoodScorer(model, AnswerCache(Path(scratch) / str(place)), prompt, 1.0, 0.0)
+            for place, model in enumerate(likely)
         ]
         with measured(likely[0]._model) as shared:
             (labels,) = scorers[0].label([texts], names)
         (alone,) = scorers[1].label([texts], names)
         local = LocalModel(folder, "smollm", "0", OPTIONS)
-        asker = Asker(local, answers[0], read_prompt("label_again", AGAIN_FIELDS), 1.0)
-        with measured(local._model) as each:
-            EachTeacher(asker, read_prompt("label_each", EACH_FIELDS), 0.5).label(texts, names)
-    return {
+        can_share, each = local._shares, {}
+        for way, local._shares in (("each", False), ("each_sharing", can_share)):
+            asker = Asker(local, AnswerCache(Path(scratch) / way), read_prompt("label_again", AGAIN_FIELDS), 1.0)
+            with measured(local._model) as each[way]:
+                EachTeacher(asker, read_prompt("label_each", EACH_FIELDS), 0.5).label(texts, names)
+    ratios = {
+        f"{what}_{way}_over_likelihood": found[what] / shared[what]
+        for way, found in each.items()
+        for what in ("tokens", "seconds")
+    }
+    return ratios | {
         "sentences": len(texts),
         "descriptors": len(names),
-        "tokens_each_over_likelihood": each["tokens"] / shared["tokens"],
-        "seconds_each_over_likelihood": each["seconds"] / shared["seconds"],
         "seconds_likelihood_per_sentence": shared["seconds"] / len(texts),
         "identical_without_cache": bool((labels.labels == alone.labels).all()),
         "largest_difference_without_cache": float(np.abs(labels.scores - alone.scores).max()),
