@@ -4,7 +4,7 @@ Run in the project's folder: python -m benchmarks.presets NAME [--folder FOLDER]
 benchmarks/results/presets.json: every measure beside its chance level, random directions and its spread over splits.
 The working tree, and DVC's cache of what has been run in it, are copied to a folder (a temporary one, or FOLDER, which
 stays) and run there, twice; then the stages that ask are forced. So after a run of the default, only what the preset
-changes is run and timed.
+changes is run and timed. A run that was interrupted in FOLDER goes on; --before gives the minutes that it had taken.
 """
 
 import argparse
@@ -72,8 +72,8 @@ def list_measures(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def run_preset(name: str, folder: Path, temporary: str) -> dict[str, Any]:
-    """Run a preset in `folder`, an empty one; temporary: for what is needed meanwhile."""
+def run_preset(name: str, folder: Path, temporary: str, before: float) -> dict[str, Any]:
+    """Run a preset in `folder`; temporary: for what is needed meanwhile; before: minutes that it has taken already."""
     copied(folder)
     if (cache := ROOT / ".dvc" / "cache").is_dir():
         shutil.copytree(cache, folder / ".dvc" / "cache", dirs_exist_ok=True)
@@ -84,7 +84,7 @@ def run_preset(name: str, folder: Path, temporary: str) -> dict[str, Any]:
     again, idle = run(["dvc", "repro"], folder, environment)
     forced, _ = run(["dvc", "repro", "-f", "-s", *ASKING], folder, environment)
     return {
-        "minutes": round(seconds / 60, 1),
+        "minutes": round(before + seconds / 60, 1),
         "load_before": round(load, 2),
         "calls": count_calls(said),
         "calls_again": count_calls(again) + count_calls(forced),
@@ -99,9 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
     parser.add_argument("--folder", type=Path, help="a new folder for the run, which stays")
+    parser.add_argument("--before", type=float, default=0.0)
     given = parser.parse_args()
     with TemporaryDirectory() as temporary:
-        found = run_preset(given.name, given.folder or Path(temporary) / "project", temporary)
+        found = run_preset(given.name, given.folder or Path(temporary) / "project", temporary, given.before)
     write_json(RESULTS, (read_json(RESULTS) if RESULTS.exists() else {}) | {given.name: found})
 
 
