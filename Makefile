@@ -28,7 +28,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup
-	@echo "Running the pipeline (dvc repro): 8 to 10 minutes on two cores the first time. Stages that are up to date are skipped."
+	@echo "Running the pipeline (dvc repro): the default takes 8 to 10 minutes on two cores the first time. Stages that are up to date are skipped."
 	@python -m stages.commands.mend
 	@dvc repro
 	@python -m stages.commands.summary
@@ -48,7 +48,7 @@ preset: setup
 	@python -m stages.commands.preset $(NAME)
 
 BENCHMARKS = $(patsubst benchmarks/%.py,%,$(shell grep -l '^if __name__' benchmarks/*.py))
-WITHOUT_RUN := assign faults repro  # all others read the finished run
+WITHOUT_RUN := assign faults presets repro  # all others read the finished run
 
 bench: $(if $(filter $(NAME),$(BENCHMARKS)),$(if $(filter $(NAME),$(WITHOUT_RUN)),setup,repro))
 ifneq ($(filter $(NAME),$(BENCHMARKS)),)

@@ -47,6 +47,26 @@ WAYS = {
     "one_at_a_time": "one sentence at a time",
     "neurox": "NeuroX, hidden states only",
 }
+PRESETS = (
+    "descriptors.count",
+    "descriptors.mean_best_ap",
+    "labels.mean_best_ap",
+    "second_opinion.mean_best_ap",
+    "second_opinion.survival",
+    "neuron.described",
+    "neuron.precision_at_1",
+    "replication",
+    "sentence.gold.precision_at_1",
+    "transfer.replication",
+    "ablation.separation_own_loss",
+    "ablation.word_own_loss",
+    "ends.positive",
+    "ends.negative",
+    "writes.agreement",
+)
+"""Measures that are compared between the default and the presets that were run."""
+TITLES = {"second_opinion.mean_best_ap": "Second labeller: mean average precision of each aspect's best descriptor"}
+"""Titles of those that are not registered."""
 PLANTED = {
     "one": "on one descriptor",
     "two": "on either of two descriptors",
@@ -234,6 +254,32 @@ def llm_table(read: Reader) -> str:
     return make_table(["per 1,000 sentences", "calls", "tokens", "of these, answers"], rows)
 
 
+def preset_table(read: Reader) -> str:
+    """The default beside the presets that were run: value, chance level and random directions of each measure."""
+    figures = read_details(read) | flatten(read("metrics/detail/beyond.json"))
+    default = {
+        name: {
+            "value": figures[name],
+            "chance": find_chance(figures, name),
+            "random_directions": figures.get(f"null.random_directions.{name}"),
+        }
+        for name in PRESETS
+        if name in figures
+    }
+    found = read("benchmarks/results/presets.json")
+    names = sorted(found, reverse=True)
+    minutes = [read("benchmarks/results/repro.json")["seconds"] / 60, *(found[name]["minutes"] for name in names)]
+    runs = [default, *(found[name]["measures"] for name in names)]
+
+    def fill_cell(run: Mapping[str, Any], name: str) -> str:
+        levels = [show(run.get(name, {}).get(level), name) or "–" for level in ("value", "chance", "random_directions")]
+        return " / ".join(levels) if name in run else "–"
+
+    rows = [[TITLES.get(name) or find_measure(name).title, *(fill_cell(run, name) for run in runs)] for name in PRESETS]
+    rows.append(["Minutes on two cores, from scratch", *(f"{minute:.0f}" for minute in minutes)])
+    return make_table(["value / chance / random directions", "default", *(f"`{name}`" for name in names)], rows)
+
+
 def fault_table(read: Reader) -> str:
     """What is lost when things break."""
     found = read("benchmarks/results/faults.json")
@@ -261,6 +307,7 @@ TABLES: dict[str, Callable[[Reader], str | None]] = {
     "speed": speed_table,
     "memory": memory_table,
     "llm": llm_table,
+    "presets": preset_table,
     "faults": fault_table,
 }
 PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)

@@ -10,7 +10,6 @@ import copy
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from descry.compute.batching import batch_by_tokens
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.options import LocalOptions
+from descry.llm.prefix import find_prefix
 from descry.llm.weights import load_llm
 from descry.models.loading import DTYPES, agree
 
@@ -109,8 +109,7 @@ class LikelihoodModel:
         prefix, state = self._kept
         shortest = min(map(len, prompts))
         if len(prefix) >= shortest or any(list(ids[: len(prefix)]) != prefix for ids in prompts) or state is None:
-            columns = zip(*(ids[: shortest - 1] for ids in prompts), strict=True)
-            prefix = [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
+            prefix = find_prefix(prompts)
             state = self._forward([prefix], 1, use_cache=True).past_key_values if prefix else None
             self._kept = prefix, state
         return len(prefix), state

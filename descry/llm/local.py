@@ -19,11 +19,15 @@ from descry.errors import InputError
 from descry.llm.answers import marks_thoughts
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.options import LocalOptions
+from descry.llm.prefix import find_prefix
 from descry.llm.weights import load_llm
+from descry.models.loading import DTYPES, agree
 
 _TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 """The keys of a folder's generation_config.json that are used: where an answer starts and ends."""
 
+SHARED = 16
+"""Fewest tokens that the prompts of a batch begin with for which these are read once."""
 DECIMALS = 6
 """Of a probability, whose last bits differ from run to run."""
 
@@ -31,7 +35,8 @@ DECIMALS = 6
 class LocalModel:
     """A client for a model in a local folder with safetensors weights; one batch at a time.
 
-    Of choices, the probabilities are those of the first token with a letter or digit.
+    A causal model reads what the prompts of a batch begin with once, which changes nothing but the time. Of choices,
+    the probabilities are those of the first token with a letter or digit.
 
     name: its name in `llms`. revision: identifies the weights; part of every answer's key. With a temperature above 0
     a batch of the same prompts gives the same answers under the same seed. Errors: InputError if the folder does not
@@ -75,6 +80,8 @@ class LocalModel:
         self._edges = self._list_edges()
         self._find_tokens = cache(self._list_spellings)
         self._is_word = cache(self._spells_word)
+        self._prefix: tuple[list[int], Any] = ([], None)
+        self._shares = not self._seq2seq and self._can_share(DTYPES[options.dtype])
 
     @property
     def _samples(self) -> bool:
@@ -131,15 +138,14 @@ class LocalModel:
         if not requests:
             return []
         choices, most = requests[0].choices, requests[0].max_tokens
-        given = self._tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self._device)
+        given = self._lay_out(ids)
         start = 1 if self._seq2seq else given["input_ids"].shape[1]
         with torch.random.fork_rng(enabled=self._samples):
             if self._samples:
                 content = "\0".join([str(self._options.seed), *(request.prompt for request in requests)])
                 torch.manual_seed(int.from_bytes(hashlib.blake2b(content.encode(), digest_size=7).digest()))
             made = self._model.generate(
-                input_ids=given["input_ids"],
-                attention_mask=given["attention_mask"],
+                **given,
                 generation_config=self._configure(most, bool(choices)),
                 stopping_criteria=[partial(self._has_word if choices else self._has_line, start)]
                 if choices or self._options.complete
@@ -163,6 +169,43 @@ class LocalModel:
             length = sum(token != self._tokenizer.pad_token_id for token in made_ids)
             answers.append(Answer(text.strip(), shares, (len(ids[row]), length), ended or bool(choices)))
         return answers
+
+    def _lay_out(self, ids: Sequence[list[int]]) -> dict[str, Any]:
+        """What `generate` is given of prompts: their padded ids, the mask and, if they share enough, the state behind
+        what they begin with. The padding is between that and the rest."""
+        prefix = find_prefix(ids) if self._shares and len(ids) > 1 else []
+        length = len(prefix) if len(prefix) >= SHARED else 0
+        rests = [row[length:] for row in ids]
+        padded = self._tokenizer.pad({"input_ids": rests}, return_tensors="pt").to(self._device)
+        given = {name: padded[name] for name in ("input_ids", "attention_mask")}
+        if not length:
+            return given
+        if self._prefix[0] != prefix:
+            made = self._model(torch.tensor([prefix], device=self._device), use_cache=True)
+            self._prefix = prefix, made.past_key_values
+        state = copy.deepcopy(self._prefix[1])
+        state.batch_repeat_interleave(len(ids))
+        shared = torch.tensor([prefix] * len(ids), device=self._device)
+        given["input_ids"] = torch.cat([shared, given["input_ids"]], dim=1)
+        given["attention_mask"] = torch.cat([torch.ones_like(shared), given["attention_mask"]], dim=1)
+        return given | {"past_key_values": state}
+
+    @torch.inference_mode()
+    def _can_share(self, dtype: torch.dtype) -> bool:
+        """Whether a state that prompts share gives the logits of prompts without one, tried on a few tokens."""
+        count = self._model.get_input_embeddings().num_embeddings
+        trial = [[token % count for token in range(SHARED + more)] for more in (2, 5)]
+        if self._longest is not None and self._longest <= max(map(len, trial)):
+            return False
+        logits = []
+        for self._shares in (False, True):
+            try:
+                with torch.random.fork_rng(enabled=self._samples):
+                    made = self._model.generate(**self._lay_out(trial), generation_config=self._configure(1, True))
+            except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):  # as architectures refuse a state
+                return False
+            logits.append(made.logits[0])
+        return agree(logits[1], logits[0], dtype)
 
     def _has_word(self, start: int, sequences: Tensor, _: Any) -> Tensor:
         """Which rows of a batch have a token from `start` on with a letter or digit: bool [batch]."""

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from descry.errors import InputError
 from descry.llm.client import Answer, Failure, Request
-from descry.llm.local import LocalModel
+from descry.llm.local import SHARED, LocalModel
 from descry.llm.options import LocalOptions
 from descry.settings.llms import LocalLlm
 from tests.support import tiny_llms
@@ -91,6 +91,25 @@ def test_a_batch_is_as_sure_as_its_prompts_alone(folders: dict[str, Path], kind:
         (alone,) = answers(model, [prompt], choices=("yes", "no"))
         assert answer.text == alone.text
         assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_prompts_begin_with_is_read_once_and_changes_nothing(folders: dict[str, Path], kind: str) -> None:
+    model, alone = local(folders[kind]), local(folders[kind])
+    alone._shares = False
+    prompts = [" ".join([*PROMPTS, prompt]) for prompt in PROMPTS]
+    read: list[int] = []
+    model._model.get_input_embeddings().register_forward_hook(lambda _, given, __: read.append(given[0].numel()))
+    for choices in ((), ("yes", "no")):
+        for one, other in zip(*(answers(each, prompts, choices=choices) for each in (model, alone)), strict=True):
+            assert (one.text, one.tokens, one.finished) == (other.text, other.tokens, other.finished)
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert model._shares == (kind != "t5")
+    if kind != "t5":
+        shared = len(model._prefix[0])
+        assert shared >= SHARED
+        assert read[0] == shared
+        assert read.count(shared) == 1
 
 
 def shares(folder: Path, kind: str, prompt: str) -> tuple[dict[str, float], str]:
