@@ -145,6 +145,9 @@ def quotes() -> Iterator[tuple[str, str]]:
         f"{retrieval['mean_best_ap']:.3f} with all of retrieval's and {union['mean_best_ap']:.3f} with",
     )
     yield "docs/llms.md", f"The second opinion has {second['value']:.3f}"
+    quality = benchmark("smollm")["labels_ap"]
+    three = [f"{quality[way]:.3f}" for way in ("likelihood", "embedding", "together")]
+    yield "docs/llms.md", f"the three are {three[0]}, {three[1]} and {three[2]}"
     yield "docs/beyond.md", f"{described['value']:,.0f} have a descriptor"
     yield "docs/beyond.md", f"(random directions {described['random_directions']:,.0f})"
     yield "docs/beyond.md", f"{percent(ends['negative'], 1)} of the neurons have a descriptor there"
