@@ -129,6 +129,36 @@ def quotes() -> Iterator[tuple[str, str]]:
     yield "docs/beyond.md", f"right for {guess:.3f} of the sentences ({opinosis['gold_precision_at_1_chance']:.3f} for"
     yield "docs/beyond.md", f"{two:.3f} of the topics ({opinosis['gold_recall_at_2_chance']:.3f})"
 
+    presets, names = benchmark("presets"), benchmark("smollm")["descriptors_ap"]
+    model, there, retrieval, union = (names[way] for way in ("model", "retrieval_there", "retrieval", "union"))
+    smollm, decoder = (presets[name]["measures"] for name in ("smollm", "decoder"))
+    second, survival = (smollm[f"second_opinion.{name}"] for name in ("mean_best_ap", "survival"))
+    gold, described, agreed = (decoder[n] for n in ("sentence.gold.precision_at_1", "neuron.described", "jaccard"))
+    ends = {end: decoder[f"ends.{end}"]["value"] for end in ("positive", "negative", "both")}
+    yield "README.md", f"({percent(model['aspects'])} against {percent(there['aspects'])})"
+    yield "README.md", f"confirms {percent(survival['value'])} of the pairs (chance: {percent(survival['chance'])})"
+    yield "README.md", f"do, {percent(gold['value'])} against {percent(gold['random_directions'])}"
+    yield "docs/llms.md", f"of its {model['descriptors']} names, {percent(model['aspects'])} are an aspect's"
+    yield "docs/llms.md", f"precision of {model['mean_best_ap']:.3f} with its names, {there['mean_best_ap']:.3f} with"
+    yield (
+        "docs/llms.md",
+        f"{retrieval['mean_best_ap']:.3f} with all of retrieval's and {union['mean_best_ap']:.3f} with",
+    )
+    yield "docs/llms.md", f"The second opinion has {second['value']:.3f}"
+    quality = benchmark("smollm")["labels_ap"]
+    three = [f"{quality[way]:.3f}" for way in ("likelihood", "embedding", "together")]
+    yield "docs/llms.md", f"the three are {three[0]}, {three[1]} and {three[2]}"
+    yield "docs/beyond.md", f"{described['value']:,.0f} have a descriptor"
+    yield "docs/beyond.md", f"(random directions {described['random_directions']:,.0f})"
+    yield "docs/beyond.md", f"{percent(ends['negative'], 1)} of the neurons have a descriptor there"
+    yield "docs/beyond.md", f"{percent(ends['positive'], 1)} at the positive end"
+    yield "docs/beyond.md", f"{percent(ends['both'], 1)} at both"
+    for end in ("", "negative_"):
+        found = decoder[f"writes.{end}agreement"]
+        yield "docs/beyond.md", f"{found['value']:.3f} ({found['chance']:.3f}"
+    for found in (gold, agreed, decoder["replication"], decoder["neuron.precision_at_1"]):
+        yield "docs/beyond.md", f"{found['value']:.3f} against {found['random_directions']:.3f}"
+
     yield "docs/scaling.md", f"**{ray['speedup_2_workers']:.2f} times** as fast"
     yield "docs/scaling.md", f"`extract` at {speed['of_matmul_rate']:.2f} of that"
     yield "docs/scaling.md", f"has {speed['tokens'] / speed['sentences']:.1f} tokens"
