@@ -145,18 +145,22 @@ class AblationStudy:
         return measures
 
     def _measure_words(self, sets: Sequence[np.ndarray], column: int) -> dict[str, float]:
+        """On the descriptor's own words, and on the others' in common sentences."""
         words = self.words
         undefined = Change(np.nan, np.nan, np.zeros(0))
         if words is None:
             return {"words": 0, **compare_changes(undefined, undefined, np.zeros(0, np.int64), "word_")}
         columns = np.array([place.column for place in words.places], dtype=np.int64)
+        common = self.sample.common[np.array([place.text for place in words.places], dtype=np.int64)]
+        here = np.flatnonzero(common | (columns == column))
+        places = [words.places[at] for at in here.tolist()]
         options = {"batch_tokens": self.batch_tokens}
         lost = [
-            words.before - measure_log_probabilities(words.target, words.places, off=(off, self.values[off]), **options)
+            words.before[here] - measure_log_probabilities(words.target, places, off=(off, self.values[off]), **options)
             for off in sets
         ]
-        changes = [measure_word_loss(loss, columns, column) for loss in lost]
-        compared = compare_changes(changes[0], Change.mean(changes[1:]), words.review, "word_")
+        changes = [measure_word_loss(loss, columns[here], column) for loss in lost]
+        compared = compare_changes(changes[0], Change.mean(changes[1:]), words.review[here], "word_")
         return {"words": int((columns == column).sum()), **compared}
 
 

@@ -128,16 +128,22 @@ def test_the_strongest_neurons_are_those_of_the_lowest_p(made: Made) -> None:
 def test_words_are_asked_for_with_the_same_neurons_off(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     places = [Occurrence(row, row % 3, [], [], [], []) for row in range(60)]
     before = np.random.default_rng(2).normal(-3, 1, 60)
-    columns = np.array([place.column for place in places])
+    asked: list[list[Occurrence]] = []
 
     def expected(target: Any, found: Any, *, off: tuple[np.ndarray, np.ndarray], **options: Any) -> np.ndarray:
-        share = [(off[0] // 30 == column).mean() for column in columns]  # of what is off, this column's own
-        return before - 2.0 * np.array(share)
+        asked.append(found)
+        share = [(off[0] // 30 == place.column).mean() for place in found]  # of what is off, this column's own
+        return before[[place.text for place in found]] - 2.0 * np.array(share)
 
     monkeypatch.setattr(study_module, "measure_log_probabilities", expected)
     words = Words(None, places, before, np.arange(60) // 2)  # type: ignore[arg-type]
-    table = made.study(words).table(NAMES, **OPTIONS)
+    study = made.study(words)
+    table = study.table(NAMES, **OPTIONS)
     assert table["words"].tolist() == [20, 20, 20]
+    for column in range(3):  # its own words, and the others' in common sentences
+        here = [place for place in places if place.column == column or study.sample.common[place.text]]
+        assert 20 < len(here) < 60
+        assert here in asked
     assert (table["word_own"] > 1.5).all()
     assert (table["word_random_own"] < 0.3).all()
     assert (table["word_above_low"] > 1).all()
