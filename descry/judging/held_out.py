@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
 from descry.activations.record import read_activations
 from descry.embedding.encoder import SentenceEncoder
 from descry.judging.descriptions import Description, Descriptions, index_units
+from descry.judging.fit import SimilarityFitter
 from descry.judging.judge import HeldOut, gather_held_out, judge
 from descry.results import columns, layout
 from descry.results.columns import Folder
@@ -24,7 +26,7 @@ def judge_run(folder: Folder, descriptions: Descriptions) -> pd.DataFrame:
     descriptions.locate(held_out.layer, held_out.index)  # before the encoder is loaded
     runtime = folder.parameters("cluster")
     encoder = SentenceEncoder(folder.root / layout.MODELS / "embedder", batch_tokens=runtime["runtime.batch_tokens"])
-    return judge(descriptions, held_out, encoder)
+    return judge(descriptions, held_out, partial(SimilarityFitter, encoder))
 
 
 def read_held_out(folder: Folder) -> HeldOut:

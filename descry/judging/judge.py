@@ -11,10 +11,10 @@ import pandas as pd
 from scipy.special import gammaln
 
 from descry.activations.record import Activations
-from descry.embedding.vectors import Encoder
 from descry.errors import InputError
 from descry.judging.descriptions import Descriptions, index_units
-from descry.judging.scores import HEADLINE, OTHERS, SCORES, Layer, bin_by_length, subtract_length
+from descry.judging.fit import Fitter, FitterOpener
+from descry.judging.scores import HEADLINE, OTHERS, SCORES, Layer
 
 AMONG = 100
 """Descriptions among which a unit's own is ranked, its own included."""
@@ -25,8 +25,6 @@ REPEATS = 1000
 INTERVAL = (0.025, 0.975)
 UNITS, TEXTS = 2048, 256
 """Units and texts of a block of scores."""
-DIGITS = 5
-"""Of fits; beyond them, rounding errors would break ties."""
 ENTRIES = 2**24
 """Entries of the largest array of a block of scores."""
 
@@ -76,7 +74,7 @@ def draw_random_texts(sentences: Sequence[str], seed: int = 0) -> list[str]:
     return [str(text) for text in np.random.default_rng(seed).permutation(texts)[:RANDOM_TEXTS]]
 
 
-def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd.DataFrame:
+def judge(descriptions: Descriptions, held_out: HeldOut, open_fitter: FitterOpener) -> pd.DataFrame:
     """Score every described unit's description on held-out sentences: a row a unit, in the order of `descriptions`.
 
     Columns: layer, index, description, descriptor; for each of SCORES its own value; `_swapped`, the mean of the
@@ -107,7 +105,7 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
         }
     )
     texts = [*table["description"], *(name for name in table["descriptor"] if name), *held_out.random]
-    fitter = Fitter(encoder, held_out.sentences, texts)
+    fitter = open_fitter(held_out.sentences, texts)
     parts = []
     for _, rows in table.groupby("layer", sort=False):
         units = places[kept[rows.index]]
@@ -120,24 +118,6 @@ def judge(descriptions: Descriptions, held_out: HeldOut, encoder: Encoder) -> pd
 
 def _read_units(held_out: HeldOut, units: np.ndarray) -> Layer:
     return Layer(held_out.probe[:, units].T.astype(np.float32))
-
-
-class Fitter:
-    """How well texts fit sentences: the cosine of their vectors, less what the sentences' lengths tell.
-
-    texts: all that will be asked for, each of which is encoded once.
-    """
-
-    def __init__(self, encoder: Encoder, sentences: Sequence[str], texts: Sequence[str]) -> None:
-        self._sentences = encoder.encode(sentences, "sentences")
-        self._by_length = bin_by_length(np.array([len(text) for text in sentences]))
-        known = list(dict.fromkeys(texts))
-        self._vectors = dict(zip(known, encoder.encode(known, "descriptions"), strict=True))
-
-    def fit(self, texts: Sequence[str]) -> np.ndarray:
-        """How well some of the texts fit: float32 [texts, sentences]."""
-        vectors = np.stack([self._vectors[text] for text in texts])
-        return np.round(subtract_length(vectors @ self._sentences.T, self._by_length), DIGITS)
 
 
 def _judge_layer(

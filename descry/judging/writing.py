@@ -13,7 +13,7 @@ import pandas as pd
 from descry.activations.record import Activations
 from descry.embedding.vectors import Encoder
 from descry.errors import InputError
-from descry.judging.judge import Fitter
+from descry.judging.fit import SimilarityFitter
 from descry.judging.scores import Layer, score_auroc
 from descry.llm.answers import unwrap
 from descry.llm.asking import ask
@@ -92,7 +92,7 @@ class Writer:
         shown = [select_shown(active, unit, self.candidates, self.exemplars) for unit in units]
         candidates = self._write([[self._quote(one, texts) for one in of_unit] for of_unit in shown])
         known = [*(text for of_unit in candidates for text in of_unit), *descriptors]
-        fitter = Fitter(encoder, [texts[row] for row in active.probe_rows], known)
+        fitter = SimilarityFitter(encoder, [texts[row] for row in active.probe_rows], known)
         rows = []
         for unit, of_unit, prompts, descriptor in zip(units, candidates, shown, descriptors, strict=True):
             if of_unit:

@@ -188,6 +188,9 @@ class Judge(Section):
     source: str = Field(min_length=1)
     """Descriptions by anybody: a csv file with the columns layer, unit and description, or another tool's file or
     folder (docs/judge.md). Where it has none, only those that the stage `describe` wrote are judged."""
+    llm: str = Field(pattern=rf"^$|{NAME}")
+    """Name in `llms` of a language model on this machine, by whose likelihood a description fits a sentence; empty for
+    the sentence encoder's similarity."""
 
 
 class Report(Section):

@@ -1,6 +1,7 @@
 """Judging descriptions: planted truth is found, chance scores as chance, and length tells nothing."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from descry.errors import InputError
 from descry.judging import scores
 from descry.judging.descriptions import Description, Descriptions
+from descry.judging.fit import SimilarityFitter
 from descry.judging.judge import HeldOut, draw_random_texts, judge, share_first, summarise
 from descry.judging.scores import SCORES, Layer, bin_by_length, subtract_length
 
@@ -31,6 +33,9 @@ class WordEncoder:
 
     def words(self) -> list[str]:
         return []
+
+
+FIT = partial(SimilarityFitter, WordEncoder())
 
 
 def describe(units: Sequence[tuple[int, int]], texts: Sequence[str]) -> Descriptions:
@@ -60,7 +65,7 @@ def list_units(world: HeldOut) -> list[tuple[int, int]]:
 
 def test_planted_units_are_found_by_their_own_words() -> None:
     world = build_world(0)
-    table = judge(describe(list_units(world), [f"w{unit}" for unit in world.index]), world, WordEncoder())
+    table = judge(describe(list_units(world), [f"w{unit}" for unit in world.index]), world, FIT)
     summary = summarise(table)
     assert summary["first_of_100"] >= 0.9
     assert summary["units"] == 240
@@ -81,7 +86,7 @@ def test_descriptions_dealt_at_random_have_no_lift() -> None:
         world = build_world(seed)
         dealt = np.random.default_rng(seed + 100).permutation(len(world.index))
         texts = [f"w{world.index[unit]}" for unit in dealt]
-        table = judge(describe(list_units(world), texts), world, WordEncoder())
+        table = judge(describe(list_units(world), texts), world, FIT)
         summary = summarise(table)
         covered.append(summary["auroc"]["low"] <= 0 <= summary["auroc"]["high"])
         first.append(summary["first_of_100"])
@@ -98,7 +103,7 @@ def test_length_tells_nothing() -> None:
     probe = sizes[:, None] * sign + generator.normal(0, 5, (SENTENCES, 120))
     world = HeldOut(np.ones(120, int), np.arange(120), probe, sentences, [""] * 120, ["long w1", "w2", "w3"])
     texts = [f"{'long ' * 30 if unit < 60 else ''}w{generator.integers(WORDS)} w{unit}" for unit in range(120)]
-    fair = summarise(judge(describe(list_units(world), texts), world, WordEncoder()))
+    fair = summarise(judge(describe(list_units(world), texts), world, FIT))
     assert fair["auroc"]["low"] < 0.02
     assert fair["auroc"]["lift"] < 0.03
     vectors, encoded = WordEncoder().encode(texts), WordEncoder().encode(sentences)
@@ -131,10 +136,10 @@ def test_every_score_is_what_a_slow_loop_says() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world = build_world(1, width=30)
     given = describe(list_units(world), [f"w{unit} w{unit // 2}" for unit in world.index])
-    whole = judge(given, world, WordEncoder())
+    whole = judge(given, world, FIT)
     monkeypatch.setattr("descry.judging.judge.UNITS", 7)
     monkeypatch.setattr("descry.judging.judge.TEXTS", 11)
-    pieces = judge(given, world, WordEncoder())
+    pieces = judge(given, world, FIT)
     pd.testing.assert_frame_equal(whole, pieces)
     assert whole["first"].isna().all()  # of 30 described units, not 100 can be drawn
 
@@ -142,7 +147,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_swapped_is_the_mean_over_the_layers_other_units() -> None:
     world = build_world(2, width=10)
     texts = [f"w{unit % 6}" for unit in world.index]  # some share a text
-    table = judge(describe(list_units(world), texts), world, WordEncoder())
+    table = judge(describe(list_units(world), texts), world, FIT)
     fitted = WordEncoder().encode(texts[:10]) @ WordEncoder().encode(world.sentences).T
     by_length = bin_by_length(np.array([len(text) for text in world.sentences]))
     layer = Layer(world.probe[:, :10].T.astype(np.float32))
@@ -171,7 +176,7 @@ def test_units_that_cannot_be_judged_are_left_out() -> None:
     world = build_world(4, width=5)
     world.probe[:, 3] = 0
     units = [*list_units(world)[:5], (2, 0)]
-    table = judge(describe(units, [f"w{place}" for place in range(6)]), world, WordEncoder())
+    table = judge(describe(units, [f"w{place}" for place in range(6)]), world, FIT)
     assert table[["layer", "index"]].to_numpy().tolist() == [[1, 0], [1, 1], [1, 2], [1, 4]]
     with pytest.raises(InputError, match="no layer has two described units"):
-        judge(describe([(1, 0), (1, 3), (2, 0)], ["w0", "w1", "w2"]), world, WordEncoder())
+        judge(describe([(1, 0), (1, 3), (2, 0)], ["w0", "w1", "w2"]), world, FIT)

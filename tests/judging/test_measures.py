@@ -9,14 +9,14 @@ from descry.judging.scores import OTHERS, SCORES
 from descry.report.measures import collect_scores, group_scores
 from descry.results.measures import find_measure, is_registered
 from descry.schemas.judge import JUDGED_TABLE
-from tests.judging.test_judge import WordEncoder, build_world, describe, list_units
+from tests.judging.test_judge import FIT, build_world, describe, list_units
 
 
 @pytest.mark.parametrize("whose", ["given", "written"])
 def test_measures_are_those_of_the_summary(whose: str) -> None:
     world = build_world(5)
     texts = [f"w{unit} w{(7 * unit) % 120}" for unit in world.index]
-    table = judge(describe(list_units(world), texts), world, WordEncoder())
+    table = judge(describe(list_units(world), texts), world, FIT)
     assert {"whose", *table.columns} == set(JUDGED_TABLE.columns)
     summary, found = summarise(table), tabulate_judged(table, whose)
     assert all(map(is_registered, found["measure"]))
@@ -44,7 +44,7 @@ def test_a_table_of_scores_has_every_score() -> None:
 
 def test_the_page_shows_them_beside_their_chance() -> None:
     world = build_world(6, width=10)
-    table = judge(describe(list_units(world), [f"w{unit}" for unit in world.index]), world, WordEncoder())
+    table = judge(describe(list_units(world), [f"w{unit}" for unit in world.index]), world, FIT)
     both = pd.concat([tabulate_judged(table, whose) for whose in ("given", "written")])
     [block] = group_scores(collect_scores(both, {}))
     assert block.title.startswith("Descriptions in free text")

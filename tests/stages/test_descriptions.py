@@ -19,8 +19,10 @@ from descry.schemas.measures import MEASURE_TABLE
 from descry.storage.tables import read_table
 from stages import describe, judge
 from stages.harness import stage
+from stages.shared import judging
 from tests.cli.test_judge import Hashing
 from tests.conftest import ROOT
+from tests.judging.test_likelihood import Reader
 from tests.results.test_run import made
 from tests.support.echo import Echo
 from tests.support.projects import change
@@ -41,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / layout.WRITTEN).unlink()
     shutil.rmtree(root / layout.JUDGE)
     monkeypatch.chdir(root)
-    for module in (describe, judge):
+    for module in (describe, judging):
         monkeypatch.setattr(module, "open_encoder", open_encoder)
     return root
 
@@ -62,7 +64,7 @@ def judged() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_by_default_there_is_nothing_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(describe, "open_client", None)  # nobody is asked
-    for module in (describe, judge):
+    for module in (describe, judging):
         monkeypatch.setattr(module, "open_encoder", None)
     run("describe", monkeypatch)
     run("judge", monkeypatch)
@@ -108,6 +110,25 @@ def test_a_file_is_judged_as_the_command_judges_it(folder: Path, monkeypatch: py
     pd.testing.assert_frame_equal(units[list(expected)], expected, check_dtype=False)
     found = measures.set_index(["measure", "null"]).loc[("judge.given.auroc", "swapped_descriptions")]
     assert found["value"] == pytest.approx(summarise(expected)["auroc"]["own"])
+
+
+def test_a_language_model_judges_where_one_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    texts = [f"1,{unit},sentence {unit} of validation\n" for unit in range(3)]
+    (folder / "data/descriptions.csv").write_text("layer,unit,description\n" + "".join(texts))
+    run("describe", monkeypatch)
+    monkeypatch.setattr(judging, "open_encoder", None)
+    change(folder, "judge.llm", "reader")
+    with pytest.raises(InputError, match="no language model 'reader' in llms"):
+        run("judge", monkeypatch)
+    monkeypatch.setattr(judging, "open_likelihood", lambda *_: reader)
+    run("judge", monkeypatch)
+    first, asked = judged()[0], reader.asked
+    assert asked
+    assert first["auroc"].between(0, 1).all()
+    run("judge", monkeypatch)
+    assert reader.asked == asked  # answers are kept
+    pd.testing.assert_frame_equal(judged()[0], first)
 
 
 def parameters(_: Any, name: str) -> dict[str, Any]:
