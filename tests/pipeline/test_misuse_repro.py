@@ -34,12 +34,13 @@ LONGEST = 60.0
 """Seconds: a stage that takes longer than that on so little hangs."""
 FOLLOWING = [
     "assign calibration", "assign validation", "associate", "ends", "writes", "triggers", "relations", "depth",
-    "replicate", "ablate",
+    "replicate", "ablate", "describe", "judge",
     "consistency", "evaluate", "resplit", "sweep", "metrics", "report",
 ]  # fmt: skip
 STAGES = [
-    "models target", "models embedder", "models llms", "split", "generate", "cluster", "label first", "label second",
-    "extract calibration", "extract validation", "controls", "tokens", "neighbours", "transfer",
+    "models target", "models dictionaries", "models embedder", "models llms", "split", "generate", "cluster",
+    "label first", "label second", "extract calibration", "extract validation", "controls", "tokens", "neighbours",
+    "transfer",
     *FOLLOWING,
 ]  # fmt: skip
 
@@ -315,7 +316,7 @@ SETTINGS = dict(
     "candidates beyond the terms": Case(setting("generate.per_sentence", "100"), GENERATE, "candidates", works=True),
     "top_k and probe beyond the corpus": Case(
         all_of(setting("extract.top_k", "10000"), setting("extract.probe", "100000")),
-        ["extract calibration"], "144 neurons of 3 layers over", works=True,
+        ["extract calibration"], "144 units of 3 layers over", works=True,
     ),
     "no exemplars left to sweep": Case(
         setting("sweep.exemplars", "[9999]"), ["sweep", "report"], "sweep.exemplars: [9999] left out", works=True

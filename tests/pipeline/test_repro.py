@@ -96,7 +96,8 @@ def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> Non
 BOTH = ("calibration", "validation")
 EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
 LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "resplit", "sweep"}
-FOLLOWING = {"ends", "writes", "triggers", "relations", "depth", "replicate", "ablate"}
+ASKING = {"generate", "transfer", "describe", "judge"} | LABEL
+FOLLOWING = {"ends", "writes", "triggers", "relations", "depth", "replicate", "ablate", "describe", "judge"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ FOLLOWING = {"ends", "writes", "triggers", "relations", "depth", "replicate", "a
     [
         ("models.target.revision", "x", {"models@target"}),
         ("models.llms", "{x: {source: y}}", {"models@llms"}),
-        ("llms", "{x: {client: openai, base_url: http://localhost, model: y}}", {"generate", "transfer"} | LABEL),
+        ("llms", "{x: {client: openai, base_url: http://localhost, model: y}}", ASKING),
         ("split.key", "other", {"split"}),
         ("generate.retrieval.words", "1400", {"generate"}),
         ("cluster.max_descriptors", "20", {"cluster"}),
@@ -124,14 +125,16 @@ FOLLOWING = {"ends", "writes", "triggers", "relations", "depth", "replicate", "a
         ("transfer.seed", "1", {"transfer", "replicate"}),
         ("ablate.value", "zero", {"ablate"}),
         ("writes.tokens", "3", {"writes"}),
+        ("describe.neurons", "3", {"describe"}),
+        ("judge.source", "data/reviews.jsonl", {"judge"}),
         ("neighbours.nearest", "3", {"neighbours"}),
         ("report.exemplars", "3", {"report"}),
         (
             "runtime.batch_tokens",
             "512",
-            {"generate", "cluster", "controls", "tokens", "transfer", "ablate", "writes"} | LABEL | EXTRACT,
+            {"cluster", "controls", "tokens", "ablate", "writes"} | ASKING | EXTRACT,
         ),
-        ("runtime.concurrency", "2", {"generate", "transfer"} | LABEL),
+        ("runtime.concurrency", "2", ASKING),
     ],
 )
 def test_a_parameter_touches_just_its_stages(
@@ -180,7 +183,7 @@ def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -
     run("dvc", "repro", "-q")
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
     metrics = [path.relative_to(project) for path in (project / "metrics").rglob("*.json")]
-    assert len(metrics) == 9
+    assert len(metrics) == 10
     for path in metrics:
         assert (folder / path).read_bytes() == (project / path).read_bytes()
 
