@@ -3,7 +3,6 @@
 import sys
 
 from descry.models import fetch as models
-from descry.models.dictionary_fetch import fetch_dictionaries
 from descry.results import layout
 from descry.settings.models import Dictionaries, EmbedderModel, LlmWeights, ModelSource, TargetModel
 from descry.storage.files import write_json
@@ -12,7 +11,9 @@ from stages.harness.stage import read_settings, run_stage
 
 def _fetch(role: str, source: ModelSource) -> None:
     folder = layout.MODELS / role
-    fetch = fetch_dictionaries if role == "dictionaries" else models.fetch
+    fetch = models.fetch
+    if role == "dictionaries":
+        from descry.models.dictionary_fetch import fetch_dictionaries as fetch
     sums = fetch(models.Origin(source.source, source.revision, source.sha256), folder)
     manifest = {"files": sums, "source": source.source, "revision": source.revision, "sha256": source.sha256}
     write_json(folder / "manifest.json", manifest)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import rankdata
 
 TENTH = 0.1
 """A unit fires on the sentences where it is above its value on all but a tenth of them."""
@@ -62,7 +61,7 @@ def bin_by_length(lengths: np.ndarray) -> np.ndarray:
     """Averages over sentences of about equal length, as a matrix: float32 [sentences, bins], its columns of unit
     length. lengths: int [sentences]."""
     bins = np.minimum(BINS, len(lengths))
-    place = (rankdata(lengths, method="ordinal").astype(int) - 1) * bins // len(lengths)
+    place = np.argsort(np.argsort(lengths, kind="stable")) * bins // len(lengths)
     member = place[:, None] == np.arange(bins)
     return np.asarray(member / np.sqrt(member.sum(axis=0)), dtype=np.float32)
 
@@ -79,6 +78,8 @@ def subtract_length(fits: np.ndarray, by_length: np.ndarray) -> np.ndarray:
 def score_auroc(fits: np.ndarray, layer: Layer) -> np.ndarray:
     """Area under the ROC curve of the fit for where a unit fires, in [0, 1]; by chance 0.5. Exact: sums of ranks are
     whole or half numbers."""
+    from scipy.stats import rankdata  # takes a second to import
+
     positives = layer.positives.astype(np.float64)
     sums = rankdata(fits, axis=1) @ layer.fires.T.astype(np.float64)
     return np.asarray((sums - positives * (positives + 1) / 2) / (positives * (fits.shape[1] - positives)))
@@ -87,6 +88,8 @@ def score_auroc(fits: np.ndarray, layer: Layer) -> np.ndarray:
 def score_average_precision(fits: np.ndarray, layer: Layer) -> np.ndarray:
     """Average precision of the fit for where a unit fires, in [0, 1]; by chance about the share of sentences on which
     it fires. Sentences that tie share the last of their ranks."""
+    from scipy.stats import rankdata
+
     ranks = rankdata(-fits, method="max", axis=1).astype(np.int32)
     ranks = np.append(ranks, np.full((len(ranks), 1), fits.shape[1] + 1, dtype=np.int32), axis=1)
     ends = np.sort(ranks[:, layer.ranked], axis=2)  # of tied positives, all reach the last rank and count there

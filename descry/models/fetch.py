@@ -9,7 +9,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -269,8 +268,12 @@ def fetch(origin: Origin, destination: Path) -> dict[str, str]:
     Errors: InputError if the model is missing, has neither safetensors nor GGUF, is damaged, links to files of other
     folders, or does not match `origin.sha256`. `destination` appears whole or not at all.
     """
+    return fill_folder(origin, destination, _fill)
+
+
+def _fill(origin: Origin, destination: Path) -> dict[str, str]:
     file = find_gguf(origin)
-    return fill_folder(origin, destination, partial(_convert_checked, file) if file else _copy_checked)
+    return _convert_checked(file, origin, destination) if file else _copy_checked(origin, destination)
 
 
 def fill_folder(origin: Origin, destination: Path, fill: Callable[[Origin, Path], dict[str, str]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dvc.repo import Repo
 from descry.settings.base import Part
 from tests.conftest import ROOT
 
-ASKING = {"generate", "label@first", "label@second", "transfer"}
+ASKING = {"generate", "label@first", "label@second", "transfer", "describe", "judge"}
 FETCHING = {"models@target", "models@dictionaries", "models@embedder", "models@llms"}
 MODEL_PASSES = {"extract@calibration", "extract@validation", "controls", "tokens", "transfer", "ablate"}
 
