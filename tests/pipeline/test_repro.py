@@ -9,6 +9,7 @@ import yaml
 from descry.schemas.consistency import P_VALUE_TABLE
 from descry.schemas.measures import MEASURE_TABLE
 from descry.storage.tables import count_rows, read_table
+from tests.stages.test_reruns import ASKING
 from tests.support.projects import BEYOND, LEFT_OUT, Shell, change, clone, shell
 from tests.support.warm import warm_path
 
@@ -96,7 +97,6 @@ def test_a_second_run_does_nothing_and_says_so(project: Path, site: Path) -> Non
 BOTH = ("calibration", "validation")
 EXTRACT, ASSIGN = {f"extract@{s}" for s in BOTH}, {f"assign@{s}" for s in BOTH}
 LABEL, MEASURE = {"label@first", "label@second"}, {"associate", "consistency", "evaluate", "resplit", "sweep"}
-ASKING = {"generate", "transfer", "describe", "judge"} | LABEL
 FOLLOWING = {"ends", "writes", "triggers", "relations", "depth", "replicate", "ablate", "describe", "judge"}
 
 
