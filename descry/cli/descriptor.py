@@ -59,6 +59,7 @@ def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, A
     neurons = len(pairs["layer"])
     return {
         "descriptor": name,
+        "gloss": (columns.find_further_row(folder, "glosses", descriptor=name) or {}).get("description"),
         "members": descriptor["members"],
         "sentences": descriptor["sentences"],
         "splits": {split: _describe_split(folder, split, name, sentences) for split in SPLITS},
@@ -114,6 +115,8 @@ def show(console: Console, answer: dict[str, Any]) -> None:
         + _common.quote(f"  {', '.join(answer['members'])}  ", _common.WEAK)
         + Text(f"in {100 * shares[0]:.1f} % of calibration sentences, {100 * shares[1]:.1f} % of validation sentences")
     )
+    if answer["gloss"]:
+        console.print(_common.quote(f"in free text: {answer['gloss']}"))
     if not answer["neurons"]:
         console.print("no neuron has this descriptor")
     else:

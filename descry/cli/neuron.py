@@ -17,6 +17,9 @@ from descry.results import columns
 from descry.results.columns import Columns, Folder
 from descry.splits import SPLITS
 
+JUDGED = ("whose", "description", "auroc", "auroc_swapped", "auroc_descriptor")
+"""Columns of the table `judged` that are shown of a neuron."""
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
@@ -48,7 +51,18 @@ def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]
         "driven": columns.find_further_row(folder, "triggers", layer=layer, index=index),
         "writes": columns.find_further_row(folder, "writes", layer=layer, index=index),
         "negative": _gather_end(folder, layer, index, count, "negative") if negative else None,
+        "judged": _gather_judged(folder, layer, index),
     }
+
+
+def _gather_judged(folder: Folder, layer: int, index: int) -> list[dict[str, Any]]:
+    """The neuron's descriptions in free text: whose, description, and AUROC of it, of other neurons' and of its
+    descriptor."""
+    table = columns.read_further(folder, "judged")
+    if table is None:
+        return []
+    own = columns.take_rows(table, (table["layer"] == layer) & (table["index"] == index))
+    return columns.list_records({name: own[name] for name in JUDGED})
 
 
 def _gather_end(folder: Folder, layer: int, index: int, count: int, end: str) -> dict[str, Any]:
@@ -84,6 +98,10 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     if answer["driven"] is not None:
         console.print()
         console.print(_describe_words(answer["driven"]))
+    if answer["judged"]:
+        console.print()
+        for row in answer["judged"]:
+            console.print(_describe_judged(row))
     if answer["writes"] is not None:
         console.print()
         for line in _describe_tokens(answer):
@@ -127,6 +145,15 @@ def _describe_tokens(answer: dict[str, Any]) -> Iterator[Text]:
         if named:
             text = f"words of its descriptors among the tokens that it promotes{where} (AUROC, by chance 0.5): {named}"
             yield _common.quote(text, _common.WEAK)
+
+
+def _describe_judged(row: dict[str, Any]) -> Text:
+    """A description in free text, beside others'."""
+    beside = [f"{row['auroc']:.2f}", f"of other neurons' texts {row['auroc_swapped']:.2f}"]
+    if row["auroc_descriptor"] is not None:
+        beside.append(f"of its descriptor's name {row['auroc_descriptor']:.2f}")
+    figures = f"  {row['whose']}; AUROC on validation {', '.join(beside)}"
+    return _common.quote(f"in free text: {row['description']}") + _common.quote(figures, _common.WEAK)
 
 
 def _describe_words(row: dict[str, Any]) -> Text:

@@ -1,4 +1,5 @@
-"""Descriptions that a language model writes of units, and the choice among them on sentences that it was not shown."""
+"""Descriptions that a language model writes of units and descriptors, and the choice among them on sentences that it
+was not shown."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from descry.activations.record import Activations
 from descry.embedding.vectors import Encoder
 from descry.errors import InputError
 from descry.judging.fit import SimilarityFitter
-from descry.judging.scores import Layer, score_auroc
+from descry.judging.scores import Layer
 from descry.llm.answers import unwrap
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
 from descry.llm.prompts import Prompt, quote
+from descry.schemas.describe import GLOSS_TABLE
 from descry.vocabulary.echoes import drop_echoes
 from descry.vocabulary.prompted import drop_cut_part
 
@@ -35,24 +37,56 @@ _EDGES = " \t.,;:!?\"'`“”‘’*_#-–—"
 _PARTS = re.compile(r"\s*[,;]\s*")
 
 
+class Ranking(NamedTuple):
+    """Calibration's sentences as a unit ranks them, or a descriptor.
+
+    strongest: rows, the strongest first; rows: of the probe; values: float32 there, NaN if unknown; fires: bool there.
+    """
+
+    strongest: np.ndarray
+    rows: np.ndarray
+    values: np.ndarray
+    fires: np.ndarray
+
+
+def rank_by_activation(active: Activations, units: Sequence[int] | np.ndarray, most: int) -> list[Ranking]:
+    """Rank sentences by the activation of some units, positions in calibration's record. most: of the strongest."""
+    rankings = []
+    for unit, strongest in zip(units, active.exemplars(most)[units], strict=True):
+        values = active.probe[:, unit].astype(np.float32)
+        rankings.append(Ranking(strongest[strongest >= 0], active.probe_rows, values, Layer(values[None]).fires[0]))
+    return rankings
+
+
+def rank_by_score(labels: np.ndarray, scores: np.ndarray, probe_rows: np.ndarray) -> list[Ranking]:
+    """Rank sentences by how clearly they have each descriptor. labels int8 and scores float32 [sentences, descriptors],
+    of calibration; probe_rows: see `Ranking`."""
+    rankings = []
+    for label, score in zip(labels.T, scores.T, strict=True):
+        holds = np.flatnonzero(label == 1)
+        strongest = holds[np.argsort(-score[holds], kind="stable")]
+        values = np.where(label < 0, np.nan, score)[probe_rows]
+        rankings.append(Ranking(strongest, probe_rows, values, label[probe_rows] == 1))
+    return rankings
+
+
 class Shown(NamedTuple):
-    """The sentences of a prompt, as rows of calibration: on which a unit is strongest, and which almost activate it."""
+    """The sentences of a prompt, as rows of calibration: the strongest, and those that almost are."""
 
     strongest: np.ndarray
     others: np.ndarray
 
 
-def select_shown(active: Activations, unit: int, candidates: int, exemplars: int) -> list[Shown]:
+def select_shown(ranking: Ranking, candidates: int, exemplars: int) -> list[Shown]:
     """Select the sentences of each candidate's prompt, at most `exemplars` of either kind.
 
     Candidates share none: each has every `candidates`-th of the strongest sentences, and of those of the probe that
-    come next after the sentences on which the unit fires. A candidate without strongest sentences is left out.
+    come next after the sentences that fire. A candidate without strongest sentences is left out.
     """
-    strongest = active.exemplars(candidates * exemplars)[unit]
-    strongest = strongest[strongest >= 0]
-    values = active.probe[:, unit].astype(np.float32)
-    firing = int(Layer(values[None]).positives[0])
-    next_rows = active.probe_rows[np.argsort(-values, kind="stable")[firing:]]
+    strongest = ranking.strongest[: candidates * exemplars]
+    order = np.argsort(-ranking.values, kind="stable")  # noqa: PD011 - no DataFrame
+    silent = order[~(ranking.fires | np.isnan(ranking.values))[order]]
+    next_rows = ranking.rows[silent]
     others = next_rows[~np.isin(next_rows, strongest)][: candidates * exemplars]
     shown = (Shown(strongest[start::candidates], others[start::candidates]) for start in range(candidates))
     return [one for one in shown if len(one.strongest)]
@@ -60,9 +94,9 @@ def select_shown(active: Activations, unit: int, candidates: int, exemplars: int
 
 @dataclass(frozen=True)
 class Writer:
-    """A language model that describes units.
+    """A language model that describes units and descriptors.
 
-    prompt: with FIELDS or COMPLETED_FIELDS. candidates: descriptions of a unit, each of other sentences. exemplars: see
+    prompt: with FIELDS or COMPLETED_FIELDS. candidates: descriptions of one, each of other sentences. exemplars: see
     `select_shown`. max_tokens: most tokens of an answer.
     """
 
@@ -73,36 +107,39 @@ class Writer:
     exemplars: int
     max_tokens: int
 
-    def describe(
-        self,
-        active: Activations,
-        texts: Sequence[str],
-        units: Sequence[int] | np.ndarray,
-        descriptors: Sequence[str],
-        encoder: Encoder,
-    ) -> pd.DataFrame:
-        """Describe some units out of calibration's record: a row for each that any candidate is left of, in order.
+    @property
+    def most(self) -> int:
+        """How many of the strongest sentences the prompts of a ranking show."""
+        return self.candidates * self.exemplars
 
-        texts: calibration's sentences; units: positions in `active`; descriptors: each unit's own, which is scored but
-        never kept. Columns: layer, index, description (of the candidates, the one with the highest AUROC of fit and
-        firing on the sentences of the probe that no prompt of the unit shows), auroc, descriptor, descriptor_auroc,
-        candidates, candidate_aurocs (highest first; NaN where no such sentence fires). Errors: InputError if the share
-        of prompts without an answer is above MAX_FAILED.
+    def describe(
+        self, rankings: Sequence[Ranking], texts: Sequence[str], descriptors: Sequence[str], encoder: Encoder
+    ) -> pd.DataFrame:
+        """Describe what some rankings, of the same probe, have in common: a row for each that any candidate is left of,
+        by its position.
+
+        texts: calibration's sentences; descriptors: each ranking's own, which is scored but never kept. Columns:
+        description (of the candidates, the one with the highest AUROC of fit and firing on the sentences of the probe
+        that no prompt of the ranking shows), auroc, descriptor, descriptor_auroc, candidates, candidate_aurocs (highest
+        first; NaN where no such sentence fires). Errors: InputError if the share of prompts without an answer is above
+        MAX_FAILED.
         """
-        shown = [select_shown(active, unit, self.candidates, self.exemplars) for unit in units]
-        candidates = self._write([[self._quote(one, texts) for one in of_unit] for of_unit in shown])
-        known = [*(text for of_unit in candidates for text in of_unit), *descriptors]
-        fitter = SimilarityFitter(encoder, [texts[row] for row in active.probe_rows], known)
-        rows = []
-        for unit, of_unit, prompts, descriptor in zip(units, candidates, shown, descriptors, strict=True):
-            if of_unit:
-                hidden = ~np.isin(active.probe_rows, np.concatenate([part for one in prompts for part in one]))
-                aurocs = _score(fitter.fit([*of_unit, descriptor])[:, hidden], active.probe[hidden, unit])
+        shown = [select_shown(ranking, self.candidates, self.exemplars) for ranking in rankings]
+        candidates = self._write([[self._quote(one, texts) for one in of_one] for of_one in shown])
+        known = [*(text for of_one in candidates for text in of_one), *descriptors]
+        probe_rows = rankings[0].rows if rankings else np.zeros(0, dtype=np.int64)
+        fitter = SimilarityFitter(encoder, [texts[row] for row in probe_rows.tolist()], known)
+        rows = {}
+        for place, (of_one, prompts, descriptor) in enumerate(zip(candidates, shown, descriptors, strict=True)):
+            if of_one:
+                ranking = rankings[place]
+                hidden = ~np.isin(probe_rows, np.concatenate([part for one in prompts for part in one]))
+                hidden &= ~np.isnan(ranking.values)
+                aurocs = _score(fitter.fit([*of_one, descriptor])[:, hidden], ranking.fires[hidden])
                 best = np.argsort(-np.nan_to_num(aurocs[:-1]), kind="stable")
-                ordered, scores = [of_unit[place] for place in best], aurocs[best]
-                where = int(active.layer[unit]), int(active.index[unit])
-                rows.append((*where, ordered[0], scores[0], descriptor, aurocs[-1], ordered, scores))
-        return pd.DataFrame(rows, columns=COLUMNS)
+                ordered, scores = [of_one[number] for number in best], aurocs[best]
+                rows[place] = ordered[0], scores[0], descriptor, aurocs[-1], ordered, scores
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(GLOSS_TABLE.columns))
 
     def _quote(self, shown: Shown, texts: Sequence[str]) -> tuple[list[str], list[str]]:
         strongest, others = ([quote(texts[row]) for row in rows] for rows in shown)
@@ -110,7 +147,7 @@ class Writer:
 
     def _write(self, shown: Sequence[Sequence[tuple[list[str], list[str]]]]) -> list[list[str]]:
         """The candidates of every unit, each once; answers that say nothing of their own are left out."""
-        prompts = [prompt for of_unit in shown for prompt in of_unit]
+        prompts = [prompt for of_one in shown for prompt in of_one]
         requests = [Request(self._fill(*prompt), self.max_tokens) for prompt in prompts]
         answers = ask(self.client, requests, self.cache, "describe")
         lost = [answer.reason for answer in answers if isinstance(answer, Failure)]
@@ -124,7 +161,7 @@ class Writer:
         if left := sum(not text for text in kept) - len(lost):
             print(f"describe: {left:,} of {len(kept):,} answers repeat their prompt or say nothing, and are left out")
         texts = iter(kept)
-        return [list(dict.fromkeys(filter(None, [next(texts) for _ in of_unit]))) for of_unit in shown]
+        return [list(dict.fromkeys(filter(None, [next(texts) for _ in of_one]))) for of_one in shown]
 
     def _fill(self, strongest: Sequence[str], others: Sequence[str]) -> str:
         return self.prompt.fill(sentences=_list(strongest), others=_list(others))
@@ -137,12 +174,6 @@ class Writer:
             text[0] if text and not _repeats(text[0], sentences) else ""
             for text, sentences in zip(kept, shown, strict=True)
         ]
-
-
-COLUMNS = (
-    *("layer", "index", "description", "auroc", "descriptor", "descriptor_auroc"),
-    *("candidates", "candidate_aurocs"),
-)
 
 
 def _repeats(text: str, sentences: Sequence[str]) -> bool:
@@ -166,8 +197,11 @@ def read_description(answer: Answer) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST + 1].rpartition(" ")[0].strip(_EDGES)
 
 
-def _score(fits: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The AUROC of each text's fit for where a unit fires: float64 [texts]; NaN if it fires nowhere. fits: [texts,
-    sentences]; values: [sentences]."""
-    unit = Layer(values.astype(np.float32)[None])
-    return np.asarray(score_auroc(fits, unit)[:, 0]) if unit.positives.any() else np.full(len(fits), np.nan)
+def _score(fits: np.ndarray, fires: np.ndarray) -> np.ndarray:
+    """The AUROC of each text's fit for where a unit fires: float64 [texts]; NaN if it fires nowhere, or everywhere.
+    fits: [texts, sentences]; fires: bool [sentences]."""
+    from sklearn.metrics import roc_auc_score  # takes a second to import
+
+    if fires.all() or not fires.any():
+        return np.full(len(fits), np.nan)
+    return np.array([roc_auc_score(fires, fit) for fit in fits])

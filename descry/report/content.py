@@ -109,7 +109,8 @@ class Beyond:
 
     triggers, writes: a row a neuron; relations, relations_validation: of calibration's and of validation's descriptors;
     depth, transfer, ablation: a row a descriptor; transfer_pairs, written_pairs: a row a pair; negative: None where the
-    run has no negative ends; measures: of all of them.
+    run has no negative ends; judged: a row a description of a neuron in free text; glosses: of a
+    descriptor; measures: of all of them.
     """
 
     triggers: pd.DataFrame
@@ -122,6 +123,8 @@ class Beyond:
     writes: pd.DataFrame
     written_pairs: pd.DataFrame
     negative: NegativeEnd | None
+    judged: pd.DataFrame
+    glosses: pd.DataFrame
     measures: pd.DataFrame
 
 

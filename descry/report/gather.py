@@ -21,7 +21,9 @@ from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
 from descry.schemas.consistency import P_VALUE_TABLE
 from descry.schemas.depth import DEPTH_TABLE
+from descry.schemas.describe import GLOSS_TABLE
 from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
+from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.label import AGREEMENT_TABLE, LABEL_ARRAYS
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.neighbours import NEIGHBOUR_ARRAYS
@@ -111,6 +113,8 @@ def _read_beyond(rule: Rule) -> Beyond:
         writes=read_table(layout.WRITES / "neurons.parquet", WRITES_TABLE),
         written_pairs=read_table(layout.WRITES / "pairs.parquet", WRITTEN_PAIR_TABLE),
         negative=_read_negative(rule),
+        judged=read_table(layout.JUDGE / "units.parquet", JUDGED_TABLE),
+        glosses=read_table(layout.GLOSSES, GLOSS_TABLE),
         measures=pd.concat(tables, ignore_index=True),
     )
 

@@ -19,7 +19,7 @@ from descry.schemas.ablate import ABLATION_TABLE
 from descry.schemas.assign import ASSIGNMENT_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
 from descry.schemas.depth import DEPTH_TABLE
-from descry.schemas.describe import WRITTEN_TABLE
+from descry.schemas.describe import GLOSS_TABLE, WRITTEN_TABLE
 from descry.schemas.extract import ACTIVATION_ARRAYS
 from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.label import LABEL_ARRAYS
@@ -61,6 +61,7 @@ FURTHER = {
     "written_pairs": (layout.WRITES / "pairs.parquet", WRITTEN_PAIR_TABLE),
     "negative": (layout.ENDS / "assignments.parquet", ASSIGNMENT_TABLE),
     "written": (layout.WRITTEN, WRITTEN_TABLE),
+    "glosses": (layout.GLOSSES, GLOSS_TABLE),
     "judged": (layout.JUDGE / "units.parquet", JUDGED_TABLE),
 }
 """Tables of stages that may be switched off: path and schema."""

@@ -151,6 +151,11 @@ class Run:
         """What a language model wrote of neurons (stage `describe`); no rows if none is named."""
         return self._read_further("written")
 
+    @cached_property
+    def glosses(self) -> pd.DataFrame:
+        """What a language model wrote of descriptors (stage `describe`); no rows if none is named."""
+        return self._read_further("glosses")
+
     def _read_further(self, name: str) -> pd.DataFrame:
         path, schema = columns.FURTHER[name]
         path = self.folder.root / path

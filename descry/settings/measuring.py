@@ -162,7 +162,8 @@ class Ablate(Switched, Section):
 
 
 class Describe(Section):
-    """Sentences that a language model writes of the strongest neurons, from their calibration exemplars."""
+    """Sentences that a language model writes of the strongest neurons, from their calibration exemplars, and of every
+    descriptor, from its clearest sentences."""
 
     section = "describe"
 
@@ -171,11 +172,11 @@ class Describe(Section):
     neurons: int = Field(ge=2)
     "How many described neurons, lowest p first, are written about."
     candidates: int = Field(ge=1, le=100)
-    """Descriptions written of a neuron, each from other exemplars; the one is kept that fits best the sentences that no
-    prompt shows."""
+    """Descriptions written of a neuron or descriptor, each from other sentences; the one is kept that fits best the
+    sentences that no prompt shows."""
     exemplars: int = Field(ge=1, le=100)
-    """Sentences in a prompt on which the neuron is strongest, and as many that almost activate it (not where the prompt
-    is completed, `llms.NAME.complete`)."""
+    """Sentences in a prompt on which the neuron is strongest (that have the descriptor most clearly), and as many that
+    almost activate it (not where the prompt is completed, `llms.NAME.complete`)."""
     max_tokens: int = Field(ge=1)
     "Most tokens of an answer."
 

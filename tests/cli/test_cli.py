@@ -19,6 +19,7 @@ from descry.activations.record import read_activations
 from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import assign, rank
 from descry.cli import explain
+from descry.cli.neuron import JUDGED
 from descry.evaluation.voting import Firing, predict
 from descry.results import layout
 from descry.results.columns import Folder
@@ -84,6 +85,10 @@ def test_a_neuron_is_told_as_the_tables_have_it(folder: Path, capsys: Captured) 
     assert 'promotes " promoted" "odd [red]' in text
     assert f"(AUROC, by chance 0.5): {words['descriptor'].iloc[0]} {words['auroc'].iloc[0]:.2f}" in text
     assert "most negative sentences of validation" in text
+    judged = run.judged[(run.judged["layer"] == 1) & (run.judged["index"] == 1)].iloc[0]
+    assert found["judged"] == [{name: judged[name] for name in JUDGED}]
+    beside = f"of other neurons' texts {judged['auroc_swapped']:.2f}, of its descriptor's name"
+    assert f"written; AUROC on validation {judged['auroc']:.2f}, {beside}" in text
     dead = told(capsys, "neuron", f"2:{WIDTH - 1}", "--run", folder)
     assert dead["descriptors"] == []
     assert dead["exemplars"] == {split: [] for split in SPLITS}
@@ -123,7 +128,10 @@ def test_a_descriptor_is_told_as_the_tables_have_it(folder: Path, capsys: Captur
     for name in ("depth", "transfer", "ablation"):
         table = getattr(run, name).set_index("descriptor").loc["refund"]
         assert found[name] == table.to_dict() | {"descriptor": "refund"}
+    assert [found["gloss"]] == run.glosses["description"].tolist()
+    assert told(capsys, "descriptor", HOSTILE, "--run", folder)["gloss"] is None
     text = shown(capsys, "descriptor", "refund", "--run", folder)
+    assert "in free text: odd [red]" in text
     assert f"{100 * found['transfer']['replication']:.0f} % of them are found again in the other corpus" in text
     assert f"depth is {found['depth']['depth']:.2f} of 1" in text
     assert f"tells it apart {100 * found['ablation']['separation_own']:.0f} % less" in text

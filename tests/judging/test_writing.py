@@ -8,7 +8,16 @@ import pytest
 
 from descry.activations.record import Activations
 from descry.errors import InputError
-from descry.judging.writing import COMPLETED_FIELDS, FIELDS, Writer, read_description, select_shown
+from descry.judging.writing import (
+    COMPLETED_FIELDS,
+    FIELDS,
+    Ranking,
+    Writer,
+    rank_by_activation,
+    rank_by_score,
+    read_description,
+    select_shown,
+)
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Failure, Request
 from descry.llm.prompts import Prompt
@@ -43,6 +52,10 @@ def record(seed: int = 0) -> Activations:
     )
 
 
+def ranked(active: Activations, unit: int) -> Ranking:
+    return rank_by_activation(active, [unit], 12)[0]
+
+
 def writer(client: Echo, folder: Path, candidates: int = 3, exemplars: int = 4) -> Writer:
     return Writer(client, AnswerCache(folder), PROMPT, candidates, exemplars, 20)
 
@@ -66,7 +79,7 @@ class Scripted(Echo):
 def test_candidates_share_no_sentence_and_others_are_just_below_those_that_fire() -> None:
     active = record()
     for unit in range(UNITS):
-        shown = select_shown(active, unit, 3, 4)
+        shown = select_shown(ranked(active, unit), 3, 4)
         strongest = np.concatenate([one.strongest for one in shown])
         others = np.concatenate([one.others for one in shown])
         assert sorted(strongest) == sorted(active.exemplars(12)[unit])
@@ -81,9 +94,11 @@ def test_candidates_share_no_sentence_and_others_are_just_below_those_that_fire(
 
 def test_the_candidate_that_fits_hidden_sentences_best_is_kept(tmp_path: Path) -> None:
     client = Scripted(["w9", "w0", "w17", "w11 w1", "w1", "w1"])
-    table = writer(client, tmp_path).describe(record(), TEXTS, [0, 1], ["w50", "w1"], WordEncoder())
+    table = writer(client, tmp_path).describe(
+        rank_by_activation(record(), [0, 1], 12), TEXTS, ["w50", "w1"], WordEncoder()
+    )
     assert table["description"].tolist() == ["w0", "w1"]
-    assert table[["layer", "index"]].to_numpy().tolist() == [[1, 0], [1, 1]]
+    assert table.index.tolist() == [0, 1]
     assert table["candidates"].map(list).tolist() == [["w0", *table["candidates"][0][1:]], ["w1", "w11 w1"]]
     assert sorted(table["candidates"][0]) == ["w0", "w17", "w9"]
     for scores in table["candidate_aurocs"]:
@@ -93,13 +108,40 @@ def test_the_candidate_that_fits_hidden_sentences_best_is_kept(tmp_path: Path) -
     assert table["descriptor_auroc"][1] == pytest.approx(table["auroc"][1])  # the same text
 
 
+def test_a_descriptor_is_described_by_its_clearest_sentences_against_the_clearest_of_others(tmp_path: Path) -> None:
+    scores = np.random.default_rng(1).random((SENTENCES, 2)).astype(np.float32)
+    labels = np.array([[f"w{column}" in text.split() for column in range(2)] for text in TEXTS], dtype=np.int8)
+    labels[5:60:7, 0] = -1
+    probe_rows = record().probe_rows
+    ranking = rank_by_score(labels, scores, probe_rows)[0]
+    shown = select_shown(ranking, 3, 4)
+    strongest, others = (np.concatenate(part) for part in zip(*shown, strict=True))
+    holds, lacks = (np.flatnonzero(labels[:, 0] == label) for label in (1, 0))
+    assert set(strongest) == set(holds[np.argsort(-scores[holds, 0])[:12]])
+    lacks = lacks[np.isin(lacks, probe_rows)]
+    assert set(others) == set(lacks[np.argsort(-scores[lacks, 0])[:12]])
+    client = Scripted(["w9", "w0", "w17", "w1", "w1", "w1"])
+    table = writer(client, tmp_path).describe(
+        rank_by_score(labels, scores, probe_rows), TEXTS, ["w50", "w1"], WordEncoder()
+    )
+    assert table["description"].tolist() == ["w0", "w1"]
+    assert table["auroc"].tolist() == pytest.approx([1.0, 1.0])  # labels are exactly the words
+    assert table["descriptor_auroc"][1] == pytest.approx(1.0)
+
+
+def test_a_descriptor_without_sentences_has_no_gloss(tmp_path: Path) -> None:
+    scores, probe_rows = np.ones((SENTENCES, 1), np.float32), record().probe_rows
+    rankings = rank_by_score(np.zeros((SENTENCES, 1), np.int8), scores, probe_rows)
+    assert writer(Scripted([]), tmp_path).describe(rankings, TEXTS, ["w0"], WordEncoder()).empty
+
+
 def test_no_sentence_of_a_prompt_decides(tmp_path: Path) -> None:
     """A candidate that says what is shown, and nothing else, scores as chance."""
     active = record()
-    shown = {int(row) for one in select_shown(active, 0, 3, 4) for part in one for row in part}
+    shown = {int(row) for one in select_shown(ranked(active, 0), 3, 4) for part in one for row in part}
     texts = [f"w110 {text}" if row in shown else text for row, text in enumerate(TEXTS)]
     client = Scripted(["w110", "w0", "w110 w112"])
-    table = writer(client, tmp_path).describe(active, texts, [0], ["w1"], WordEncoder())
+    table = writer(client, tmp_path).describe(rank_by_activation(active, [0], 12), texts, ["w1"], WordEncoder())
     scores = dict(zip(table["candidates"][0], table["candidate_aurocs"][0], strict=True))
     assert scores["w110"] == pytest.approx(0.5, abs=0.15)
     assert table["description"][0] == "w0"
@@ -109,10 +151,12 @@ def test_echoes_are_dropped_and_a_unit_without_candidates_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     active = record()
-    sentence = TEXTS[select_shown(active, 0, 2, 4)[1].strongest[0]]
+    sentence = TEXTS[select_shown(ranked(active, 0), 2, 4)[1].strongest[0]]
     client = Scripted(["noise and rattling", sentence, "Noise and rattling.", "w1"])
-    table = writer(client, tmp_path, candidates=2).describe(active, TEXTS, [0, 1], ["w0", "w1"], WordEncoder())
-    assert table["index"].tolist() == [1]
+    table = writer(client, tmp_path, candidates=2).describe(
+        rank_by_activation(active, [0, 1], 12), TEXTS, ["w0", "w1"], WordEncoder()
+    )
+    assert table.index.tolist() == [1]
     assert table["candidates"].map(list).tolist() == [["w1"]]
     said = capsys.readouterr().out
     assert "describe: 3 of 4 answers repeat their prompt or say nothing, and are left out" in said
@@ -121,9 +165,13 @@ def test_echoes_are_dropped_and_a_unit_without_candidates_is_left_out(
 
 def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
     first = Scripted(["w9", "w0", "w17"])
-    table = writer(first, tmp_path).describe(record(), TEXTS, [0], ["w0"], WordEncoder())
+    table = writer(first, tmp_path).describe(rank_by_activation(record(), [0], 12), TEXTS, ["w0"], WordEncoder())
     second = Scripted([])
-    assert writer(second, tmp_path).describe(record(), TEXTS, [0], ["w0"], WordEncoder()).equals(table)
+    assert (
+        writer(second, tmp_path)
+        .describe(rank_by_activation(record(), [0], 12), TEXTS, ["w0"], WordEncoder())
+        .equals(table)
+    )
     assert len(first.asked) == 3
     assert not second.asked
 
@@ -131,7 +179,7 @@ def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
 def test_too_many_failures_are_one_line(tmp_path: Path) -> None:
     client = Scripted(["w9", Failure("too long"), "w17"])
     with pytest.raises(InputError, match=r"^describe: echo leaves 1 of 3 prompts unanswered \(too long\); [^\n]*$"):
-        writer(client, tmp_path).describe(record(), TEXTS, [0], ["w0"], WordEncoder())
+        writer(client, tmp_path).describe(rank_by_activation(record(), [0], 12), TEXTS, ["w0"], WordEncoder())
 
 
 @pytest.mark.parametrize(

@@ -428,6 +428,17 @@ def test_the_negative_end_and_what_a_neuron_writes_are_on_its_card(opened: Watch
     assert sides.locator("li").count() > 1
 
 
+def test_descriptions_in_free_text_are_on_a_neurons_card(opened: Watched, plain: tuple[Content, str]) -> None:
+    page = opened.see("neuron/2:4")
+    rows = page.locator("[aria-label='Descriptions in free text'] tbody tr")
+    judged = plain[0].beyond.judged.query("layer == 2 and index == 4")
+    assert rows.locator("td").nth(0).inner_text() == "<u>a text"
+    assert rows.locator("td.number").nth(0).inner_text() == f"{judged['auroc'].iloc[0]:.2f}"
+    assert rows.nth(0).locator("td.number").nth(2).inner_text() == "–"
+    assert rows.count() == 2
+    assert opened.see("neuron/2:6").locator("[aria-label='Descriptions in free text']").count() == 0
+
+
 def test_tables_of_what_goes_beyond_are_sorted(opened: Watched, plain: tuple[Content, str]) -> None:
     page = opened.see("beyond")
     first = page.locator("#stage table.rows").nth(0)

@@ -210,6 +210,7 @@ def test_what_drives_neurons_and_what_becomes_of_descriptors_is_what_the_tables_
         assert arrays["transferred"][at] == (p <= 0.05)
     causes = run.beyond.ablation.set_index("descriptor")
     for one in content["descriptors"]:
+        assert one["gloss"] == {NAMES[0]: "<u>a gloss"}.get(one["name"])
         assert one["causes"]["separation_above_low"] == pytest.approx(
             causes["separation_above_low"][one["name"]], abs=1e-6
         )
@@ -255,6 +256,19 @@ def test_negative_ends_and_what_neurons_write_are_what_the_tables_say(run: Conte
             assert [texts["texts"][n] for n in ids if n >= 0] == side.sentences["text"].iloc[rows[rows >= 0]].tolist()
 
 
+def test_descriptions_in_free_text_are_those_of_the_table(run: Content, found: Any) -> None:
+    for layer in (1, 2, 3):
+        shown = found[f"layer-{layer}"][1]["judged"]
+        assert len(shown) == 20
+        for index, of_neuron in enumerate(shown):
+            own = run.beyond.judged.query(f"layer == {layer} and index == {index}")
+            aurocs = own[["auroc", "auroc_swapped", "auroc_descriptor"]].to_numpy()
+            assert [one[:2] for one in of_neuron] == own[["whose", "description"]].to_numpy().tolist()
+            figures = np.array([one[2:] for one in of_neuron], dtype=float).reshape(-1, 3)
+            np.testing.assert_allclose(figures, aurocs, atol=5e-4)
+    assert found["layer-2"][1]["judged"][4][0][-1] is None
+
+
 def test_what_is_left_out_is_not_there(run: Content) -> None:
     names = (
         "triggers",
@@ -266,6 +280,8 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
         "ablation",
         "writes",
         "written_pairs",
+        "judged",
+        "glosses",
         "measures",
     )
     empty = {name: getattr(run.beyond, name).head(0) for name in names}
@@ -274,10 +290,11 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
     arrays, content = found["core"]
     assert (arrays["kind"] == 255).all()
     assert (arrays["transferred"] == 255).all()
-    assert all(one["transfer"] is one["causes"] is one["depth"] is None for one in content["descriptors"])
+    details = ("transfer", "causes", "depth", "gloss")
+    assert all(one[name] is None for one in content["descriptors"] for name in details)
     assert content["chance"] == {"transfer": None}
     assert set(found["map"][0]) == {"order", "sizes"}
-    assert found["layer-1"][1] == {"triggers": None, "writes": None, "negative": None}
+    assert found["layer-1"][1] == {"triggers": None, "writes": None, "negative": None, "judged": None}
     assert not [name for name in found["layer-1"][0] if name.startswith("negative_")]
     page = render_page(bare, tabulate_series(bare), dict.fromkeys(PLOTS, b"\x89PNG" + bytes(20)), exemplars=2)
     assert "#beyond" not in page[: page.index("<script")]

@@ -43,6 +43,7 @@ from descry.schemas.associate import ASSOCIATION_TABLE
 from descry.schemas.consistency import P_VALUE_TABLE
 from descry.schemas.depth import DEPTH_TABLE
 from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
+from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.relations import RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
@@ -287,6 +288,17 @@ def beyond(names: list[str], calibration: SplitContent, *, worded: bool = False)
             auroc=np.where(np.arange(len(pairs)), np.linspace(0.1, 0.9, len(pairs)), np.nan),
         ),
         negative=a_negative_end(pairs, calibration),
+        judged=made(
+            JUDGED_TABLE,
+            5,
+            whose=[*["given"] * 2, *["written"] * 3],
+            layer=2,
+            index=[0, 4, 4, 5, 7],
+            description="<u>a text",
+            descriptor=names[0],
+            auroc_descriptor=[0.5, np.nan, 0.25, 0.25, 0.25],
+        ),
+        glosses=pd.DataFrame({"descriptor": names[:1], "description": ["<u>a gloss"]}),
         measures=beside({name: (null,) for name, null in nulls.items()}),
     )
 

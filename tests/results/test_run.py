@@ -77,6 +77,7 @@ def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray
     write("written_pairs", len(pairs), **given, end="positive", auroc=np.linspace(0.4, 0.9, len(pairs)))
     texts = {"description": HOSTILE, "descriptor": [names[unit % len(names)] for unit in index]}
     scored = {"candidates": [["one", HOSTILE]] * len(layer), "candidate_aurocs": [[0.75, 0.5]] * len(layer)}
+    write("glosses", 1, descriptor=names[:1], description=HOSTILE, **{name: one[:1] for name, one in scored.items()})
     write("written", len(layer), layer=layer, index=index, **texts, **scored)
     write("judged", len(layer), layer=layer, index=index, whose="written", **texts)
     measure = pd.DataFrame([("transfer.replication", "unassigned_pairs", 0.7, 0.1, 0.05, 0.15, 1, 0.6)])

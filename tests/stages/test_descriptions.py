@@ -12,8 +12,9 @@ import pytest
 import descry
 from descry.errors import InputError
 from descry.judging.judge import summarise
-from descry.results import layout
-from descry.schemas.describe import WRITTEN_TABLE
+from descry.results import columns, layout
+from descry.results.columns import Folder
+from descry.schemas.describe import GLOSS_TABLE, WRITTEN_TABLE
 from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.measures import MEASURE_TABLE
 from descry.storage.tables import read_table
@@ -40,7 +41,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "dvc.yaml", "data/descriptions.csv"):
         shutil.copy2(ROOT / name, root / name)
     shutil.copytree(ROOT / "prompts", root / "prompts")
-    (root / layout.WRITTEN).unlink()
+    for written in (layout.WRITTEN, layout.GLOSSES):
+        (root / written).unlink()
     shutil.rmtree(root / layout.JUDGE)
     monkeypatch.chdir(root)
     for module in (describe, judging):
@@ -69,6 +71,7 @@ def test_by_default_there_is_nothing_to_do(folder: Path, monkeypatch: pytest.Mon
     run("describe", monkeypatch)
     run("judge", monkeypatch)
     assert read_table(layout.WRITTEN, WRITTEN_TABLE).empty
+    assert read_table(layout.GLOSSES, GLOSS_TABLE).empty
     assert all(table.empty for table in judged())
 
 
@@ -86,11 +89,13 @@ def test_what_a_language_model_writes_is_kept_and_judged(
         strongest[["layer", "index", "descriptor"]].to_numpy().tolist()
     )
     assert set(table["description"]) == {"validation and more"}
-    assert len(client.asked) == 10
+    names = [descriptor["name"] for descriptor in columns.read_descriptors(Folder(folder))]
+    assert read_table(layout.GLOSSES, GLOSS_TABLE)["descriptor"].tolist() == names
+    assert len(client.asked) == 10 + 2 * len(names)
     assert all("Other sentences" in prompt for prompt in client.asked)
-    assert "echo: 10 calls, 0 answered already, 10 to make" in capsys.readouterr().out
+    assert "echo: 16 calls, 0 answered already, 16 to make" in capsys.readouterr().out
     run("describe", monkeypatch)
-    assert len(client.asked) == 10  # answers are kept
+    assert len(client.asked) == 10 + 2 * len(names)  # answers are kept
     run("judge", monkeypatch)
     units, measures = judged()
     assert set(units["whose"]) == {"written"}

@@ -97,6 +97,7 @@ function Descriptor({ run, argument, query, amend }) {
   const descriptor = run.descriptors[column];
   const examples = texts ? Array.from(texts.examples.subarray((column * texts.examples.length) / run.descriptors.length, ((column + 1) * texts.examples.length) / run.descriptors.length)).filter((id) => id >= 0) : [];
   return html`<dl class="facts small">
+      ${descriptor.gloss && html`<div><dt>Meaning</dt><dd>${descriptor.gloss} <small>(as the language model writes)</small></dd></div>`}
       <div><dt>Members</dt><dd>${descriptor.members.slice(0, MEMBERS).map((member) => html`<span class="chip">${member}</span> `)}${descriptor.members.length > MEMBERS && `and ${descriptor.members.length - MEMBERS} more`}</dd></div>
       <div><dt>Sentences</dt><dd>${whole(descriptor.sentences[0])} of calibration (${percent(descriptor.prevalence[0])}), ${whole(descriptor.sentences[1])} of validation (${percent(descriptor.prevalence[1])})</dd></div>
       <div><dt>Neurons</dt><dd>${whole(descriptor.neurons[0])} on calibration, ${whole(descriptor.neurons[1])} on validation${descriptor.replicates !== null && html`; <b>${percent(descriptor.replicates)}</b> replicate (p ≤ ${run.replicates})`}</dd></div>

@@ -184,6 +184,17 @@ function NegativeEnd({ run, data, texts, at }) {
     </div>`;
 }
 
+// What is said of a neuron in free text, each beside other neurons' texts and the descriptor's name.
+const WHOSE = { given: "Given", written: "Written by the language model" };
+const JUDGED_COLUMNS = [{ title: "whose" }, { title: "description" }, { title: "AUROC", number: true },
+  { title: "other neurons' texts", number: true }, { title: "its descriptor's name", number: true }];
+
+const judgedCells = ([whose, text, ...aurocs]) => [WHOSE[whose], text, ...aurocs.map((auroc) => signed(auroc ?? NaN))];
+
+const Judged = ({ judged }) => html`<section><h2>In free text</h2>
+  <${Table} label="Descriptions in free text" columns=${JUDGED_COLUMNS} rows=${judged} cells=${judgedCells} size=${1000} />
+  <p class="note">How well a text's fit to validation's sentences tells on which of them the neuron fires (AUROC), beside the mean of the descriptions of other neurons of its layer; chance is 0.5.</p></section>`;
+
 function Neighbour({ run, data, slot, size }) {
   const neuron = data.neighbour[slot];
   const pairs = run.pairs(neuron).slice(0, SHOWN_CHIPS);
@@ -218,6 +229,7 @@ function Neuron({ run, argument, query, amend }) {
     </div>
     ${data.content.negative && html`<${NegativeEnd} run=${run} data=${data} texts=${texts} at=${at} />`}
     ${data.content.triggers && html`<${Triggers} run=${run} neuron=${neuron} trigger=${data.content.triggers[at]} />`}
+    ${data.content.judged?.[at].length > 0 && html`<${Judged} judged=${data.content.judged[at]} />`}
     ${data.content.writes && html`<${Writes} run=${run} writes=${data.content.writes[at]} />`}
     <div class="sides">
       <section><h2>Activation</h2><${Histogram} bins=${Array.from(data.histogram.subarray((at * data.histogram.length) / data.low.length, ((at + 1) * data.histogram.length) / data.low.length))} low=${data.low[at]} high=${data.high[at]} cut=${data.cut[at]} label=${`Histogram of the neuron's activation, from ${data.low[at].toFixed(2)} to ${data.high[at].toFixed(2)}`} /></section>

@@ -1,5 +1,6 @@
 """What the page's script reads of the analyses beyond the paper: triggers, relations, depth, transfer, ablation, what
-neurons write, negative ends. What a stage that is switched off would have given is left out."""
+neurons write, negative ends, descriptions in free text. What a stage that is switched off would have given is left
+out."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ def code_transfer(run: Content, pairs: pd.DataFrame) -> np.ndarray:
 
 def list_descriptor_details(run: Content) -> list[dict[str, Any]]:
     """Of every descriptor, by its column: transfer, causes and depth, each a mapping or None; a figure that could not
-    be computed is None."""
+    be computed is None; gloss, what a language model wrote of it, or None."""
     tables = {
         "transfer": run.beyond.transfer,
         "causes": run.beyond.ablation,
@@ -66,7 +67,12 @@ def list_descriptor_details(run: Content) -> list[dict[str, Any]]:
         "depth": ("depth", "expected", "low", "high", "q", "validation_depth"),
     }
     rows = {name: _index_rows(table, kept[name]) for name, table in tables.items()}
-    return [{name: of_descriptor.get(descriptor) for name, of_descriptor in rows.items()} for descriptor in run.names]
+    glosses = dict(zip(run.beyond.glosses["descriptor"], run.beyond.glosses["description"], strict=True))
+    return [
+        {name: of_descriptor.get(descriptor) for name, of_descriptor in rows.items()}
+        | {"gloss": glosses.get(descriptor)}
+        for descriptor in run.names
+    ]
 
 
 def _index_rows(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, float | None]]:
@@ -77,12 +83,13 @@ def _index_rows(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[s
 
 
 def list_neuron_details(run: Content, neurons: np.ndarray) -> dict[str, list[Any] | None]:
-    """What the cards of some neurons, int [n], show beside arrays: triggers, writes and negative, each a list with an
-    entry a neuron, None where that was left out."""
+    """What the cards of some neurons, int [n], show beside arrays: triggers, writes, negative and judged, each a list
+    with an entry a neuron, None where that was left out."""
     return {
         "triggers": _list_triggers(run, neurons),
         "writes": _list_written(run, neurons),
         "negative": _list_negative_pairs(run, neurons),
+        "judged": _list_judged(run, neurons),
     }
 
 
@@ -134,6 +141,20 @@ def _list_negative_pairs(run: Content, neurons: np.ndarray) -> list[Any] | None:
 
     listed = _group_pairs(run, neurons, run.beyond.negative.pairs, show)
     return [listed.get(neuron, []) for neuron in neurons.tolist()]
+
+
+def _list_judged(run: Content, neurons: np.ndarray) -> list[Any] | None:
+    """The descriptions in free text of each neuron: whose, text, and AUROC of it, of other neurons' texts, and of the
+    neuron's descriptor (None without one)."""
+    judged = run.beyond.judged
+    if not len(judged):
+        return None
+    listed: dict[tuple[int, int], list[Any]] = {}
+    for row in judged[judged["layer"].isin(run.layer[neurons])].to_dict("records"):
+        aurocs = (row[name] for name in ("auroc", "auroc_swapped", "auroc_descriptor"))
+        rounded = [None if pd.isna(auroc) else round(auroc, 3) for auroc in aurocs]
+        listed.setdefault((row["layer"], row["index"]), []).append([row["whose"], row["description"], *rounded])
+    return [listed.get(unit, []) for unit in zip(run.layer[neurons].tolist(), run.index[neurons].tolist(), strict=True)]
 
 
 def _group_pairs(
