@@ -17,7 +17,7 @@ from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
 from descry.storage.tables import read_table
 from tests.conftest import ROOT, bert
 from tests.support.fake_server import FakeServer, Reply, Seen, said
-from tests.support.projects import LEFT_OUT, SMALL, Shell, clone
+from tests.support.projects import LEFT_OUT, SMALL, TWO_LAYERS, Shell, clone
 
 README = (ROOT / "README.md").read_text()
 
@@ -56,7 +56,7 @@ def model(reviews: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shell]:
     folder = tmp_path_factory.mktemp("recipes")
     less = {"controls.kinds": "[]", "extract.also": "[]"} | LEFT_OUT | {"transfer.enabled": "true"}
-    run = clone(folder, tmp_path_factory.mktemp("site"), SMALL | less)
+    run = clone(folder, tmp_path_factory.mktemp("site"), SMALL | TWO_LAYERS | less)
     run("dvc", "repro", "-q")
     return folder, run
 
@@ -84,8 +84,8 @@ def test_your_own_model(project: tuple[Path, Shell], model: Path) -> None:
     own, hub = recipe("Your own model")[:2]
     run(*(part.replace("/models/my-bert", str(model)) for part in own))
     neurons = descry.load(folder).neurons
-    assert len(neurons) == 3 * 48
-    assert set(neurons["layer"]) == {1, 2, 3}
+    assert len(neurons) == 2 * 48
+    assert set(neurons["layer"]) == {2, 3}
     done = run(*hub, check=False)
     assert done.returncode != 0
     assert "owner/name" in done.stdout + done.stderr

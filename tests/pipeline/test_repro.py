@@ -10,7 +10,7 @@ from descry.schemas.consistency import P_VALUE_TABLE
 from descry.schemas.measures import MEASURE_TABLE
 from descry.storage.tables import count_rows, read_table
 from tests.stages.test_reruns import ASKING
-from tests.support.projects import BEYOND, LEFT_OUT, Shell, change, clone, shell
+from tests.support.projects import BEYOND, LEFT_OUT, SMALL, TWO_LAYERS, Shell, change, clone, shell
 from tests.support.warm import warm_path
 
 
@@ -23,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Path:
     """A clone in which the pipeline has run once, its results committed."""
     folder = tmp_path_factory.mktemp("project")
-    run = clone(folder, site)
+    run = clone(folder, site, SMALL | TWO_LAYERS)
     run("dvc", "repro", "-q")
     run("git", "add", "-A")
     run("git", "commit", "-qm", "run")
@@ -177,7 +177,7 @@ def test_what_goes_beyond_the_paper_can_be_left_out(project: Path, site: Path) -
 def test_other_surroundings_give_the_same_bytes(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a folder with blanks"
     folder.mkdir()
-    clone(folder, tmp_path / "site")
+    clone(folder, tmp_path / "site", SMALL | TWO_LAYERS)
     other = {"PYTHONHASHSEED": "4711", "TZ": "Pacific/Chatham", "LC_ALL": "C", "PYTHONUTF8": "0"}
     run = shell(folder, tmp_path / "site", PATH=warm_path(**other), **other)
     run("dvc", "repro", "-q")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.pipeline.test_repro import check_p_values
-from tests.support.projects import LEFT_OUT, clone
+from tests.support.projects import LEFT_OUT, TWO_LAYERS, clone
 
 AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
 
@@ -17,15 +17,19 @@ AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
     not AMAZON.is_file(), reason="the real reviews are not at hand: ../shared/data/amazon_reviews.jsonl"
 )
 def test_real_reviews_are_described_in_what_shoppers_talk_about(tmp_path: Path) -> None:
-    changes = LEFT_OUT | {
-        "split.source": str(AMAZON),
-        "split.limit": "1000",
-        "extract.also": "[]",
-        "controls.kinds": "[]",
-        "consistency.repeats": "5",
-        "evaluate.repeats": "2",
-        "associate.repeats": "10",
-    }
+    changes = (
+        LEFT_OUT
+        | TWO_LAYERS
+        | {
+            "split.source": str(AMAZON),
+            "split.limit": "1000",
+            "extract.also": "[]",
+            "controls.kinds": "[]",
+            "consistency.repeats": "5",
+            "evaluate.repeats": "2",
+            "associate.repeats": "10",
+        }
+    )
     folder = tmp_path / "project"
     run = clone(folder, tmp_path / "site", changes)
     run("dvc", "repro", "-q")

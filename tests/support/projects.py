@@ -87,6 +87,8 @@ SMALL = {
     "ablate.sentences": "40",
     "ablate.positives": "10",
 }
+TWO_LAYERS = {"extract.layers": "[2, 3]"}
+"""Of the embedded model's six, where it does not matter how many there are."""
 BEYOND = ("triggers", "relations", "depth", "transfer", "ablate")
 LEFT_OUT = {f"{stage}.enabled": "false" for stage in BEYOND}
 """Without what goes beyond the paper."""
