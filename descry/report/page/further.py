@@ -53,17 +53,19 @@ def code_transfer(run: Content, pairs: pd.DataFrame) -> np.ndarray:
 
 
 def list_descriptor_details(run: Content) -> list[dict[str, Any]]:
-    """Of every descriptor, by its column: transfer, causes and depth, each a mapping or None; a figure that could not
-    be computed is None."""
+    """Of every descriptor, by its column: transfer, causes, depth and cofiring, each a mapping or None; a figure that
+    could not be computed is None."""
     tables = {
         "transfer": run.beyond.transfer,
         "causes": run.beyond.ablation,
         "depth": run.beyond.depth,
+        "cofiring": run.beyond.cofiring,
     }
     kept = {
         "transfer": ("there_prevalence", "replication", "unassigned"),
         "causes": ("neurons", *CAUSES),
         "depth": ("depth", "expected", "low", "high", "q", "validation_depth"),
+        "cofiring": ("units", "compared", "sentences", "ratio", "split", "absorbed", "chance"),
     }
     rows = {name: _index_rows(table, kept[name]) for name, table in tables.items()}
     return [{name: of_descriptor.get(descriptor) for name, of_descriptor in rows.items()} for descriptor in run.names]
