@@ -17,7 +17,7 @@ from descry.results import columns
 from descry.results.columns import Columns, Folder
 from descry.splits import REPLICATES, SPLITS
 
-FURTHER = ("depth", "transfer", "ablation", "cofiring")
+DETAILS = ("depth", "transfer", "ablation", "cofiring")
 """What further stages say of a descriptor: tables with a row for it."""
 
 
@@ -73,7 +73,7 @@ def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, A
             for n in np.unique(layer)
         ],
         "best": columns.list_records(best),
-        **{key: columns.find_further_row(folder, key, descriptor=name) for key in FURTHER},
+        **{key: columns.find_further_row(folder, key, descriptor=name) for key in DETAILS},
         "exclusive": columns.find_further_rows(folder, "exclusive", descriptor=name),
     }
 
@@ -96,7 +96,7 @@ def _describe_split(folder: Folder, split: str, name: str, most: int) -> dict[st
 
 def _describe_further(answer: dict[str, Any]) -> Iterator[str]:
     """A line each for the other corpus, depth, ablation and co-firing, as far as those stages ran."""
-    depth, transfer, ablation, cofiring = (answer[name] for name in FURTHER)
+    depth, transfer, ablation, cofiring = (answer[name] for name in DETAILS)
     if transfer is not None and transfer["replication"] is not None:
         again, other = 100 * transfer["replication"], 100 * transfer["unassigned"]
         yield f"{again:.0f} % of them are found again in the other corpus ({other:.0f} % of all other neurons)"
