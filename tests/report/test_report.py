@@ -270,7 +270,12 @@ def beyond(names: list[str], calibration: SplitContent, *, worded: bool = False)
         triggers=triggers,
         relations=relations[0],
         relations_validation=relations[1],
-        cofiring=made(COFIRING_TABLE, size - 1, descriptor=names[1:], ratio=[np.nan, *np.linspace(0.5, 2, size - 2)]),
+        cofiring=made(
+            COFIRING_TABLE,
+            size - 1,
+            descriptor=names[1:],
+            ratio=np.where(np.arange(size - 1), np.linspace(0.5, 2, size - 1), np.nan),
+        ),
         depth=made(DEPTH_TABLE, size - 1, descriptor=names[:-1]),
         transfer=made(TRANSFER_TABLE, size, descriptor=names, replication=[np.nan, *np.linspace(0.9, 0.1, size - 1)]),
         transfer_pairs=made(
