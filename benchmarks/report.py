@@ -38,7 +38,7 @@ from descry.schemas.depth import DEPTH_TABLE
 from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
 from descry.schemas.label import AGREEMENT_TABLE
 from descry.schemas.measures import MEASURE_TABLE
-from descry.schemas.relations import RELATION_TABLE
+from descry.schemas.relations import COFIRING_TABLE, RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
@@ -141,6 +141,7 @@ def beyond(
         triggers=made(TRIGGER_TABLE, NEURONS, layer=layer, index=index, pattern="", **drives),
         relations=made(RELATION_TABLE, len(one), **both),
         relations_validation=made(RELATION_TABLE, len(one), **both),
+        cofiring=made(COFIRING_TABLE, len(names), descriptor=names),
         depth=made(DEPTH_TABLE, len(names), descriptor=names),
         transfer=made(TRANSFER_TABLE, len(names), descriptor=names),
         transfer_pairs=made(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -58,6 +60,12 @@ def bert(folder: Path, words: Iterable[str]) -> Path:
     BertModel(config).eval().save_pretrained(folder)
     BertTokenizerFast(vocab=vocabulary, model_max_length=32).save_pretrained(folder)
     return folder
+
+
+def bert_of_reviews(folder: Path) -> Path:
+    """The same, which knows the words of the project's reviews."""
+    words = Counter(re.findall("[a-z]+", (ROOT / "data/reviews.jsonl").read_text(encoding="utf-8").lower()))
+    return bert(folder, [word for word, _ in words.most_common(1500)])
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,9 @@ from descry.results import columns
 from descry.results.columns import Columns, Folder
 from descry.splits import REPLICATES, SPLITS
 
+DETAILS = ("depth", "transfer", "ablation", "cofiring")
+"""What further stages say of a descriptor: tables with a row for it."""
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
@@ -71,7 +74,8 @@ def answer(folder: Folder, name: str, count: int, sentences: int) -> dict[str, A
             for n in np.unique(layer)
         ],
         "best": columns.list_records(best),
-        **{key: columns.find_further_row(folder, key, descriptor=name) for key in ("depth", "transfer", "ablation")},
+        **{key: columns.find_further_row(folder, key, descriptor=name) for key in DETAILS},
+        "exclusive": columns.find_further_rows(folder, "exclusive", descriptor=name),
     }
 
 
@@ -92,8 +96,8 @@ def _describe_split(folder: Folder, split: str, name: str, most: int) -> dict[st
 
 
 def _describe_further(answer: dict[str, Any]) -> Iterator[str]:
-    """A line each for the other corpus, depth and ablation, as far as those stages ran."""
-    depth, transfer, ablation = (answer[name] for name in ("depth", "transfer", "ablation"))
+    """A line each for the other corpus, depth, ablation and co-firing, as far as those stages ran."""
+    depth, transfer, ablation, cofiring = (answer[name] for name in DETAILS)
     if transfer is not None and transfer["replication"] is not None:
         again, other = 100 * transfer["replication"], 100 * transfer["unassigned"]
         yield f"{again:.0f} % of them are found again in the other corpus ({other:.0f} % of all other neurons)"
@@ -104,6 +108,19 @@ def _describe_further(answer: dict[str, Any]) -> Iterator[str]:
         yield (
             f"with {ablation['neurons']:,} of them switched off the model tells it apart {loss:.0f} % less "
             f"({random:.0f} % with as many random ones off)"
+        )
+    if cofiring is not None and cofiring["ratio"] is not None:
+        ratio, split, absorbed = (cofiring[name] for name in ("ratio", "split", "absorbed"))
+        yield (
+            f"{cofiring['compared']:,} that have it first fire together {ratio:.1f} times as often as by chance; "
+            f"pairs split: {split:,}, absorbed: {absorbed:,} (by chance {cofiring['chance']:.1f})"
+        )
+    for pair in answer["exclusive"]:
+        one, other = f"{pair['layer']}:{pair['index']}", f"{pair['other_layer']}:{pair['other_index']}"
+        verb = "splits it with" if pair["kind"] == "split" else "is absorbed by"
+        yield (
+            f"{one} {verb} {other}: on {pair['fired']:,} and {pair['other_fired']:,} of {pair['sentences']:,} "
+            f"sentences, on {pair['both']:,} together ({pair['expected']:.1f} by chance)"
         )
 
 

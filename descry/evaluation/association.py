@@ -101,6 +101,17 @@ def firing_threshold(values: np.ndarray, positives: int) -> np.ndarray:
     return np.asarray(np.partition(values, -positives, axis=1)[:, -positives])
 
 
+def find_firing(values: np.ndarray, learned: np.ndarray, positives: int) -> np.ndarray:
+    """Find where units fire: from the activation that is reached on `learned` by as many sentences as bear the
+    descriptor (see `firing_threshold`), and never at their lowest value there: bool, as `values`.
+
+    So a unit that is silent on most sentences (a latent of a sparse dictionary) fires only where it is not. values:
+    [units, sentences], learned: [units, other sentences], where `positives` sentences bear the descriptor.
+    """
+    silent = learned.min(axis=1, keepdims=True, initial=np.inf)
+    return np.asarray((values >= firing_threshold(learned, positives)[:, None]) & (values > silent))
+
+
 def draw_review_weights(reviews: np.ndarray, repeats: int, seed: int) -> np.ndarray:
     """Draw bootstrap samples of reviews, as weights of their sentences: float32 [sentences, 1 + repeats].
 
@@ -132,7 +143,7 @@ def measure_associations(
 
     Cosine is taken after subtracting the mean on calibration, sum (a - mean) y / sqrt(sum (a - mean)^2 sum y): the raw
     cosine of a neuron below zero would rise as labels are dropped. For F1 and IoU, a neuron fires from the activation
-    that is reached, on calibration's probe, by as many sentences as bear the descriptor; see `firing_threshold`.
+    that is reached, on calibration's probe, by as many sentences as bear the descriptor; see `find_firing`.
     """
     calibration, validation = active.calibration, active.validation
     weights = draw_review_weights(np.asarray(reviews)[validation.probe_rows], repeats, seed)
@@ -150,7 +161,7 @@ def measure_associations(
             chosen = neurons[block]
             values = validation.probe[np.ix_(here, chosen)].T.astype(np.float32)
             learned = calibration.probe[np.ix_(rows, chosen)].T.astype(np.float32)
-            fires = values >= firing_threshold(learned, int((before == 1).sum()))[:, None]
+            fires = find_firing(values, learned, int((before == 1).sum()))
             moves = values.max(axis=1) > values.min(axis=1)
             measured = np.stack(
                 [

@@ -16,6 +16,8 @@ from descry.storage.nesting import flatten
 
 ERRORS = ("brier_score", "calibration_error")
 """Measures of which less is better."""
+UNSCORED = ("coverage", "ratio", *ERRORS)
+"""Endings of the names of measures that do not lie between chance and 1."""
 THREADS = 4
 """Repeats that run at the same time, at most."""
 
@@ -54,8 +56,8 @@ def tabulate_measures(measures: Mapping[str, Any], chance: Mapping[str, Mapping[
 
     measures: nested, by name; chance: null -> the values that `repeat` returns. Columns: measure, null, value, chance
     (the null's mean), low and high (its 95 % interval over the repeats), repeats, adjusted (see `adjust`; missing for
-    counts, coverage and errors, which are no scores). A measure without a null has one row, with null empty and chance
-    missing.
+    counts, coverage, ratios and errors, which are no scores). A measure without a null has one row, with null empty and
+    chance missing.
     """
     rows: list[tuple[Any, ...]] = []
     for measure, value in flatten(measures).items():
@@ -66,7 +68,7 @@ def tabulate_measures(measures: Mapping[str, Any], chance: Mapping[str, Mapping[
         for null, values in nulls.items():
             low, high = np.quantile(values, [0.025, 0.975])
             mean = float(values.mean())
-            scored = not isinstance(value, int) and not measure.endswith(("coverage", *ERRORS))
+            scored = not isinstance(value, int) and not measure.endswith(UNSCORED)
             distance = adjust(value, mean) if scored else np.nan
             rows.append((measure, null, float(value), mean, low, high, len(values), distance))
     return pd.DataFrame(rows, columns=["measure", "null", "value", "chance", "low", "high", "repeats", "adjusted"])

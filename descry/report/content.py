@@ -108,14 +108,15 @@ class Beyond:
     off.
 
     triggers, writes: a row a neuron; relations, relations_validation: of calibration's and of validation's descriptors;
-    depth, transfer, ablation: a row a descriptor; transfer_pairs, written_pairs: a row a pair; negative: None where the
-    run has no negative ends; judged: a row a description of a neuron in free text; glosses: of a
-    descriptor; measures: of all of them.
+    cofiring, depth, transfer, ablation: a row a descriptor; transfer_pairs, written_pairs: a row a pair; negative: None
+    where the run has no negative ends; judged: a row a description of a neuron in free text; glosses: of a descriptor;
+    measures: of all of them.
     """
 
     triggers: pd.DataFrame
     relations: pd.DataFrame
     relations_validation: pd.DataFrame
+    cofiring: pd.DataFrame
     depth: pd.DataFrame
     transfer: pd.DataFrame
     transfer_pairs: pd.DataFrame

@@ -27,7 +27,7 @@ from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.label import AGREEMENT_TABLE, LABEL_ARRAYS
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.neighbours import NEIGHBOUR_ARRAYS
-from descry.schemas.relations import RELATION_TABLE
+from descry.schemas.relations import COFIRING_TABLE, RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.resplit import RESPLIT_TABLE
 from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
@@ -106,6 +106,7 @@ def _read_beyond(rule: Rule) -> Beyond:
         triggers=read_table(layout.TRIGGERS / "neurons.parquet", TRIGGER_TABLE),
         relations=read_table(layout.RELATIONS / "calibration.parquet", RELATION_TABLE),
         relations_validation=read_table(layout.RELATIONS / "validation.parquet", RELATION_TABLE),
+        cofiring=read_table(layout.RELATIONS / "cofiring.parquet", COFIRING_TABLE),
         depth=read_table(layout.DEPTH / "descriptors.parquet", DEPTH_TABLE),
         transfer=read_table(layout.REPLICATION / "descriptors.parquet", TRANSFER_TABLE),
         transfer_pairs=read_table(layout.REPLICATION / "pairs.parquet", TRANSFER_PAIR_TABLE),

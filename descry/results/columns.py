@@ -24,7 +24,7 @@ from descry.schemas.extract import ACTIVATION_ARRAYS
 from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.label import LABEL_ARRAYS
 from descry.schemas.measures import MEASURE_TABLE
-from descry.schemas.relations import RELATION_TABLE
+from descry.schemas.relations import COFIRING_TABLE, EXCLUSIVE_TABLE, RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.resplit import RESPLIT_TABLE
 from descry.schemas.split import SENTENCE_TABLE
@@ -53,6 +53,8 @@ FURTHER = {
     "triggers": (layout.TRIGGERS / "neurons.parquet", TRIGGER_TABLE),
     "relations": (layout.RELATIONS / "calibration.parquet", RELATION_TABLE),
     "relations_there": (layout.RELATIONS / "validation.parquet", RELATION_TABLE),
+    "cofiring": (layout.RELATIONS / "cofiring.parquet", COFIRING_TABLE),
+    "exclusive": (layout.RELATIONS / "exclusive.parquet", EXCLUSIVE_TABLE),
     "depth": (layout.DEPTH / "descriptors.parquet", DEPTH_TABLE),
     "transfer": (layout.REPLICATION / "descriptors.parquet", TRANSFER_TABLE),
     "transfer_pairs": (layout.REPLICATION / "pairs.parquet", TRANSFER_PAIR_TABLE),
@@ -289,10 +291,15 @@ def read_further(folder: Folder, name: str) -> Columns | None:
     return table if any(map(len, table.values())) else None
 
 
-def find_further_row(folder: Folder, name: str, **of: Any) -> dict[str, Any] | None:
-    """The first row of a table of FURTHER that has the values `of`; None if there is none."""
+def find_further_rows(folder: Folder, name: str, **of: Any) -> list[dict[str, Any]]:
+    """All rows of a table of FURTHER that have the values `of`, in order."""
     table = read_further(folder, name)
     if table is None:
-        return None
+        return []
     matches = np.logical_and.reduce([table[key] == value for key, value in of.items()])
-    return next(iter(list_records(take_rows(table, np.flatnonzero(matches)[:1]))), None)
+    return list_records(take_rows(table, np.flatnonzero(matches)))
+
+
+def find_further_row(folder: Folder, name: str, **of: Any) -> dict[str, Any] | None:
+    """The first row of a table of FURTHER that has the values `of`; None if there is none."""
+    return next(iter(find_further_rows(folder, name, **of)), None)

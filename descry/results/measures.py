@@ -168,6 +168,13 @@ MEASURES = (
     Measure("relations.sentences_replication", "Descriptors that share sentences do so on validation", "other_pairs"),
     Measure("relations.direction_replication", "The direction is the same on validation", "permuted_descriptors"),
     Measure("relations.polysemantic", "Neurons with unrelated descriptors", "dealt_descriptors", counts=True),
+    Measure(
+        "relations.cofiring_ratio",
+        "Neurons of a descriptor that fire together on its sentences, over independence",
+        "permuted_firing",
+    ),
+    Measure("relations.split_pairs", "Pairs of them that split its sentences", "permuted_firing", counts=True),
+    Measure("relations.absorbed_pairs", "Pairs of them, one absorbed by the other", "permuted_firing", counts=True),
     Measure("depth.placed", "Descriptors that have a place in depth", "shuffled_layers", headline=True),
     Measure("depth.correlation", "Correlation of depth on both halves", "permuted_descriptors"),
     Measure("transfer.replication", "Pairs replicated in another corpus", "unassigned_pairs", headline=True),

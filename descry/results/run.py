@@ -99,6 +99,18 @@ class Run:
         return table.assign(replicates=validation["p"].to_numpy() <= REPLICATES)
 
     @cached_property
+    def cofiring(self) -> pd.DataFrame:
+        """Whether the neurons of each first descriptor fire together on its validation sentences, and how many pairs of
+        them split these or absorb one another; no rows if the stage is off."""
+        return self._read_further("cofiring")
+
+    @cached_property
+    def exclusive(self) -> pd.DataFrame:
+        """The pairs of neurons that split the sentences of their first descriptor, or of which one is absorbed; no rows
+        if there are none or the stage is off."""
+        return self._read_further("exclusive")
+
+    @cached_property
     def depth(self) -> pd.DataFrame:
         """In which layers each descriptor that a neuron carries is found; no rows if the stage is off."""
         return self._read_further("depth")

@@ -109,7 +109,8 @@ class Relations(Switched, Section):
     section = "relations"
 
     alpha: Share
-    "False discovery rate over all ordered pairs of descriptors. Larger finds more pairs, with more errors."
+    """False discovery rate over all ordered pairs of descriptors, and over all pairs of neurons that may split one.
+    Larger finds more pairs, with more errors."""
     repeats: int = Field(ge=1)
     "Random draws behind every chance level. More are more precise and take longer."
     seed: int = Field(ge=0)

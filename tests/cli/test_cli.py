@@ -125,7 +125,7 @@ def test_a_descriptor_is_told_as_the_tables_have_it(folder: Path, capsys: Captur
         {"layer": layer, "neurons": count, "of": WIDTH} for layer, count in zip((1, 2), counts, strict=True)
     ]
     same(found["best"], carrying.sort_values("p", kind="stable").head(2))
-    for name in ("depth", "transfer", "ablation"):
+    for name in ("depth", "transfer", "ablation", "cofiring"):
         table = getattr(run, name).set_index("descriptor").loc["refund"]
         assert found[name] == table.to_dict() | {"descriptor": "refund"}
     assert [found["gloss"]] == run.glosses["description"].tolist()
@@ -134,8 +134,14 @@ def test_a_descriptor_is_told_as_the_tables_have_it(folder: Path, capsys: Captur
     assert "in free text: odd [red]" in text
     assert f"{100 * found['transfer']['replication']:.0f} % of them are found again in the other corpus" in text
     assert f"depth is {found['depth']['depth']:.2f} of 1" in text
+    assert found["exclusive"] == run.exclusive.to_dict("records")
+    assert f"fire together {found['cofiring']['ratio']:.1f} times as often as by chance" in text
+    assert "1:0 splits it with 2:3: on" in text
+    assert "2:1 is absorbed by 1:4: on" in text
     assert f"tells it apart {100 * found['ablation']['separation_own']:.0f} % less" in text
-    assert told(capsys, "descriptor", HOSTILE, "--run", folder)["depth"] is None
+    other = told(capsys, "descriptor", HOSTILE, "--run", folder)
+    assert other["depth"] is other["cofiring"] is None
+    assert other["exclusive"] == []
     for split, prefix in zip(SPLITS, ("", "validation_"), strict=True):
         assert found["splits"][split]["prevalence"] == pytest.approx(own[f"{prefix}prevalence"])
         labels = run.labels[(run.sentences["split"] == split).to_numpy()]["refund"].to_numpy()
@@ -402,6 +408,7 @@ def test_docs_name_every_command_and_every_column(folder: Path) -> None:
     named = set(re.findall(r"`(\w+)`", PROMPT))
     tables = (run.neurons, run.descriptors, run.sentences, run.measures, run.exemplars(1, 1))
     tables += (run.triggers, run.relations, run.depth, run.transfer, run.transfer_pairs, run.ablation)
+    tables += (run.cofiring, run.exclusive)
     for table in tables:
         assert {re.sub("^separation_|^word_|_low$|_high$", "", name) for name in table} <= named
     assert {name for name in run.pairs if not re.search("validation_|_low$|_high$", name)} <= named

@@ -193,6 +193,21 @@ def test_as_many_sentences_fire_as_bear_the_descriptor() -> None:
     assert not (values >= association.firing_threshold(values, 0)[:, None]).any()
 
 
+def test_units_fire_from_the_threshold_and_a_silent_one_only_where_it_is_not() -> None:
+    generator = np.random.default_rng(1)
+    learned, values = generator.normal(size=(2, 3, 80))
+    fires = association.find_firing(values, learned, 20)
+    for unit in range(3):
+        assert (fires[unit] == (values[unit] >= np.sort(learned[unit])[-20])).all()
+    learned, values = np.maximum(learned - 1, 0), np.maximum(values - 1, 0)  # silent on five sentences of six
+    assert (association.find_firing(values, learned, 30) == (values > 0)).all()
+    few = association.find_firing(values, learned, 3)
+    assert few.any()
+    assert not (few & (values <= 0)).any()
+    assert (few <= (values >= np.sort(learned, axis=1)[:, -3:-2])).all()
+    assert not association.find_firing(values, learned, 0).any()
+
+
 def test_one_row_a_pair_the_same_every_time_and_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     run = simulated(3, missing=True)
     found = run.measure()

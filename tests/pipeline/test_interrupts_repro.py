@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ import pytest
 import yaml
 
 from stages.commands.mend import is_whole
-from tests.conftest import ROOT, SEED, bert
+from tests.conftest import ROOT, SEED, bert_of_reviews
 from tests.pipeline.test_server_repro import KEY, VARIABLE, reader
 from tests.support.fake_server import FakeServer, Reply, Seen
 from tests.support.forks import Forks
@@ -73,8 +72,7 @@ KILLED = random.Random(SEED).sample(STAGES, len(STAGES) // 3)
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights that knows the corpus' words."""
-    words = Counter(re.findall("[a-z]+", (ROOT / "data/reviews.jsonl").read_text(encoding="utf-8").lower()))
-    return bert(tmp_path_factory.mktemp("tiny") / "bert", [word for word, _ in words.most_common(1500)])
+    return bert_of_reviews(tmp_path_factory.mktemp("tiny") / "bert")
 
 
 def made(folder: Path, tiny: Path) -> Path:

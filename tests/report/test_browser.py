@@ -391,6 +391,20 @@ def test_downloads_of_what_goes_beyond_are_the_tables_of_the_run(opened: Watched
             assert int(cell) == counts.get((int(row[0]), name), 0)
 
 
+def test_a_descriptor_says_whether_its_neurons_fire_together(opened: Watched, plain: tuple[Content, str]) -> None:
+    cofiring = plain[0].beyond.cofiring.set_index("descriptor")
+    facts = opened.see("descriptor/word%203").locator("dl.facts >> nth=1").inner_text()
+    own = cofiring.loc["word 3"]
+    ratio, split, absorbed = f"{own['ratio']:.1f}\u00a0×", int(own["split"]), int(own["absorbed"])
+    assert f"two fire together {ratio} as often as independent ones" in facts
+    assert (
+        f"{split} {'pair splits' if split == 1 else 'pairs split'} them, in {absorbed} one neuron is absorbed" in facts
+    )
+    assert f"(chance {own['chance']:.1f})" in facts
+    assert "two fire together" not in opened.see("descriptor/word%201").locator("#stage").inner_text()  # no ratio
+    assert "Co-firing" not in opened.see("descriptor/word%200").locator("#stage").inner_text()  # no neuron has it first
+
+
 def test_what_drives_a_neuron_is_shown_and_can_be_asked_for(opened: Watched, plain: tuple[Content, str]) -> None:
     run = plain[0]
     drives = run.beyond.triggers.merge(described(run)[["layer", "index"]].drop_duplicates())

@@ -216,6 +216,10 @@ def test_what_drives_neurons_and_what_becomes_of_descriptors_is_what_the_tables_
         )
         assert one["causes"]["word_above"] is None
         assert (one["depth"] is None) == (one["name"] == NAMES[-1])
+        assert (one["cofiring"] is None) == (one["name"] == NAMES[0])
+    ratios = run.beyond.cofiring["ratio"].tolist()[1:]
+    assert content["descriptors"][1]["cofiring"]["ratio"] is None
+    assert [one["cofiring"]["ratio"] for one in content["descriptors"][2:]] == pytest.approx(ratios, abs=1e-6)
     assert content["descriptors"][0]["transfer"]["replication"] is None
     level = run.scores["transfer.replication"].levels["unassigned_pairs"]
     assert content["chance"]["transfer"] == level.mean
@@ -274,6 +278,7 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
         "triggers",
         "relations",
         "relations_validation",
+        "cofiring",
         "depth",
         "transfer",
         "transfer_pairs",
@@ -290,7 +295,7 @@ def test_what_is_left_out_is_not_there(run: Content) -> None:
     arrays, content = found["core"]
     assert (arrays["kind"] == 255).all()
     assert (arrays["transferred"] == 255).all()
-    details = ("transfer", "causes", "depth", "gloss")
+    details = ("transfer", "causes", "depth", "cofiring", "gloss")
     assert all(one[name] is None for one in content["descriptors"] for name in details)
     assert content["chance"] == {"transfer": None}
     assert set(found["map"][0]) == {"order", "sizes"}

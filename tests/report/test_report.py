@@ -45,7 +45,7 @@ from descry.schemas.depth import DEPTH_TABLE
 from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
 from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.measures import MEASURE_TABLE
-from descry.schemas.relations import RELATION_TABLE
+from descry.schemas.relations import COFIRING_TABLE, RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
@@ -271,6 +271,12 @@ def beyond(names: list[str], calibration: SplitContent, *, worded: bool = False)
         triggers=triggers,
         relations=relations[0],
         relations_validation=relations[1],
+        cofiring=made(
+            COFIRING_TABLE,
+            size - 1,
+            descriptor=names[1:],
+            ratio=np.where(np.arange(size - 1), np.linspace(0.5, 2, size - 1), np.nan),
+        ),
         depth=made(DEPTH_TABLE, size - 1, descriptor=names[:-1]),
         transfer=made(TRANSFER_TABLE, size, descriptor=names, replication=[np.nan, *np.linspace(0.9, 0.1, size - 1)]),
         transfer_pairs=made(

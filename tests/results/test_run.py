@@ -67,7 +67,11 @@ def further(folder: Path, names: list[str], layer: np.ndarray, index: np.ndarray
     both = {"descriptor": [one for one, _ in ordered], "other": [other for _, other in ordered]}
     write("relations", len(ordered), **both)
     write("relations_there", len(ordered), p=np.linspace(0, 0.1, len(ordered)), **both)
-    for name in ("depth", "transfer", "ablation"):
+    write(
+        "exclusive", 2, descriptor=names[0], kind=["split", "absorbed"], layer=[1, 2], index=[0, 1],
+        other_layer=[2, 1], other_index=[3, 4],
+    )  # fmt: skip
+    for name in ("depth", "transfer", "ablation", "cofiring"):
         write(name, len(names) - 1, descriptor=names[:-1])
     given = {name: pairs[name].to_numpy() for name in ("layer", "index", "descriptor")}
     write("transfer_pairs", len(pairs), **given, p=np.linspace(0, 0.1, len(pairs)))
@@ -239,7 +243,7 @@ def test_descriptors_sentences_and_labels_belong_together(run: Run) -> None:
 
 TABLES = (
     *("triggers", "relations", "depth", "transfer", "transfer_pairs", "ablation", "writes", "written_pairs"),
-    *("written", "judged"),
+    *("written", "judged", "cofiring", "exclusive"),
 )
 
 

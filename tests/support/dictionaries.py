@@ -27,6 +27,23 @@ def save_dictionary(folder: Path, width: int = WIDTH, outputs: int | None = None
     return folder
 
 
+def save_mirrored_dictionary(folder: Path, width: int = WIDTH) -> Path:
+    """A folder with a dictionary in SAELens' format that reconstructs the K largest values of what it reads: it has a
+    latent for each value where that is positive, and one where it is negative."""
+    folder.mkdir(parents=True)
+    both = torch.cat([torch.eye(width), -torch.eye(width)])
+    weights = {
+        "W_enc": both.T.contiguous(),
+        "W_dec": both,
+        "b_enc": torch.zeros(2 * width),
+        "b_dec": torch.zeros(width),
+    }
+    save_file(weights, folder / "sae_weights.safetensors")
+    kind = {"architecture": "topk", "k": K, "d_in": width, "d_sae": 2 * width}
+    (folder / "cfg.json").write_text(json.dumps(kind))
+    return folder
+
+
 def run_by_hand(target: Target, text: str, module: str, *, output: bool) -> torch.Tensor:
     """The inputs or outputs of a module on a sentence's own tokens, by a hook of torch's own."""
     seen = []

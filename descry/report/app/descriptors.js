@@ -78,14 +78,18 @@ function Related({ run, column }) {
   return html`<ul class="related">${others.map((other) => html`<li><${Chip} run=${run} column=${other} /> <b>${times(map.ratio[at(other)])}</b> <small>q ${chance(map.q[at(other)])}, ${map.replicates[at(other)] ? "replicates" : "does not replicate"}; in sentences φ ${signed(map.phi[at(other)])}; ${plural(map.neurons[at(other)], "neuron")} with both, ${map.neurons_expected[at(other)].toFixed(1)} expected</small></li>`)}</ul>`;
 }
 
-// Transfer, ablation and depth of a descriptor.
+// Whether the neurons of a descriptor fire together on its sentences.
+const Cofiring = ({ compared, units, sentences, ratio, split, absorbed, chance: byChance }) => html`${plural(units, "neuron")} with it as their first descriptor${compared < units && `, ${whole(compared)} of them compared`}${ratio !== null && html`: two fire together <b>${times(ratio)}</b> as often as independent ones on its ${plural(sentences, "sentence")} of validation's probe; <b>${whole(split)}</b> ${split === 1 ? "pair splits" : "pairs split"} them, in <b>${whole(absorbed)}</b> one neuron is absorbed (chance ${byChance.toFixed(1)})`}`;
+
+// Transfer, ablation and depth of a descriptor, and its neurons' co-firing.
 function Further({ descriptor, run }) {
-  const { transfer, causes, depth: placed } = descriptor;
-  if (!transfer && !causes && !placed) return null;
+  const { transfer, causes, depth: placed, cofiring } = descriptor;
+  if (!transfer && !causes && !placed && !cofiring) return null;
   return html`<dl class="facts small">
     ${transfer && transfer.replication !== null && html`<div><dt>Transfer to another corpus</dt><dd><b>${percent(transfer.replication)}</b> of its neurons replicate, ${percent(transfer.unassigned ?? 0)} of all others; ${percent(transfer.there_prevalence)} of the sentences there bear it</dd></div>`}
     ${causes && causes.separation_own !== null && html`<div><dt>Ablation</dt><dd>without ${plural(causes.neurons, "neuron")} <b>${lost(causes.separation_own)}</b> of its separation is lost, without as many random ones ${lost(causes.separation_random_own)}</dd></div>`}
     ${placed && html`<div><dt>Depth</dt><dd><b>${placed.depth.toFixed(2)}</b> (0 is the first layer, 1 the last); chance ${placed.low.toFixed(2)} to ${placed.high.toFixed(2)}</dd></div>`}
+    ${cofiring && html`<div><dt>Co-firing</dt><dd><${Cofiring} ...${cofiring} /></dd></div>`}
   </dl>`;
 }
 

@@ -54,17 +54,19 @@ def code_transfer(run: Content, pairs: pd.DataFrame) -> np.ndarray:
 
 
 def list_descriptor_details(run: Content) -> list[dict[str, Any]]:
-    """Of every descriptor, by its column: transfer, causes and depth, each a mapping or None; a figure that could not
-    be computed is None; gloss, what a language model wrote of it, or None."""
+    """Of every descriptor, by its column: transfer, causes, depth and cofiring, each a mapping or None; a figure that
+    could not be computed is None; gloss, what a language model wrote of it, or None."""
     tables = {
         "transfer": run.beyond.transfer,
         "causes": run.beyond.ablation,
         "depth": run.beyond.depth,
+        "cofiring": run.beyond.cofiring,
     }
     kept = {
         "transfer": ("there_prevalence", "replication", "unassigned"),
         "causes": ("neurons", *CAUSES),
         "depth": ("depth", "expected", "low", "high", "q", "validation_depth"),
+        "cofiring": ("units", "compared", "sentences", "ratio", "split", "absorbed", "chance"),
     }
     rows = {name: _index_rows(table, kept[name]) for name, table in tables.items()}
     glosses = dict(zip(run.beyond.glosses["descriptor"], run.beyond.glosses["description"], strict=True))
