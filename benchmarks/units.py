@@ -8,7 +8,8 @@ directions through the same TopK; latents of a dictionary whose decoder was rand
 the target's untrained twin, read there. Of each the `units` and their firing `rate`; `described`, the share with a
 descriptor; `replication`; sentences' `gold_precision_at_1` and `gold_recall_at_2`; `best_f1`, the mean F1 on validation
 of the unit with the best F1 on calibration for a descriptor, and `own_unit`, the share of descriptors for which that is
-at least OWN; with the standard deviation (`std`) over other splits of the same sentences. `planted_first`: share of
+at least OWN; each with `chance`, the same with the labels and gold of other reviews, and with the standard deviation
+(`std`) over other splits of the same sentences. `planted_first`: share of
 latents planted along the directions of linear probes whose first descriptor is their aspect (benchmarks/planted.py);
 `encoding_difference`: the largest between SAELens' latents and descry's.
 """
@@ -38,6 +39,7 @@ from descry.corpus.sentences import build_undivided_table
 from descry.evaluation.chance import Draws
 from descry.evaluation.evaluate import Evaluation
 from descry.evaluation.metrics import f1
+from descry.evaluation.nulls import draw_move
 from descry.evaluation.resplit import draw_sides, measure_resplits
 from descry.models.controls import build_random_directions, build_untrained
 from descry.models.dictionary_files import list_dictionaries
@@ -170,9 +172,8 @@ def find_own_units(values: Pair[np.ndarray], labels: Pair[np.ndarray]) -> np.nda
     return scores
 
 
-def measure_own_units(evaluation: Evaluation, rows: Pair[np.ndarray], values: Pair[np.ndarray]) -> dict[str, float]:
-    """`best_f1` and `own_unit` of units on some sentences of either split."""
-    labels = Pair(*(each[of] for each, of in zip(evaluation.opinions[0].labels, rows, strict=True)))
+def measure_own_units(values: Pair[np.ndarray], labels: Pair[np.ndarray]) -> dict[str, float]:
+    """`best_f1` and `own_unit` of units. values, labels: see `find_own_units`."""
     scores = find_own_units(values, labels)
     return {"best_f1": float(scores.mean()), "own_unit": float((scores >= OWN).mean())}
 
@@ -188,22 +189,37 @@ def resplit_own_units(evaluation: Evaluation) -> list[dict[str, float]]:
     results, generator = [], np.random.default_rng(0)
     for _ in range(SPLITS_DRAWN):
         sides = draw_sides(reviews, PARAMETERS["split"]["validation"], generator)
-        scores = find_own_units(sides.map(lambda rows: values[rows]), sides.map(lambda rows: known[rows]))
-        results.append({"best_f1": float(scores.mean()), "own_unit": float((scores >= OWN).mean())})
+        results.append(measure_own_units(sides.map(lambda rows: values[rows]), sides.map(lambda rows: known[rows])))
     return results
 
 
-def measure(evaluation: Evaluation) -> dict[str, Any]:
-    """All measures of a set of units, each with its standard deviation over splits."""
-    units = len(evaluation.active.calibration.layer)
+def shuffle_labels(evaluation: Evaluation) -> Evaluation:
+    """The same with the labels, and gold, of other reviews of the split."""
+    move = draw_move(evaluation.reviews, np.random.default_rng(0))
+    first, second = (replace(by, labels=move(by.labels), scores=move(by.scores)) for by in evaluation.opinions)
+    return replace(evaluation, opinions=(first, second), gold=move(evaluation.gold))
+
+
+def measure_values(evaluation: Evaluation) -> dict[str, float]:
+    """All measures of a set of units; those that nothing is found of are left out."""
+    active = evaluation.active
     values = flatten(evaluation.measure(RULE, (1, 2)))
+    found = {name: float(values[key]) for name, key in MEASURES.items() if values.get(key) is not None}
+    found["described"] /= len(active.calibration.layer)
+    labels = Pair(*(each[split.probe_rows] for each, split in zip(evaluation.opinions[0].labels, active, strict=True)))
+    return found | measure_own_units(active.map(lambda split: split.probe), labels)
+
+
+def measure(evaluation: Evaluation) -> dict[str, Any]:
+    """All measures of a set of units, each with chance and with its standard deviation over splits."""
+    units = len(evaluation.active.calibration.layer)
     spread = summarise_splits(measure_resplits(evaluation, RULE, Draws(SPLITS_DRAWN, 0)))[TARGET]
-    found = {name: {"value": values[key], "std": spread[key].std} for name, key in MEASURES.items()}
-    found["described"] = {name: value / units for name, value in found["described"].items()}
-    rows = evaluation.active.map(lambda split: split.probe_rows)
+    stds = {name: float(spread[key].std) for name, key in MEASURES.items()}
+    stds["described"] /= units
     again = resplit_own_units(evaluation)
-    for name, value in measure_own_units(evaluation, rows, evaluation.active.map(lambda split: split.probe)).items():
-        found[name] = {"value": value, "std": float(np.std([each[name] for each in again], ddof=1))}
+    stds |= {name: float(np.std([each[name] for each in again], ddof=1)) for name in again[0]}
+    values, chance = measure_values(evaluation), measure_values(shuffle_labels(evaluation))
+    found = {name: {"value": value, "chance": chance.get(name), "std": stds[name]} for name, value in values.items()}
     return {"units": units, "rate": count_firing(evaluation.active.calibration)["rate"], **found}
 
 
@@ -266,8 +282,8 @@ def main() -> None:
     folders = {name: train(name) for name in TRAININGS}
     evaluation = replace(read_evaluation(), controls={})
     results = compare(evaluation, folders) | measure_planted(evaluation)
-    results["encoding_difference"] = max(map(measure_encoding_difference, folders.values()))
-    write_json(RESULT, rounded(results))
+    difference = max(map(measure_encoding_difference, folders.values()))
+    write_json(RESULT, rounded(results) | {"encoding_difference": float(f"{difference:.2g}")})
 
 
 if __name__ == "__main__":
