@@ -442,7 +442,9 @@ def test_the_negative_end_and_what_a_neuron_writes_are_on_its_card(opened: Watch
     assert sides.locator("li").count() > 1
 
 
-def test_descriptions_in_free_text_are_on_a_neurons_card(opened: Watched, plain: tuple[Content, str]) -> None:
+def test_descriptions_in_free_text_are_on_the_cards(opened: Watched, plain: tuple[Content, str]) -> None:
+    gloss = plain[0].beyond.glosses.iloc[0]
+    assert gloss["description"] in opened.see(f"descriptor/{gloss['descriptor']}").locator("#stage").inner_text()
     page = opened.see("neuron/2:4")
     rows = page.locator("[aria-label='Descriptions in free text'] tbody tr")
     judged = plain[0].beyond.judged.query("layer == 2 and index == 4")
