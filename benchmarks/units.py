@@ -201,10 +201,12 @@ def shuffle_labels(evaluation: Evaluation) -> Evaluation:
 
 
 def measure_values(evaluation: Evaluation) -> dict[str, float]:
-    """All measures of a set of units; those that nothing is found of are left out."""
+    """All measures of a set of units; without `replication` if no unit is described."""
     active = evaluation.active
     values = flatten(evaluation.measure(RULE, (1, 2)))
-    found = {name: float(values[key]) for name, key in MEASURES.items() if values.get(key) is not None}
+    found = {name: float(values[key]) for name, key in MEASURES.items()}
+    if not found["described"]:
+        del found["replication"]
     found["described"] /= len(active.calibration.layer)
     labels = Pair(*(each[split.probe_rows] for each, split in zip(evaluation.opinions[0].labels, active, strict=True)))
     return found | measure_own_units(active.map(lambda split: split.probe), labels)
