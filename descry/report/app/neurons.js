@@ -94,7 +94,7 @@ function Histogram({ bins, low, high, cut, label }) {
     ${bins.map((count, bin) => count > 0 && html`<rect class=${low + ((bin + 1) * (high - low)) / bins.length > cut ? "bar firing" : "bar"}
       x=${(bin * width) / bins.length + 0.5} width=${width / bins.length - 1} y=${height - Math.max(Math.sqrt(count / most) * height, 1)} height=${Math.max(Math.sqrt(count / most) * height, 1)} />`)}
     ${Number.isFinite(cut) && html`<line class="cut" x1=${x(cut)} x2=${x(cut)} y1="-2" y2=${height} />
-    <text x=${Math.min(Math.max(x(cut), 40), width - 40)} y="-5" text-anchor="middle">exemplars from ${cut.toFixed(2)}</text>`}
+    <text x=${Math.min(Math.max(x(cut), 60), width - 60)} y="-5" text-anchor="middle">exemplars from ${cut.toFixed(2)}</text>`}
     <text x="0" y=${height + 15}>${low.toFixed(2)}</text><text x=${width} y=${height + 15} text-anchor="end">${high.toFixed(2)}</text>
   </svg><figcaption>Its activation over calibration's sentences (heights: square roots of counts).</figcaption></figure>`;
 }
