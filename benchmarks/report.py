@@ -35,11 +35,14 @@ from descry.schemas.ablate import ABLATION_TABLE
 from descry.schemas.associate import ASSOCIATION_TABLE
 from descry.schemas.consistency import P_VALUE_TABLE
 from descry.schemas.depth import DEPTH_TABLE
+from descry.schemas.describe import GLOSS_TABLE
 from descry.schemas.evaluate import ASPECT_TABLE, CONFUSION_TABLE
+from descry.schemas.judge import JUDGED_TABLE
 from descry.schemas.label import AGREEMENT_TABLE
 from descry.schemas.measures import MEASURE_TABLE
 from descry.schemas.relations import COFIRING_TABLE, RELATION_TABLE
 from descry.schemas.replicate import TRANSFER_PAIR_TABLE, TRANSFER_TABLE
+from descry.schemas.resplit import RESPLIT_TABLE
 from descry.schemas.sweep import SWEEP_TABLE
 from descry.schemas.triggers import TRIGGER_TABLE
 from descry.schemas.writes import WRITES_TABLE, WRITTEN_PAIR_TABLE
@@ -151,6 +154,8 @@ def beyond(
         writes=made(WRITES_TABLE, 0),
         written_pairs=made(WRITTEN_PAIR_TABLE, 0),
         negative=None,
+        judged=made(JUDGED_TABLE, 0),
+        glosses=made(GLOSS_TABLE, 0),
         measures=pd.concat([read(f"{name}/measures.parquet", MEASURE_TABLE) for name in measured], ignore_index=True),
     )
 
@@ -188,6 +193,7 @@ def made_up(committed: Path) -> Content:
         consistency=read("consistency/measures.parquet", MEASURE_TABLE),
         evaluation=read("evaluation/measures.parquet", MEASURE_TABLE),
         p_values=read("consistency/p_values.parquet", P_VALUE_TABLE),
+        resplits=read("resplits.parquet", RESPLIT_TABLE),
         sweeps=read("sweeps.parquet", SWEEP_TABLE),
         associations=found,
         beyond=beyond(generator, names, layer + 1, index, found, read),

@@ -9,9 +9,9 @@ the target's untrained twin, read there. Of each the `units` and their firing `r
 descriptor; `replication`; sentences' `gold_precision_at_1` and `gold_recall_at_2`; `best_f1`, the mean F1 on validation
 of the unit with the best F1 on calibration for a descriptor, and `own_unit`, the share of descriptors for which that is
 at least OWN; each with `chance`, the same with the labels and gold of other reviews, and with the standard deviation
-(`std`) over other splits of the same sentences. `planted_first`: share of
-latents planted along the directions of linear probes whose first descriptor is their aspect (benchmarks/planted.py);
-`encoding_difference`: the largest between SAELens' latents and descry's.
+(`std`) over other splits of the same sentences. `planted_first`: share of latents planted along the directions of
+linear probes whose first descriptor is their aspect (benchmarks/planted.py); `encoding_difference`: the largest between
+SAELens' latents and descry's.
 """
 
 import os
