@@ -45,7 +45,7 @@ def main() -> None:
     rankings = [*rank_by_activation(active, units, writer.most), *rank_by_score(**labels, probe_rows=active.probe_rows)]
     with open_encoder("describe", runtime, sharding) as encoder:
         table = writer.describe(rankings, texts, [*first["descriptor"], *meta["descriptors"]], encoder)
-    written, glosses = (table[(table.index < len(units)) == of_unit] for of_unit in (True, False))
+    written, glosses = table[table.index < len(units)], table[table.index >= len(units)]
     write_table(layout.WRITTEN, first[[*UNIT]].reset_index(drop=True).join(written, how="inner"), WRITTEN_TABLE)
     write_table(layout.GLOSSES, glosses, GLOSS_TABLE)
     print(f"{settings.llm} describes {len(written):,} of {len(units):,} neurons, {len(glosses):,} descriptors")

@@ -51,18 +51,11 @@ def answer(folder: Folder, layer: int, index: int, count: int) -> dict[str, Any]
         "driven": columns.find_further_row(folder, "triggers", layer=layer, index=index),
         "writes": columns.find_further_row(folder, "writes", layer=layer, index=index),
         "negative": _gather_end(folder, layer, index, count, "negative") if negative else None,
-        "judged": _gather_judged(folder, layer, index),
+        "judged": [
+            {name: row[name] for name in JUDGED}
+            for row in columns.find_further_rows(folder, "judged", layer=layer, index=index)
+        ],
     }
-
-
-def _gather_judged(folder: Folder, layer: int, index: int) -> list[dict[str, Any]]:
-    """The neuron's descriptions in free text: whose, description, and AUROC of it, of other neurons' and of its
-    descriptor."""
-    table = columns.read_further(folder, "judged")
-    if table is None:
-        return []
-    own = columns.take_rows(table, (table["layer"] == layer) & (table["index"] == index))
-    return columns.list_records({name: own[name] for name in JUDGED})
 
 
 def _gather_end(folder: Folder, layer: int, index: int, count: int, end: str) -> dict[str, Any]:

@@ -76,12 +76,17 @@ def subtract_length(fits: np.ndarray, by_length: np.ndarray) -> np.ndarray:
 
 
 def score_auroc(fits: np.ndarray, layer: Layer) -> np.ndarray:
-    """Area under the ROC curve of the fit for where a unit fires, in [0, 1]; by chance 0.5. Exact: sums of ranks are
-    whole or half numbers."""
+    """Area under the ROC curve of the fit for where a unit fires, in [0, 1]; by chance 0.5."""
+    return compute_auroc(fits, layer.fires)
+
+
+def compute_auroc(fits: np.ndarray, fires: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each row of fits for each row of fires, bool [units, sentences], of which some are
+    true and some false. Exact: sums of ranks are whole or half numbers."""
     from scipy.stats import rankdata  # takes a second to import
 
-    positives = layer.positives.astype(np.float64)
-    sums = rankdata(fits, axis=1) @ layer.fires.T.astype(np.float64)
+    positives = fires.sum(axis=1).astype(np.float64)
+    sums = rankdata(fits, axis=1) @ fires.T.astype(np.float64)
     return np.asarray((sums - positives * (positives + 1) / 2) / (positives * (fits.shape[1] - positives)))
 
 

@@ -15,7 +15,7 @@ from descry.activations.record import Activations
 from descry.embedding.vectors import Encoder
 from descry.errors import InputError
 from descry.judging.fit import SimilarityFitter
-from descry.judging.scores import Layer
+from descry.judging.scores import Layer, compute_auroc
 from descry.llm.answers import unwrap
 from descry.llm.asking import ask
 from descry.llm.cache import AnswerCache
@@ -200,8 +200,6 @@ def read_description(answer: Answer) -> str:
 def _score(fits: np.ndarray, fires: np.ndarray) -> np.ndarray:
     """The AUROC of each text's fit for where a unit fires: float64 [texts]; NaN if it fires nowhere, or everywhere.
     fits: [texts, sentences]; fires: bool [sentences]."""
-    from sklearn.metrics import roc_auc_score  # takes a second to import
-
     if fires.all() or not fires.any():
         return np.full(len(fits), np.nan)
-    return np.array([roc_auc_score(fires, fit) for fit in fits])
+    return np.asarray(compute_auroc(fits, fires[None])[:, 0])

@@ -17,19 +17,17 @@ AMAZON = ROOT.parent / "shared" / "data" / "amazon_reviews.jsonl"
     not AMAZON.is_file(), reason="the real reviews are not at hand: ../shared/data/amazon_reviews.jsonl"
 )
 def test_real_reviews_are_described_in_what_shoppers_talk_about(tmp_path: Path) -> None:
-    changes = (
-        LEFT_OUT
-        | TWO_LAYERS
-        | {
-            "split.source": str(AMAZON),
-            "split.limit": "1000",
-            "extract.also": "[]",
-            "controls.kinds": "[]",
-            "consistency.repeats": "5",
-            "evaluate.repeats": "2",
-            "associate.repeats": "10",
-        }
-    )
+    changes = {
+        **LEFT_OUT,
+        **TWO_LAYERS,
+        "split.source": str(AMAZON),
+        "split.limit": "1000",
+        "extract.also": "[]",
+        "controls.kinds": "[]",
+        "consistency.repeats": "5",
+        "evaluate.repeats": "2",
+        "associate.repeats": "10",
+    }
     folder = tmp_path / "project"
     run = clone(folder, tmp_path / "site", changes)
     run("dvc", "repro", "-q")
