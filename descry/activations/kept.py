@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descry.activations.accumulators import Moments, Probe, State, TopK
+from descry.activations.accumulators import Moments, Probe, State, TopK, on_cpu, send
 from descry.activations.record import Activations
 from descry.schemas.extract import KEPT_ARRAYS
 from descry.storage.arrays import read_arrays, write_arrays
@@ -18,7 +19,7 @@ from descry.storage.arrays import read_arrays, write_arrays
 WAITING, WAITING_ELSEWHERE = 1024, 4096
 """Sentences whose pooled values wait until the accumulators take them at once, on a CPU and on other devices."""
 LARGEST = 2**27
-"""Values that wait at most, so that it is fewer sentences if there are very many neurons."""
+"""Values of a pooling that wait at most, so that it is fewer sentences if there are very many neurons."""
 
 
 class Kept:
@@ -45,7 +46,10 @@ class Kept:
         self._parts = [
             (TopK(neurons, top_k, device), Moments(neurons, device), Probe(neurons, probe_rows)) for _ in poolings
         ]
-        self._values, self._rows, self._waiting = torch.empty(0), np.empty(0, np.int64), 0
+        self._buffers: deque[Tensor] = (
+            deque()
+        )  # the first is filled now; on other devices the accumulators read another
+        self._rows, self._waiting = np.empty(0, np.int64), 0
 
     def empty(self, probe_rows: np.ndarray) -> Kept:
         """Empty accumulators of the same neurons and poolings, with another sample, for others to be merged into."""
@@ -61,14 +65,16 @@ class Kept:
     def update(self, pooled: Tensor, rows: np.ndarray) -> None:
         """pooled: float32 [poolings, sentences, neurons], on this device; rows: int64 [sentences]."""
         if not len(self._rows):
-            most = LARGEST // max(1, len(self._parts) * len(self.layer))
-            waiting = WAITING if self.device.type == "cpu" else WAITING_ELSEWHERE
+            most = LARGEST // max(1, len(self.layer))
+            waiting = WAITING if on_cpu(self.device) else WAITING_ELSEWHERE
             self._rows = np.empty(max(1, min(most, waiting)), np.int64)
-            self._values = torch.empty(len(self._parts), len(self._rows), len(self.layer), device=self.device)
+            size = len(self._parts), len(self._rows), len(self.layer)
+            buffers = 1 if on_cpu(self.device) else 2
+            self._buffers.extend(torch.empty(size, device=self.device) for _ in range(buffers))
         while len(rows):
             now = slice(self._waiting, min(self._waiting + len(rows), len(self._rows)))
             count = now.stop - now.start
-            self._values[:, now], self._rows[now] = pooled[:, :count], rows[:count]
+            self._buffers[0][:, now], self._rows[now] = pooled[:, :count], rows[:count]
             pooled, rows, self._waiting = pooled[:, count:], rows[count:], now.stop
             if self._waiting == len(self._rows):
                 self._take()
@@ -78,11 +84,12 @@ class Kept:
         if not self._waiting:
             return
         rows, self._waiting = self._rows[: self._waiting], 0
-        device_rows = torch.from_numpy(rows).to(self.device)
-        for (top, moments, probe), values in zip(self._parts, self._values[:, : len(rows)], strict=True):
+        device_rows = send(rows, self.device)
+        for (top, moments, probe), values in zip(self._parts, self._buffers[0][:, : len(rows)], strict=True):
             moments.update(values)
             top.update(values, device_rows)
             probe.update(values, rows)
+        self._buffers.rotate()
 
     def merge(self, other: Kept) -> None:
         """Add what was kept of other sentences."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,6 +18,18 @@ def ignore(done: int) -> None:
     """An `advance`, which is told how much was done since it was called last, that does nothing."""
 
 
+@dataclass(frozen=True)
+class TwoSteps(Generic[Item, Result]):
+    """Work on an item in two steps: while the second is taken with one item, another thread may take the first with the
+    next one."""
+
+    prepare: Callable[[Item], Any]
+    finish: Callable[[Any], Result]
+
+    def __call__(self, item: Item) -> Result:
+        return self.finish(self.prepare(item))
+
+
 class Engine(Protocol):
     """Runs a function on many items."""
 
@@ -24,10 +38,25 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Runs items in this process, one after the other."""
+    """Runs items in this process, one after the other; of work in two steps, the first is a step ahead."""
 
     def map(self, make: MakeWorker[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Each item and its result, in order."""
         work = make()
+        if isinstance(work, TwoSteps):
+            yield from _work_ahead(work, items)
+        else:
+            for item in items:
+                yield item, work(item)
+
+
+def _work_ahead(work: TwoSteps[Item, Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    with ThreadPoolExecutor(1) as thread:
+        waiting: list[tuple[Item, Future[Any]]] = []
         for item in items:
-            yield item, work(item)
+            waiting.append((item, thread.submit(work.prepare, item)))
+            if len(waiting) > 1:
+                now, prepared = waiting.pop(0)
+                yield now, work.finish(prepared.result())
+        for now, prepared in waiting:
+            yield now, work.finish(prepared.result())

@@ -21,11 +21,12 @@ def _mean(values: Tensor, own: Tensor) -> Tensor:
 
 
 def _first(values: Tensor, own: Tensor) -> Tensor:
-    return values[torch.arange(len(values)), own.int().argmax(1)]
+    return values[torch.arange(len(values), device=values.device), own.int().argmax(1)]
 
 
 def _last(values: Tensor, own: Tensor) -> Tensor:
-    return values[torch.arange(len(values)), own.shape[1] - 1 - own.flip(1).int().argmax(1)]
+    last = own.shape[1] - 1 - own.flip(1).int().argmax(1)
+    return values[torch.arange(len(values), device=values.device), last]
 
 
 Reduction = Callable[[Tensor, Tensor], Tensor]

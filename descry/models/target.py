@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import count
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
 
 from descry.compute.batching import batch_by_tokens
@@ -124,26 +122,31 @@ class Target:
         """
         if not texts:
             return [], []
-        encoded = self.tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self._find_longest_input(),
-            return_special_tokens_mask=True,
-            verbose=False,
-        )
-        added = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep", "pad", "mask")}
-        special = added - {self.tokenizer.unk_token_id}
-        marks = [
-            [int(mark or token in special) for token, mark in zip(*pair, strict=True)]
-            for pair in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
-        ]
+        ids, added = self._tokenize(list(texts))
+        stops = np.cumsum([len(row) for row in ids])
+        flat = np.fromiter(chain.from_iterable(ids), np.int64, stops[-1])
+        fillers = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep", "pad", "mask")}
+        special = np.isin(flat, [token for token in fillers - {self.tokenizer.unk_token_id} if token is not None])
+        special |= np.fromiter(chain.from_iterable(added), np.bool_, stops[-1])
+        flags = special.astype(np.int64).tolist()
+        marks = [flags[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
         if empty := [text for text, mark in zip(texts, marks, strict=True) if all(mark)]:
             shown = ", ".join([repr(text[:80]) for text in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
             raise InputError(
                 f"models.target: {len(empty):,} of {len(texts):,} sentences have no token of their own in its "
                 f"tokenizer ({shown}); remove them from the corpus, or choose another model"
             )
-        return [self._bos + ids for ids in encoded["input_ids"]], [[1] * len(self._bos) + mark for mark in marks]
+        return [self._bos + row for row in ids], [[1] * len(self._bos) + mark for mark in marks]
+
+    def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[list[int]]]:
+        """Token ids and marks (1: added by the tokenizer) of each text, cut to the model's longest input."""
+        options: Any = {"truncation": True, "max_length": self._find_longest_input(), "verbose": False}
+        if not self.tokenizer.is_fast:
+            encoded = self.tokenizer(texts, **options, return_special_tokens_mask=True)
+            return encoded["input_ids"], encoded["special_tokens_mask"]
+        self.tokenizer("", **options)  # sets up the tokenizer inside, which leaves Python's threads alone
+        found = self.tokenizer.backend_tokenizer.encode_batch_fast(texts)
+        return [row.ids for row in found], [row.special_tokens_mask for row in found]
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts are longer than the model's longest input, so that `encode` cuts them."""
@@ -192,30 +195,41 @@ class Target:
             other.sites = [replace(site, width=width) for site in other.sites]
         return other
 
-    def batch(self, ids: list[list[int]], special: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and attention mask, int64, and own-token mask, bool: each [batch, tokens], padded on the right."""
-        filler = self.tokenizer.pad_token_id or 0
-        rows = [torch.tensor(i, dtype=torch.int64) for i in ids]
-        tokens = pad_sequence(rows, batch_first=True, padding_value=filler)
-        tokens = pad(tokens, (0, -tokens.shape[1] % find_block(self.model)), value=filler)
-        length = torch.tensor([len(i) for i in ids])
-        attention = (torch.arange(tokens.shape[1]) < length[:, None]).to(torch.int64)
-        marks = pad_sequence([torch.tensor(s, dtype=torch.int64) for s in special], batch_first=True)
-        marks = pad(marks, (0, tokens.shape[1] - marks.shape[1]))
-        own = (attention == 1) & (marks == 0)
-        packed = torch.stack([tokens, attention, own])  # one asynchronous copy to the device
-        if self.device.type == "cuda":
-            packed = packed.pin_memory()
+    def pack(self, ids: Sequence[Sequence[int]], special: Sequence[Sequence[int]]) -> Tensor:
+        """A batch in one tensor on the CPU, int64 [3, batch, tokens], padded on the right: token ids, attention mask,
+        own-token mask."""
+        lengths = np.array([len(row) for row in ids])
+        tokens = int(lengths.max())
+        tokens += -tokens % find_block(self.model)
+        packed = np.zeros((3, len(ids), tokens), np.int64)
+        packed[0] = self.tokenizer.pad_token_id or 0
+        read = np.arange(tokens) < lengths[:, None]
+        packed[0][read] = np.fromiter(chain.from_iterable(ids), np.int64, lengths.sum())
+        packed[1] = read
+        packed[2][read] = 1 - np.fromiter(chain.from_iterable(special), np.int64, lengths.sum())
+        tensor = torch.from_numpy(packed)
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    def unpack(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids and attention mask, int64, and own-token mask, bool: each [batch, tokens], on the device."""
         tokens, attention, own = packed.to(self.device, non_blocking=True)
         return tokens, attention, own.bool()
 
-    @torch.inference_mode()
+    def batch(self, ids: list[list[int]], special: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """`unpack` of `pack`."""
+        return self.unpack(self.pack(ids, special))
+
     def read(
         self, ids: list[list[int]], special: list[list[int]], requests: Sequence[tuple[Site, Reduction]]
     ) -> list[Tensor]:
+        """`read_packed` of `pack`."""
+        return self.read_packed(self.pack(ids, special), requests)
+
+    @torch.inference_mode()
+    def read_packed(self, packed: Tensor, requests: Sequence[tuple[Site, Reduction]]) -> list[Tensor]:
         """Reduce the values of each requested site's module, in one forward pass over a batch; in the order of the
         requests. The pass ends as soon as all of them are served."""
-        tokens, attention, own = self.batch(ids, special)
+        tokens, attention, own = self.unpack(packed)
         decoder_own = torch.cat([torch.zeros_like(own[:, :1]), own], dim=1)  # the decoder reads its start token first
         results: dict[int, Tensor] = {}
 
@@ -244,6 +258,10 @@ class Target:
         return [results[place] for place in range(len(requests))]
 
     def pool(self, ids: list[list[int]], special: list[list[int]], poolings: Sequence[str]) -> Tensor:
+        """`pool_packed` of `pack`."""
+        return self.pool_packed(self.pack(ids, special), poolings)
+
+    def pool_packed(self, packed: Tensor, poolings: Sequence[str]) -> Tensor:
         """Pool each neuron over each sentence's own tokens: float32 [poolings, batch, neurons] on the device.
 
         Padding and special tokens ([CLS], [SEP], BOS) never count.
@@ -256,7 +274,7 @@ class Target:
 
             return reduce
 
-        layers = self.read(ids, special, [(site, make_reduction(site)) for site in self.sites])
+        layers = self.read_packed(packed, [(site, make_reduction(site)) for site in self.sites])
         return torch.cat(layers, dim=2)
 
 

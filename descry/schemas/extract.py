@@ -27,7 +27,7 @@ KEPT_ARRAYS = ArraySchema(
         "sums": ("int64", ("poolings", "two", "neurons")),
         "squares": ("int64", ("poolings", "three", "neurons")),
         "max": ("float32", ("poolings", "neurons")),
-        "size": ("float32", ("poolings", "neurons")),
+        "min": ("float32", ("poolings", "neurons")),
         "probe_rows": ("int32", ("poolings", "sampled")),
         "probe": ("float16", ("poolings", "sampled", "neurons")),
         "seen": ("bool", ("poolings", "sampled")),

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.activations import accumulators
+from descry.activations import kept as what_is_kept
 from descry.activations.accumulators import Moments, Probe, TopK
 from descry.activations.kept import Kept
 from descry.errors import InputError
@@ -29,17 +30,35 @@ def slow_top(values: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array([[c[r] for r in rs] for c, rs in zip(columns, rows, strict=True)], np.float32), np.array(rows)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 5), st.integers(1, 12), st.integers(1, 200))
-def test_streamed_top_k_equals_a_full_sort(seed: int, sentences: int, neurons: int, k: int, cached: int) -> None:
-    values = matrix(seed, sentences, neurons)
+def pretend_it_is_a_device(patch: pytest.MonkeyPatch) -> None:
+    """Let the CPU go the way of a device that is not to be waited for."""
+    patch.setattr(accumulators, "on_cpu", lambda _: False)
+    patch.setattr(what_is_kept, "on_cpu", lambda _: False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 400),
+    st.integers(1, 5),
+    st.integers(1, 12),
+    st.integers(1, 200),
+    st.booleans(),
+)
+def test_streamed_top_k_equals_a_full_sort(
+    seed: int, sentences: int, neurons: int, k: int, cached: int, device: bool
+) -> None:
+    values, order = matrix(seed, sentences, neurons), np.random.default_rng(seed).permutation(sentences)
     top = TopK(neurons, k)
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(accumulators, "_CACHED", cached)  # blocks of one neuron, or of several
-    for rows in chunks(seed, sentences):
-        top.update(values[rows], rows)
-    monkeypatch.undo()
-    found, rows, beyond = top.compute()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accumulators, "_CACHED", cached)  # blocks of one neuron, or of several
+        patch.setattr(accumulators, "_LAUNCHED", cached)
+        if device:
+            pretend_it_is_a_device(patch)
+        for rows in torch.from_numpy(order).split(1 + seed % 50):  # few and many at once
+            top.update(values[rows], rows)
+        top = TopK.restore(top.state(), k)
+        found, rows, beyond = top.compute()
     expected, expected_rows = slow_top(values, k)
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_array_equal(found, expected)
@@ -115,6 +134,55 @@ def test_top_k_and_probe_merge_in_any_order() -> None:
     assert results[0] == results[1]
     assert results[0][0][1] == slow_top(values, 6)[1].tolist()
     assert results[0][1] == values[sample].to(torch.float16).tolist()
+
+
+def test_moments_are_those_of_whole_numbers() -> None:
+    scale, offset = torch.tensor([1e-6, 1.0, 40.0, 5e4, 2e5]), torch.tensor([0, 0.125, -3, 0, 0])
+    values = matrix(7, 700, 5, ties=False) * scale + offset
+    moments = Moments(5)
+    for part in values.split(600):
+        moments.update(part)
+    moments.merge(moments_of(values[:10]))
+    for neuron, column in enumerate(torch.cat([values, values[:10]]).T.tolist()):
+        whole = [round(value * 2**24) for value in column]
+        sums, squares = (array[:, neuron].tolist() for array in (moments.state()["sums"], moments.state()["squares"]))
+        assert sum(limb << 22 * place for place, limb in enumerate(sums)) == sum(whole)
+        assert sum(limb << 22 * place for place, limb in enumerate(squares)) == sum(value * value for value in whole)
+
+
+@pytest.mark.parametrize("neurons", [1, 30])
+def test_a_device_that_is_not_waited_for_keeps_the_same(neurons: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.stack([matrix(seed, 1000, neurons, ties=bool(seed)) for seed in range(2)])
+    probe_rows = np.arange(0, 1000, 7, dtype=np.int32)
+
+    def keep() -> Kept:
+        kept = Kept(np.ones(neurons, np.int16), np.arange(neurons, dtype=np.int32), ["mean", "max"], 5, probe_rows)
+        for rows in np.array_split(np.random.default_rng(0).permutation(1000), 60):
+            kept.update(values[:, rows], rows)
+        return kept
+
+    monkeypatch.setattr(what_is_kept, "WAITING", 40)
+    here = keep()
+    monkeypatch.setattr(what_is_kept, "WAITING_ELSEWHERE", 33)
+    pretend_it_is_a_device(monkeypatch)
+    for one, other in zip(here.compute(), keep().compute(), strict=True):
+        for name, array in vars(one).items():
+            np.testing.assert_array_equal(getattr(other, name), array)
+
+
+def test_a_merge_takes_what_can_still_enter_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.arange(3000.0).view(3000, 1).repeat(1, 4)
+    whole, appended = TopK(4, 9), []
+    whole.update(values[:2000], torch.arange(2000))
+    append = TopK._append
+    monkeypatch.setattr(TopK, "_append", lambda top, keys: (appended.append(keys.shape[1]), append(top, keys)))
+    for start, enter in ((2000, 10), (0, 0)):
+        part = TopK(4, 9)
+        part.update(values[start : start + 500], torch.arange(start, start + 500))
+        appended.clear()
+        whole.merge(part)
+        assert appended == [enter]
+    assert whole.compute()[1][0].tolist() == list(range(2499, 2490, -1))
 
 
 @settings(max_examples=30, deadline=None)

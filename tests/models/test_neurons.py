@@ -48,6 +48,28 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return loaded
 
 
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_texts_are_encoded_as_transformers_encodes_them(
+    load: Any, name: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = load(name)
+    texts = [*TEXTS, "box " * 3000, "  a [SEP] box </s> <pad> ", "nothing of this is known"]
+    longest = target._find_longest_input()
+    target.tokenizer(texts)  # which leaves the tokenizer inside without truncation
+    if not fast:
+        monkeypatch.setattr(type(target.tokenizer), "is_fast", False)
+    ids, special = target.encode(texts)
+    slow = target.tokenizer(texts, truncation=True, max_length=longest, return_special_tokens_mask=True)
+    fillers = {getattr(target.tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "cls", "sep", "pad", "mask")}
+    fillers.discard(target.tokenizer.unk_token_id)
+    for row, marks, one, added in zip(ids, special, slow["input_ids"], slow["special_tokens_mask"], strict=True):
+        before = len(row) - len(one)
+        assert row[before:] == one
+        assert before in (0, 1)
+        assert marks == [1] * before + [int(a or i in fillers) for a, i in zip(added, one, strict=True)]
+
+
 def expected(target: Target, name: str, site: str, stack: str = "encoder") -> list[list[torch.Tensor]]:
     """Values [own tokens, width] of every text and layer, by hand."""
     rows = []

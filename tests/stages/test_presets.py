@@ -85,7 +85,7 @@ def test_a_preset_that_is_not_there_is_named_and_nothing_changes(tmp_path: Path,
     done = applied(tmp_path, *names)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "(there: decoder, laptop, paper, smollm)" in done.stderr
+    assert "(there: decoder, gpu, laptop, paper, smollm)" in done.stderr
     assert (tmp_path / "params.yaml").read_text() == PARAMS
 
 
