@@ -142,12 +142,8 @@ def _load_target(folder: Folder, device: str | None) -> Target:
     from descry.models.target import TargetLoader
 
     recorded = folder.parameters("extract@calibration")
-    neurons = {name: recorded["extract"][name] for name in ("site", "stack", "layers", "modules")}
-    neurons["layers"] = neurons["layers"] and tuple(neurons["layers"])
-    path, dictionaries = ((folder.root / layout.MODELS / role).absolute() for role in ("target", "dictionaries"))
-    if recorded["extract"].get("units") == "dictionary":
-        neurons["dictionaries"] = dictionaries
-    loader = TargetLoader(path, device or recorded["runtime.device"], recorded["runtime.dtype"], tuple(neurons.items()))
+    device, dtype = device or recorded["runtime.device"], recorded["runtime.dtype"]
+    loader = TargetLoader.of(folder.root / layout.MODELS, recorded["extract"], device, dtype)
     with redirect_stdout(sys.stderr):  # it may warn that it will be slow
         return loader.load()
 

@@ -298,6 +298,15 @@ class TargetLoader:
     dtype: str = "float32"
     neurons: tuple[tuple[str, Any], ...] = ()
 
+    @classmethod
+    def of(cls, models: Path, extract: Mapping[str, Any], device: str, dtype: str) -> TargetLoader:
+        """What loads a run's target. models: the run's folder of models; extract: its settings of that name."""
+        neurons = {name: extract[name] for name in ("site", "stack", "layers", "modules")}
+        neurons["layers"] = neurons["layers"] and tuple(neurons["layers"])
+        if extract.get("units") == "dictionary":
+            neurons["dictionaries"] = (models / "dictionaries").absolute()
+        return cls((models / "target").absolute(), device, dtype, tuple(neurons.items()))
+
     def load(self) -> Target:
         """The target, loaded once per process."""
         return _load_once(self)

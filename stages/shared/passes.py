@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,17 +35,7 @@ def read_texts(split: str, rows: np.ndarray) -> list[str]:
 
 def target_loader(settings: Extract, runtime: Runtime) -> TargetLoader:
     """What loads the target, with the neurons that are read."""
-    layers = None if settings.layers is None else tuple(settings.layers)
-    neurons: dict[str, Any] = {
-        "site": settings.site,
-        "stack": settings.stack,
-        "layers": layers,
-        "modules": settings.modules,
-    }
-    folder, dictionaries = ((layout.MODELS / role).absolute() for role in ("target", "dictionaries"))
-    if settings.units == "dictionary":
-        neurons["dictionaries"] = dictionaries
-    return TargetLoader(folder, runtime.device, runtime.dtype, tuple(neurons.items()))
+    return TargetLoader.of(layout.MODELS, settings.model_dump(), runtime.device, runtime.dtype)
 
 
 @dataclass(frozen=True)
