@@ -7,6 +7,7 @@ result.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -211,7 +212,9 @@ class TopK:
     @classmethod
     def restore(cls, state: State, k: int, device: torch.device | str = "cpu") -> TopK:
         top = cls(len(state["best"]), k, device)
-        top._keys = torch.tensor(state["best"], device=device)
+        with warnings.catch_warnings():  # the array may not be writable, and is never written: `_append` makes a table
+            warnings.simplefilter("ignore", UserWarning)
+            top._keys = torch.from_numpy(state["best"]).to(device)
         top._filled = top._keys.shape[1]
         return top
 
