@@ -31,7 +31,7 @@ from descry.storage.tables import read_table
 
 RESULT = Path("benchmarks/results/gpu.json")
 TARGET = Path("data/models/target")
-SENTENCES, ROUNDS, TOP_K, PROBE = 100_000, 3, 400, 2500
+SENTENCES, ROUNDS, TOP_K, PROBE = 100_000, 3, 200, 2500
 
 
 def read_sentences() -> list[str]:

@@ -29,7 +29,7 @@ from descry.storage.files import write_json
 
 RESULT = Path("benchmarks/results/operations.json")
 TARGET = Path("data/models/target")
-TOP_K, PROBE, BATCHES, ENTERING = 400, 2500, 12, 40
+TOP_K, PROBE, BATCHES, ENTERING = 200, 2500, 12, 20
 META = torch.device("meta")
 FREE = (torch.ops.aten.empty, torch.ops.aten.lift_fresh)  # no work for a device
 # name: configuration, what makes it small enough to find its neurons with real weights, tokens a batch
