@@ -41,7 +41,10 @@ def standardise(values: np.ndarray, reference: Activations) -> np.ndarray:
     """Standardise activations [..., neurons] by the mean and standard deviation of `reference` (calibration): float32,
     same shape; 0 for a neuron whose activation never changes there."""
     spread = np.where(reference.std > 0, reference.std, np.inf).astype(np.float32)
-    return np.asarray((values.astype(np.float32) - reference.mean) / spread)
+    z = values.astype(np.float32)
+    z -= reference.mean
+    z /= spread
+    return z
 
 
 def limit_loudness(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
