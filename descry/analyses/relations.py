@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 from scipy.special import log_ndtr
 
 from descry.assignment.evidence import build_membership
@@ -117,22 +118,11 @@ def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Fin
     O(neurons x k + BLOCK x descriptors).
     """
     holders = build_membership(exemplars, len(labels)).T.tocsr()
-    assigned = found.assigned.astype(np.float64)
+    assigned = csr_array(found.assigned, dtype=np.float64)
     sums = np.zeros((2, 5, labels.shape[1], labels.shape[1]))
     for start in range(0, len(labels), BLOCK):
-        here = labels[start : start + BLOCK]
-        positive, known = (here == 1).astype(np.float64), (here >= 0).astype(np.float64)
-        weight = holders[start : start + BLOCK] @ assigned
-        for stratum, inside in enumerate((positive, known - positive)):
-            weighted = weight * inside
-            products = (
-                (inside, positive),
-                (weighted, positive),
-                (inside, known),
-                (weighted, known),
-                (weight * weighted, known),
-            )
-            sums[stratum] += [left.T @ right for left, right in products]
+        weight = (holders[start : start + BLOCK] @ assigned).toarray()
+        sums += _sum_strata(labels[start : start + BLOCK], weight)
     bearing, seen, size, total, squares = np.moveaxis(sums, 1, 0)
     mean = total / np.maximum(size, 1)
     spread = squares / np.maximum(size, 1) - mean**2
@@ -141,8 +131,32 @@ def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Fin
     varies = variance > 1e-9 * np.maximum(expected, 1) ** 2
     z = np.divide(seen - expected, np.sqrt(variance), out=np.full(seen.shape, np.nan), where=varies)
     np.fill_diagonal(z, np.nan)
-    neurons = (assigned.T @ assigned).astype(np.int64)
+    neurons = (assigned.T @ assigned).toarray().astype(np.int64)
     return SharedNeurons(seen, expected, z, neurons, _expect_neurons(found, rule, size, bearing))
+
+
+def _sum_strata(labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sums over the sentences that bear a and over those that do not: float64 [2, 5, a, b], exact, since all are whole.
+
+    They are, of the sentences whose b is known: how many bear b, the weights of a of these, how many there are, the
+    weights of a, and the squares of these. weight: float64 [sentences, descriptors]. Labels are few, and fewer are
+    missing: the products are sparse.
+    """
+    positive, missing = csr_array(labels == 1, dtype=np.float64), csr_array(labels < 0, dtype=np.float64)
+
+    def sum_bearing(values: np.ndarray) -> np.ndarray:
+        return np.asarray((positive.T @ values).T)
+
+    def sum_known(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.sum(axis=0)[:, None] - (missing.T @ values).T)
+
+    def sum_all(inside: np.ndarray) -> np.ndarray:
+        ones, weighted = inside.astype(np.float64), weight * inside
+        products = sum_bearing(ones), sum_bearing(weighted), sum_known(ones), sum_known(weighted)
+        return np.stack([*products, sum_known(weight * weighted)])
+
+    bearing = sum_all(labels == 1)
+    return np.stack([bearing, sum_all(labels >= 0) - bearing])
 
 
 def _make_least_count(found: Findings, rule: Rule) -> Callable[[int, int], int]:
