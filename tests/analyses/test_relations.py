@@ -283,6 +283,18 @@ def test_descriptors_are_dealt_by_layer_and_as_many_as_each_neuron_has() -> None
         np.testing.assert_allclose(single, rates / rates.sum(), atol=0.02)
 
 
+def test_a_neuron_is_dealt_its_largest_keys() -> None:
+    generator = np.random.default_rng(2)
+    assigned, layer = generator.random((300, 7)) < 0.3, np.repeat([1, 3], 150)
+    dealt = deal_descriptors(assigned, layer, np.random.default_rng(5))
+    again = np.random.default_rng(5)
+    for one in (1, 3):
+        here = layer == one
+        keys = np.log(assigned[here].mean(axis=0)) + again.gumbel(size=(150, 7))
+        for key, own, given in zip(keys, assigned[here], dealt[here], strict=True):
+            assert set(np.flatnonzero(given)) == set(sorted(range(7), key=lambda d: -key[d])[: own.sum()])
+
+
 def test_nothing_found_is_no_error() -> None:
     labels, exemplars, found = a_split(5)
     nothing = replace(found, assigned=np.zeros_like(found.assigned))
