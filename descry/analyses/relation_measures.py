@@ -64,10 +64,11 @@ def deal_descriptors(assigned: np.ndarray, layer: np.ndarray, generator: np.rand
         here = np.flatnonzero(layer == number)
         with np.errstate(divide="ignore"):
             key = np.log(assigned[here].mean(axis=0)) + generator.gumbel(size=(len(here), assigned.shape[1]))
-        taken = np.arange(assigned.shape[1]) < assigned[here].sum(axis=1)[:, None]
-        hand = np.zeros_like(assigned[here])
-        np.put_along_axis(hand, np.argsort(-key, axis=1), taken, axis=1)
-        dealt[here] = hand
+        counts = assigned[here].sum(axis=1)
+        for count in np.unique(counts[counts > 0]):
+            own = np.flatnonzero(counts == count)
+            hand = np.argpartition(-key[own], count - 1, axis=1)[:, :count]
+            dealt[here[own, None], hand] = True
     return dealt
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 from scipy.special import log_ndtr
 
 from descry.assignment.evidence import build_membership
@@ -117,22 +118,11 @@ def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Fin
     O(neurons x k + BLOCK x descriptors).
     """
     holders = build_membership(exemplars, len(labels)).T.tocsr()
-    assigned = found.assigned.astype(np.float64)
+    assigned = csr_array(found.assigned, dtype=np.float64)
     sums = np.zeros((2, 5, labels.shape[1], labels.shape[1]))
     for start in range(0, len(labels), BLOCK):
-        here = labels[start : start + BLOCK]
-        positive, known = (here == 1).astype(np.float64), (here >= 0).astype(np.float64)
-        weight = holders[start : start + BLOCK] @ assigned
-        for stratum, inside in enumerate((positive, known - positive)):
-            weighted = weight * inside
-            products = (
-                (inside, positive),
-                (weighted, positive),
-                (inside, known),
-                (weighted, known),
-                (weight * weighted, known),
-            )
-            sums[stratum] += [left.T @ right for left, right in products]
+        weight = (holders[start : start + BLOCK] @ assigned).toarray()
+        sums += _sum_strata(labels[start : start + BLOCK], weight)
     bearing, seen, size, total, squares = np.moveaxis(sums, 1, 0)
     mean = total / np.maximum(size, 1)
     spread = squares / np.maximum(size, 1) - mean**2
@@ -141,29 +131,57 @@ def measure_shared_neurons(exemplars: np.ndarray, labels: np.ndarray, found: Fin
     varies = variance > 1e-9 * np.maximum(expected, 1) ** 2
     z = np.divide(seen - expected, np.sqrt(variance), out=np.full(seen.shape, np.nan), where=varies)
     np.fill_diagonal(z, np.nan)
-    neurons = (assigned.T @ assigned).astype(np.int64)
+    neurons = (assigned.T @ assigned).toarray().astype(np.int64)
     return SharedNeurons(seen, expected, z, neurons, _expect_neurons(found, rule, size, bearing))
 
 
-def _make_least_count(found: Findings, rule: Rule) -> Callable[[int, int], int]:
-    """Make a function of a descriptor's column and a number of known exemplars: the least count with which the
-    descriptor is assigned to a neuron, or the number of exemplars + 1 if no count is enough."""
-    evidence, limit = found.evidence, found.log_p[found.assigned].max(initial=-np.inf)
-    cache: dict[tuple[int, int], int] = {}
+def _sum_strata(labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sums over the sentences that bear a and over those that do not: float64 [2, 5, a, b], exact, since all are whole.
 
-    def least_count(column: int, draws: int) -> int:
-        if (column, draws) not in cache:
-            counts = np.arange(draws + 1)
-            composition = counts / max(draws, 1)
-            if rule.name == "composition":
-                enough = composition >= rule.tau
-            else:
-                positives = int(evidence.positives[column])
-                enough = log_tail(int(evidence.population[column]), positives, draws) <= limit
-                enough &= composition >= rule.min_lift * evidence.prevalence[column]
-                enough &= counts >= rule.min_count
-            cache[column, draws] = int(enough.argmax()) if enough.any() else draws + 1
-        return cache[column, draws]
+    They are, of the sentences whose b is known: how many bear b, the weights of a of these, how many there are, the
+    weights of a, and the squares of these. weight: float64 [sentences, descriptors]. Labels are few, and fewer are
+    missing: the products are sparse.
+    """
+    positive, missing = csr_array(labels == 1, dtype=np.float64), csr_array(labels < 0, dtype=np.float64)
+
+    def sum_bearing(values: np.ndarray) -> np.ndarray:
+        return np.asarray((positive.T @ values).T)
+
+    def sum_known(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.sum(axis=0)[:, None] - (missing.T @ values).T)
+
+    def sum_all(inside: np.ndarray) -> np.ndarray:
+        ones, weighted = inside.astype(np.float64), weight * inside
+        products = sum_bearing(ones), sum_bearing(weighted), sum_known(ones), sum_known(weighted)
+        return np.stack([*products, sum_known(weight * weighted)])
+
+    bearing = sum_all(labels == 1)
+    return np.stack([bearing, sum_all(labels >= 0) - bearing])
+
+
+def _make_least_count(found: Findings, rule: Rule) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Make a function of columns of descriptors and as many numbers of known exemplars, int [n] each: the least count
+    with which the descriptor is assigned to a neuron, or the number + 1 if no count is enough: int64 [n]."""
+    evidence, limit = found.evidence, found.log_p[found.assigned].max(initial=-np.inf)
+    prevalence = evidence.prevalence
+    table = np.full((len(prevalence), int(evidence.known.max(initial=0)) + 1), -1)
+
+    def find(column: int, draws: int) -> int:
+        counts = np.arange(draws + 1)
+        composition = counts / max(draws, 1)
+        if rule.name == "composition":
+            enough = composition >= rule.tau
+        else:
+            enough = log_tail(int(evidence.population[column]), int(evidence.positives[column]), draws) <= limit
+            enough &= composition >= rule.min_lift * prevalence[column]
+            enough &= counts >= rule.min_count
+        return int(enough.argmax()) if enough.any() else draws + 1
+
+    def least_count(columns: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        unknown = table[columns, draws] < 0
+        for kind in np.unique(np.stack([columns[unknown], draws[unknown]]), axis=1).T.tolist():
+            table[*kind] = find(*kind)
+        return np.asarray(table[columns, draws])
 
     return least_count
 
@@ -176,24 +194,45 @@ def _expect_neurons(found: Findings, rule: Rule, size: np.ndarray, bearing: np.n
     size, bearing = size.astype(np.int64), bearing.astype(np.int64)
     log_factorial = tabulate_log_factorials(int(size.max(initial=0)))
     expected = np.zeros(size.shape[1:])
-    for a in range(len(expected)):
+    for a in np.flatnonzero(found.assigned.any(axis=0)):
         own = found.assigned[:, a]
         cells = _count_cells(evidence.counts[own, a], evidence.known[own])
-        kinds, kind = np.unique(cells[:2], axis=1, return_inverse=True)
-        least = np.array([least_count(b, draws) for b, draws in kinds.T.tolist()], np.int64)[kind]
+        least = least_count(*cells[:2])
         order = np.argsort(least, kind="stable")
         for chunk in np.array_split(order, 1 + len(order) * int(least.max(initial=0)) // CHUNK):
-            (b, draws, with_a, times), enough = cells[:, chunk], least[chunk, None]
-            hits = np.arange(int(enough.max(initial=0)))
-            first, second = (
-                np.exp(look_up_log_mass(log_factorial, size[part, a, b, None], bearing[part, a, b, None], *sample))
-                for part, sample in enumerate(
-                    ((with_a[:, None], hits), ((draws - with_a)[:, None], enough - 1 - hits)),
-                )
-            )
-            below = (first * np.cumsum(second[:, ::-1], axis=1)[:, ::-1]).sum(axis=1)
+            b, known, with_a, times = cells[:, chunk]
+            draws = np.stack([with_a, known - with_a])
+            below = _sum_masses(log_factorial, size[:, a], bearing[:, a], b, draws, least[chunk])
             expected[a] += np.bincount(b, times * (1 - below), len(expected))
     return expected
+
+
+def _sum_masses(
+    log_factorial: np.ndarray,
+    size: np.ndarray,
+    bearing: np.ndarray,
+    b: np.ndarray,
+    draws: np.ndarray,
+    least: np.ndarray,
+) -> np.ndarray:
+    """P(X + Y < least), X and Y hypergeometric: float64 [cells]. Each mass is computed once, for all that use it.
+
+    size, bearing: int64 [2, descriptors], the populations of X and Y, and the positives in them; b, least: int [cells],
+    b the descriptor; draws: int [2, cells], of X and Y.
+    """
+    columns, column = np.unique(b, return_inverse=True)
+    hits = np.arange(int(least.max(initial=0)))
+    tables, places = [], []
+    for population, positives, drawn in zip(size, bearing, draws, strict=True):
+        drawable = np.arange(drawn.min(), drawn.max() + 1)
+        strata = population[columns, None], positives[columns, None]
+        mass = np.exp(look_up_log_mass(log_factorial, *strata, drawable, hits[:, None, None]))
+        tables.append(mass.reshape(len(hits), len(columns) * len(drawable)))
+        places.append(column * len(drawable) + drawn - drawable[0])
+    first, second = tables
+    at_most = np.concatenate([np.zeros_like(second), second.cumsum(axis=0)])  # the first rows: of fewer than 0 hits
+    rest = (len(hits) + least - 1 - hits[:, None]) * second.shape[1] + places[1]
+    return np.asarray((first.take(places[0], axis=1) * at_most.take(rest)).sum(axis=0))
 
 
 def _count_cells(with_a: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -106,14 +106,23 @@ def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """
     out = np.zeros((scores.shape[1], relevant.shape[1]))
     counts = (~np.isnan(scores)).sum(axis=0)
-    for d, order in enumerate(np.argsort(-scores, axis=0, kind="stable").T):
-        ranked = relevant[order[: counts[d]]]
-        values = scores[order[: counts[d]], d]
-        last = np.append(values[1:] != values[:-1], np.ones(min(len(values), 1), dtype=bool))
-        ends = np.flatnonzero(last)[np.cumsum(last) - last]
-        precision = np.cumsum(ranked, axis=0)[ends] / (ends + 1)[:, None]
-        out[d] = (precision * ranked).sum(axis=0) / np.maximum(ranked.sum(axis=0), 1)
+    aspects, sentences = np.nonzero(relevant.T)
+    rank = np.empty(len(scores), np.int64)
+    for d, values in enumerate(-scores.T):
+        order = np.argsort(values)
+        rank[order] = np.arange(len(order))
+        known = rank[sentences] < counts[d]
+        aspect, place = np.divmod(np.sort((aspects * len(order) + rank[sentences])[known]), len(order))
+        ends, sizes = _find_ends(values[order])[place], np.bincount(aspect, minlength=relevant.shape[1])
+        hits = _find_ends(aspect * len(order) + ends) + 1 - (sizes.cumsum() - sizes)[aspect]
+        out[d] = np.bincount(aspect, hits / (ends + 1), len(sizes)) / np.maximum(sizes, 1)
     return out
+
+
+def _find_ends(values: np.ndarray) -> np.ndarray:
+    """The last position of the run of equal values that each belongs to: int64, as `values`, which is sorted."""
+    last = np.append(values[1:] != values[:-1], np.ones(min(len(values), 1), dtype=bool))
+    return np.asarray(np.flatnonzero(last)[np.cumsum(last) - last])
 
 
 def f1(labels: np.ndarray, relevant: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from descry.splits import Pair
 KS = (1, 2)
 """The k of precision and recall at k."""
 CHUNK = 512
-"""Neurons whose sentences are ordered at a time."""
+"""Neurons that are read at a time."""
 
 
 def find_strongest(values: np.ndarray, count: int) -> np.ndarray:
@@ -34,11 +34,9 @@ def find_strongest(values: np.ndarray, count: int) -> np.ndarray:
     """
     order = np.empty((values.shape[1], count), np.int32)
     for start in range(0, len(order), CHUNK):
-        part = -values[:, start : start + CHUNK].T.astype(np.float32)
-        edge = np.partition(part, count - 1, axis=1)[:, count - 1 :][:, :1]
-        for neuron, row in enumerate(part):
-            near = np.flatnonzero(row <= edge[neuron])
-            order[start + neuron] = near[np.argsort(row[near], kind="stable")][:count]
+        bits = np.ascontiguousarray(values[:, start : start + CHUNK].T).view(np.int16)
+        falling = np.where(bits < 0, bits & 0x7FFF, -bits)  # orders as the values do, but the largest first
+        order[start : start + CHUNK] = np.argsort(falling, axis=1, kind="stable")[:, :count]  # a radix sort
     return order
 
 
@@ -58,11 +56,11 @@ class Reading:
 
     @classmethod
     def of(cls, active: Pair[Activations], exemplars: int) -> Reading:
-        """Join the probes of both splits; exemplars: as for `select`, which is fast if a split holds twice as many of
-        the n sentences."""
+        """Join the probes of both splits; exemplars: as for `select`, which sorts again for neurons of whose n
+        sentences a split holds fewer: a quarter more than it should hold."""
         values = np.concatenate([split.probe for split in active])
         smaller = min(len(split.probe) for split in active)
-        count = min(2 * (exemplars + 1) * len(values) // max(smaller, 1), len(values))
+        count = min(5 * (exemplars + 1) * len(values) // (4 * max(smaller, 1)), len(values))
         known = active.calibration
         return cls(known.layer, known.index, known.pooling, values, find_strongest(values, count))
 
@@ -71,13 +69,15 @@ class Reading:
         place = np.full(len(self.values), -1, np.int32)
         place[rows] = np.arange(len(rows))
         probe, count = self.values[rows], min(exemplars + 1, len(rows))
-        ordered = place[self.order]
-        found = np.cumsum(ordered >= 0, axis=1, dtype=np.int32)
-        enough = found[:, -1] >= count
-        best = np.empty((len(ordered), count), np.int32)
-        best[enough] = ordered[enough[:, None] & (ordered >= 0) & (found <= count)].reshape(-1, count)
+        here = np.flatnonzero((place >= 0)[self.order])
+        ends = np.searchsorted(here, np.arange(1, len(self.order) + 1) * self.order.shape[1])
+        first = np.append(0, ends[:-1])
+        enough = ends - first >= count
+        best = np.empty((len(self.order), count), np.int32)
+        best[enough] = place[self.order.ravel()[here[first[enough, None] + np.arange(count)]]]
         best[~enough] = find_strongest(probe[:, ~enough], count)
         values = probe[best, np.arange(len(best))[:, None]].astype(np.float32)
+        mean, std = _measure_moments(probe)
         return Activations(
             count=len(rows),
             layer=self.layer,
@@ -85,13 +85,23 @@ class Reading:
             values=values[:, :exemplars],
             rows=best[:, :exemplars],
             beyond=values[:, -1],
-            mean=probe.mean(axis=0, dtype=np.float32),
-            std=probe.std(axis=0, dtype=np.float32),
+            mean=mean,
+            std=std,
             maximum=values[:, 0],
             probe_rows=np.arange(len(rows), dtype=np.int32),
             probe=probe,
             pooling=self.pooling,
         )
+
+
+def _measure_moments(values: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of each neuron: float32 [2, neurons]; values: float16 [sentences, neurons]."""
+    moments = np.empty((2, values.shape[1]), np.float32)
+    for start in range(0, values.shape[1], CHUNK):
+        part = values[:, start : start + CHUNK].astype(np.float32)
+        mean = part.mean(axis=0, keepdims=True)
+        moments[:, start : start + CHUNK] = mean[0], part.std(axis=0, mean=mean)
+    return moments
 
 
 def draw_sides(reviews: np.ndarray, validation: float, generator: np.random.Generator) -> Pair[np.ndarray]:

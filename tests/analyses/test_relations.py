@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
+from descry.analyses import relations
 from descry.analyses.relation_measures import deal_descriptors, find_polysemantic, measure_relations
 from descry.analyses.relations import (
     Relations,
@@ -132,6 +133,25 @@ def test_missing_labels_are_left_out() -> None:
         assert told.seen[a, b] == ((labels[own, b] == 1) & known).sum()
         rates = [labels[(labels[:, a] == side) & (labels[:, b] >= 0), b].mean() for side in (0, 1)]
         assert told.expected[a, b] == pytest.approx(np.array(rates)[labels[own, a][known]].sum())
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_z_is_that_of_a_sum_over_samples_drawn_without_replacement(
+    missing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relations, "BLOCK", 64)
+    labels, exemplars, found = a_split(3, missing=missing)
+    told = measure_shared_neurons(exemplars, labels, found, RULES[0])
+    for a, b in permutations(range(3), 2):
+        weight = np.bincount(exemplars[found.assigned[:, a]].ravel(), minlength=len(labels))
+        seen = expected = variance = 0.0
+        for side in (1, 0):
+            here = (labels[:, a] == side) & (labels[:, b] >= 0)
+            drawn, bears = weight[here], labels[here, b] == 1
+            seen, expected = seen + drawn[bears].sum(), expected + drawn.mean() * bears.sum()
+            variance += bears.sum() * (~bears).sum() / (len(bears) - 1) * drawn.var()
+        assert told.seen[a, b] == seen
+        assert told.z[a, b] == pytest.approx((seen - expected) / np.sqrt(variance))
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.2])
@@ -261,6 +281,18 @@ def test_descriptors_are_dealt_by_layer_and_as_many_as_each_neuron_has() -> None
         single = here[:, assigned[layer == one].sum(axis=1) == 1].mean(axis=(0, 1))
         rates = assigned[layer == one].mean(axis=0)
         np.testing.assert_allclose(single, rates / rates.sum(), atol=0.02)
+
+
+def test_a_neuron_is_dealt_its_largest_keys() -> None:
+    generator = np.random.default_rng(2)
+    assigned, layer = generator.random((300, 7)) < 0.3, np.repeat([1, 3], 150)
+    dealt = deal_descriptors(assigned, layer, np.random.default_rng(5))
+    again = np.random.default_rng(5)
+    for one in (1, 3):
+        here = layer == one
+        keys = np.log(assigned[here].mean(axis=0)) + again.gumbel(size=(150, 7))
+        for key, own, given in zip(keys, assigned[here], dealt[here], strict=True):
+            assert set(np.flatnonzero(given)) == set(sorted(range(7), key=lambda d: -key[d])[: own.sum()])
 
 
 def test_nothing_found_is_no_error() -> None:

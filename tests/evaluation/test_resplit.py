@@ -44,7 +44,8 @@ def make_evaluation(sentences: tuple[int, int] = (400, 300), signal: float = 2.0
 
 @pytest.mark.parametrize("count", [1, 17, 120])
 def test_the_strongest_sentences_are_those_of_a_full_sort(count: int) -> None:
-    values = np.random.default_rng(0).integers(0, 40, (120, 700)).astype(np.float16)
+    values = np.random.default_rng(0).integers(-20, 20, (120, 700)).astype(np.float16)
+    values[:3], values[3:5, ::2] = [[-0.0], [np.inf], [-np.inf]], -0.0
     np.testing.assert_array_equal(
         find_strongest(values, count), np.argsort(-values, axis=0, kind="stable").T[:, :count]
     )
