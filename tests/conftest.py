@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -18,17 +21,44 @@ os.environ["DVC_NO_ANALYTICS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = os.environ.setdefault("DESCRY_SEED", date.today().isoformat())
-"""What the long tests of interrupted runs draw: another sample every day."""
+"""The date that decides what the long tests draw; and, where they draw moments at random, when those are."""
+ALL = bool(os.environ.get("DESCRY_ALL"))
+DAYS = 7
+T = TypeVar("T")
 TEXT = "the battery died after a week and box was torn love sound of this small speaker it is very loud"
 
 
+def draw(name: str, variants: Sequence[T]) -> list[T]:
+    """Today's share of the variants of something that takes long, in their order: at least one, and each of them once
+    in DAYS days; all with DESCRY_ALL."""
+    today, period = date.fromisoformat(SEED).toordinal(), min(DAYS, len(variants))
+    if ALL or not variants:
+        return list(variants)
+    places = list(range(len(variants)))
+    random.Random(f"{name} {today // period}").shuffle(places)  # or a run every Monday would always draw the same
+    return [variants[place] for place in sorted(places[today % period :: period])]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(f"Interruptions were drawn with DESCRY_SEED={SEED}; set it to draw the same again.")
+    share = "all variants of long tests" if ALL else f"one in {DAYS} of the variants of long tests (DESCRY_ALL=1: all)"
+    terminalreporter.write_line(f"Ran {share}; DESCRY_SEED={SEED} draws the same again.")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run pipelines come first: they take longest, and others fit in beside them."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the variants of a long test, those of today stay. Files that run pipelines come first: they take longest, and
+    others fit in beside them."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    functions = groupby(sorted(long, key=function_of), function_of)
+    kept = {item for function, variants in functions for item in draw(function, list(variants))}
+    config.hook.pytest_deselected(items=[item for item in long if item not in kept])
+    items[:] = [item for item in items if item in kept or item not in long]
     items.sort(key=lambda item: not item.path.stem.endswith("_repro"))
+
+
+def function_of(item: pytest.Item) -> str:
+    """The test of which an item is a variant."""
+    return item.nodeid.partition("[")[0]
 
 
 @pytest.fixture(scope="session")

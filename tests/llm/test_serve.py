@@ -248,6 +248,7 @@ def open_local(folder: Path, name: str) -> LocalModel:
     return LocalModel(folder, name, "0", LocalOptions(**LocalLlm(client="transformers").model_dump(exclude={"client"})))
 
 
+@pytest.mark.long
 def test_real_weights_behind_a_real_server_are_read_counted_and_asked_once(
     real_url: str, real: Path, tmp_path: Path
 ) -> None:

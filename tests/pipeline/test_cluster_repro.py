@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,8 +27,11 @@ from descry.llm.remote import LlmLoader, RemoteModel
 from descry.models.target import TargetLoader
 from descry.settings.llms import LocalLlm
 from tests.activations.test_extraction import TEXTS
+from tests.conftest import TEXT, bert
 from tests.llm.test_local import built
 from tests.support.squares import Squares
+
+OPTIONS = LocalOptions(**LocalLlm(client="transformers", batch_tokens=200).model_dump(exclude={"client"}))
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +58,9 @@ def extracted(engine: Engine, folder: Path) -> list[Activations]:
     return extract_shards(engine, reader, cut_shards(pieces, probe), probe, len(texts))
 
 
-def test_a_cluster_gives_the_same_bytes(cluster: RayEngine, tiny_bert: Path) -> None:
-    for one, other in zip(extracted(LocalEngine(), tiny_bert), extracted(cluster, tiny_bert), strict=True):
-        for field in fields(Activations):
-            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+def loaded(cluster: RayEngine, folder: Path) -> RemoteModel:
+    """The language model of a folder, on the cluster's workers."""
+    return RemoteModel(cluster, LlmLoader(folder, "tiny", "0", OPTIONS))
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(cluster: RayEngine, tmp_path: Path) -> None:
@@ -88,32 +91,47 @@ def test_what_cannot_be_borne_ends_in_one_line(
     with pytest.raises(InputError, match="die again and again") as caught:
         list(cluster.map(Squares(tmp_path, bad=5, times=10**6), [5]))
     assert "\n" not in str(caught.value)
-    assert len(list(tmp_path.glob("5-*"))) == cluster.workers + 1
+    more = len(list(tmp_path.glob("5-*"))) - cluster.workers
+    assert 1 <= more <= cluster.workers  # who was free already when one died too many may take the item once more
 
 
-def test_a_model_that_does_not_load_ends_in_one_line(cluster: RayEngine, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not load"):
-        extracted(cluster, tmp_path)
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("load", "said"), [(extracted, "the target model does not load"), (loaded, r"llms\.tiny: .* does not load")]
+)
+def test_a_model_that_does_not_load_ends_in_one_line(
+    cluster: RayEngine, tmp_path: Path, load: Callable[[RayEngine, Path], object], said: str
+) -> None:
+    with pytest.raises(InputError, match=rf"\A.*{said}.*\Z"):
+        load(cluster, tmp_path)
+    gc.collect()  # what did not load is in a cycle with its error, and its workers would keep their cores
 
 
-def test_a_language_model_on_workers_answers_as_on_this_machine(cluster: RayEngine, tmp_path: Path) -> None:
-    llm = LocalLlm(client="transformers", batch_tokens=200)
-    options = LocalOptions(**llm.model_dump(exclude={"client"}))
-    folder = built(tmp_path, "chat")
+def compare_activations(cluster: RayEngine, folder: Path) -> None:
+    model = bert(folder / "bert", TEXT.split())
+    for one, other in zip(extracted(LocalEngine(), model), extracted(cluster, model), strict=True):
+        for field in fields(Activations):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+def compare_answers(cluster: RayEngine, folder: Path) -> None:
+    model = built(folder, "chat")
     requests = [Request(f"say {text}", 6) for text in TEXTS]
-    local, remote = (
-        LocalModel(folder, "tiny", "0", options),
-        RemoteModel(cluster, LlmLoader(folder, "tiny", "0", options)),
-    )
+    local, remote = LocalModel(model, "tiny", "0", OPTIONS), loaded(cluster, model)
     assert remote.identity == local.identity
     assert remote.batches(requests) == local.batches(requests)
-    answers = [AnswerCache(tmp_path / name) for name in ("here", "there")]
+    answers = [AnswerCache(folder / name) for name in ("here", "there")]
     here, there = (ask(client, requests, kept, "t") for client, kept in zip((local, remote), answers, strict=True))
     assert here == there
     assert all(isinstance(answer, Answer) for answer in here)
-    del remote
-    with pytest.raises(InputError, match=r"^llms\.tiny: .* does not load"):
-        RemoteModel(cluster, LlmLoader(tmp_path / "nowhere", "tiny", "0", options))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("compare", [compare_activations, compare_answers])
+def test_workers_give_what_this_machine_gives(
+    cluster: RayEngine, tmp_path: Path, compare: Callable[[RayEngine, Path], None]
+) -> None:
+    compare(cluster, tmp_path)
 
 
 def test_a_node_killed_in_the_middle_loses_nothing(nodes: Nodes, cluster: RayEngine, tmp_path: Path) -> None:

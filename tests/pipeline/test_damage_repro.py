@@ -151,6 +151,7 @@ READ = {
 """A result of every kind, and a stage that reads it ("": only people do)."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", READ)
 def test_no_stage_reads_a_damaged_result(
     run: Shell, name: str, capsys: pytest.CaptureFixture[str], record_property: Callable[..., None]
@@ -171,6 +172,7 @@ def test_no_stage_reads_a_damaged_result(
     record_property("damages_unnoticed", 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["data/sentences/calibration.parquet", "data/sentences"])
 def test_a_damaged_object_of_the_cache_is_named_and_pulled_again(
@@ -229,6 +231,7 @@ def test_a_damaged_object_of_a_remote_is_not_taken_and_pushed_again(
     record_property("damages_unnoticed", 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["data/reviews.jsonl", "data/edits.yaml", "prompts/generate.txt"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_input_is_named_and_git_has_it(
@@ -263,6 +266,7 @@ def acted_on(name: str, lock: dict[str, Any]) -> Any:
     return json.loads(json.dumps(values), object_hook=lambda found: {k: v for k, v in found.items() if k != "size"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["params.yaml", "dvc.lock"])
 def test_dvc_sees_every_bit_of_its_own_files(run: Shell, name: str, record_property: Callable[..., None]) -> None:
     path, generator = Path(name), random.Random(name)

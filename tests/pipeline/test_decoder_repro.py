@@ -22,7 +22,7 @@ from descry.results.columns import Folder
 from tests.conftest import ROOT
 from tests.support.projects import change, default_run, shell
 
-LENGTH, BATCH, STEPS, LAYERS, WIDTH = 32, 64, 1000, 2, 64
+LENGTH, BATCH, STEPS, LAYERS, WIDTH = 32, 64, 850, 2, 64
 END, PAD = "<|endoftext|>", 1
 CHANGES = {
     "extract.pooling": "max",
@@ -33,6 +33,10 @@ CHANGES = {
     "associate.repeats": "10",
     "sweep.thresholds": "[0.1]",
     "sweep.exemplars": "[50]",
+    "resplit.splits": "2",
+    "triggers.repeats": "2",
+    "relations.repeats": "2",
+    "ablate.sentences": "40",
 }
 """Beside the target: how a decoder is read, and less of what takes long and is not looked at here."""
 
@@ -57,7 +61,7 @@ def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
-    """A folder with a GPT-2 that has read the reviews eight times, and its loss from batch to batch."""
+    """A folder with a GPT-2 that has read the reviews a dozen times, and its loss from batch to batch."""
     torch.manual_seed(0)
     generator, texts = random.Random(0), list(sentences())
     own = tokenizer(texts)

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from stages.commands.mend import is_whole
-from tests.conftest import ROOT, SEED, bert_of_reviews
+from tests.conftest import ROOT, SEED, bert_of_reviews, draw
 from tests.pipeline.test_server_repro import KEY, VARIABLE, reader
 from tests.support.fake_server import FakeServer, Reply, Seen
 from tests.support.forks import Forks
@@ -49,6 +49,7 @@ MODEL = {"generate", "cluster", "label", "extract", "controls", "tokens", "trans
 """Stages that load a library of models, which takes seconds."""
 LASTS, NOTES = {True: 2.5, False: 0.5}, 0.3
 """Seconds, about, of a stage that loads models, or none; of DVC writing dvc.lock."""
+ASKING = ("generate", "label@first")
 HOW = ("stage", "dvc", "group", "ctrl-c")
 SHELLS = ("/bin/sh", "/bin/bash")
 UNCACHED = {"metrics"}
@@ -65,8 +66,8 @@ def stages_of(folder: Path) -> list[str]:
 
 
 STAGES = stages_of(ROOT)
-KILLED = random.Random(SEED).sample(STAGES, len(STAGES) // 3)
-"""The stages that are killed today."""
+KILLED, FILLED = draw("killed", STAGES), draw("filled", STAGES)
+"""The stages that are killed today, and those whose disk is full."""
 
 
 @pytest.fixture(scope="module")
@@ -173,23 +174,23 @@ class Trials:
         run = shell(self.folder, self.folder.parent / "site")
         self.mended += bool(run("python", "-m", "stages.commands.mend").stdout)
 
-    def again(self, stage: str) -> None:
+    def again(self, *stages: str) -> None:
         """The same command again, as `make` gives it."""
         self.mend()
-        done = shell(self.folder, self.folder.parent / "site")("dvc", "repro", "-s", stage, check=False)
+        done = shell(self.folder, self.folder.parent / "site")("dvc", "repro", "-s", *stages, check=False)
         if done.returncode:
-            self.lost.append(f"{stage} does not go on\n{done.stderr}")
+            self.lost.append(f"{stages} do not go on\n{done.stderr}")
 
 
 def trials(folder: Path) -> Trials:
-    """Stage after stage, the day's sample killed at a random moment, most of it killed again while DVC notes what came
+    """Stage after stage, the day's share killed at a random moment, most of it killed again while DVC notes what came
     of them, and all then run to the end."""
-    found, generator = Trials(folder), random.Random(SEED)
-    for stage in STAGES:
-        if stage not in KILLED:
-            found.again(stage)
-            continue
-        number, line = KILLED.index(stage), f"Running stage '{stage}'"
+    found, generator, before = Trials(folder), random.Random(SEED), 0
+    for number, stage in enumerate(KILLED):
+        place, line = STAGES.index(stage), f"Running stage '{stage}'"
+        if before < place:
+            found.again(*STAGES[before:place])
+        before = place + 1
         wait = generator.uniform(0.0, LASTS[stage.partition("@")[0] in MODEL])
         if not found.kill(stage, line, HOW[number % len(HOW)], wait):
             while not found.kill(stage, line, HOW[number % len(HOW)], wait := wait / 2, "-f"):
@@ -197,6 +198,8 @@ def trials(folder: Path) -> Trials:
         if number % 3 != 2:
             found.kill(stage, " lock file 'dvc.lock'", HOW[1 + number % 3], generator.uniform(0.0, NOTES))
         found.again(stage)
+    if before < len(STAGES):
+        found.again(*STAGES[before:])
     return found
 
 
@@ -211,13 +214,8 @@ def again(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def killed(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> tuple[Path, Trials]:
     """An undisturbed clone, and what became of one whose stages were killed and run again."""
     undisturbed, broken = (made(tmp_path_factory.mktemp(name) / "clone", tiny) for name in ("whole", "broken"))
-    whole = Repro(undisturbed, "-q")
-    try:
-        found = trials(broken)
-        assert whole.dvc.wait() == 0, whole.said
-    finally:
-        whole.kill("group")
-    return undisturbed, found
+    shell(undisturbed, undisturbed.parent / "site")("dvc", "repro", "-q")
+    return undisturbed, trials(broken)
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +262,7 @@ def test_a_key_stroke_ends_a_stage_with_one_line(project: Path) -> None:
     assert again(project, "-s", "evaluate").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", [0.0, 0.77])
 def test_a_lock_file_cut_off_is_put_away_and_found_again(project: Path, cut: float) -> None:
     path, expected = project / "dvc.lock", lock(project)
@@ -361,7 +360,7 @@ class Bench:
         shutil.copytree(project, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", ".dvc"))
         self._outs = {stage: [out["path"] for out in entry["outs"]] for stage, entry in lock(project)["stages"].items()}
         self._log = folder.parent / f"{folder.name}.log"
-        names = [stage.replace("@", " ") for stage in STAGES]
+        names = [stage.replace("@", " ") for stage in STAGES if stage in {*FILLED, *ASKING}]
         self._forks = Forks(folder, folder.parent / "site", names, **{VARIABLE: KEY})
 
     def run(self, stage: str) -> tuple[int, str]:
@@ -413,7 +412,7 @@ def test_a_full_disk_is_named_and_the_next_run_mends_it(bench: Bench) -> None:
         pytest.skip("no file system of its own may be mounted here: not root, or not Linux")
     generator, full = random.Random(6), 0
     filler = bench.folder / "filler"
-    for stage in STAGES:
+    for stage in FILLED:
         expected = bench.emptied(stage)
         size = sum(map(len, expected.values()))
         free = shutil.disk_usage(bench.folder).free
@@ -434,10 +433,11 @@ def test_a_full_disk_is_named_and_the_next_run_mends_it(bench: Bench) -> None:
             file.unlink()
         assert bench.run(stage)[0] == 0
         assert bench.written(stage) == expected
-    assert full >= len(STAGES) - 2  # what is small may find its room
+    assert full >= len(FILLED) - 2  # what is small may find its room
 
 
-@pytest.mark.parametrize("stage", ["generate", "label@first"])
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ASKING)
 def test_a_server_that_dies_is_named_and_asked_again(bench: Bench, stage: str) -> None:
     parameters, before = (bench.folder / "params.yaml").read_text(), bench.written(stage)
     for path, value in LLM.items():

@@ -26,7 +26,7 @@ from descry.schemas.split import SENTENCE_TABLE
 from descry.storage.arrays import read_arrays
 from descry.storage.tables import read_table
 from tests.support import tiny_llms
-from tests.support.projects import Shell, clone, environment, shell
+from tests.support.projects import LEFT_OUT, Shell, clone, environment, shell
 
 REVIEWS = 80
 SPLITS = ("calibration", "validation")
@@ -146,6 +146,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory, writer: Path) -> Run:
         "cluster.min_sentences": 3,
         "label.prompted.max_tokens": 16,
         "label.distil.sample": 60,
+        "extract.layers": [2, 3],
         "extract.also": [],
         "extract.top_k": 40,
         "controls.kinds": [],
@@ -157,7 +158,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory, writer: Path) -> Run:
         "sweep.exemplars": [10, 20],
         "runtime.answers": str(folder.parent / "answers"),
     }
-    configure(folder, changes | named(writer=writer))
+    configure(folder, changes | dict.fromkeys(LEFT_OUT, False) | named(writer=writer))
     return Run(folder, shell(folder, folder.parent / "site", **ALONE)("dvc", "repro", "cluster").stdout)
 
 

@@ -499,6 +499,7 @@ def spoken(output: str) -> list[str]:
     return [line for line in re.split(r"[\r\n]+", output) if line.strip() and "%|" not in line]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_a_misuse_ends_in_one_line_or_works_and_says_what_it_did(
     project: Path, forks: Forks, tmp_path: Path, record_property: Callable[[str, int], None], name: str
@@ -540,6 +541,7 @@ READ_BY_DVC = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", READ_BY_DVC)
 def test_what_dvc_reads_first_is_told_in_one_line(
     project: Path, tmp_path: Path, record_property: Callable[[str, int], None], name: str

@@ -15,9 +15,9 @@ import descry
 from descry.schemas.generate import ANSWER_TABLE
 from descry.schemas.split import GOLD_TABLE, SENTENCE_TABLE
 from descry.storage.tables import read_table
-from tests.conftest import ROOT, bert
+from tests.conftest import ROOT, bert, bert_of_reviews
 from tests.support.fake_server import FakeServer, Reply, Seen, said
-from tests.support.projects import LEFT_OUT, SMALL, TWO_LAYERS, Shell, clone
+from tests.support.projects import LEFT_OUT, SMALL, TWO_LAYERS, Shell, clone, with_model
 
 README = (ROOT / "README.md").read_text()
 
@@ -54,9 +54,11 @@ def model(reviews: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shell]:
-    folder = tmp_path_factory.mktemp("recipes")
+    """A run of a tiny model: which commands work is looked at, not what they find."""
+    folder, tiny = tmp_path_factory.mktemp("recipes"), bert_of_reviews(tmp_path_factory.mktemp("tiny") / "bert")
     less = {"controls.kinds": "[]", "extract.also": "[]"} | LEFT_OUT | {"transfer.enabled": "true"}
-    run = clone(folder, tmp_path_factory.mktemp("site"), SMALL | TWO_LAYERS | less)
+    some = {"cluster.min_sentences": "3", "assign.rule": "composition"}  # which finds something whatever the model
+    run = clone(folder, tmp_path_factory.mktemp("site"), SMALL | TWO_LAYERS | less | some | with_model(tiny))
     run("dvc", "repro", "-q")
     return folder, run
 

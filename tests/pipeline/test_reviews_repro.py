@@ -27,6 +27,9 @@ def test_real_reviews_are_described_in_what_shoppers_talk_about(tmp_path: Path) 
         "consistency.repeats": "5",
         "evaluate.repeats": "2",
         "associate.repeats": "10",
+        "resplit.splits": "2",
+        "sweep.thresholds": "[0.1]",
+        "sweep.exemplars": "[50]",
     }
     folder = tmp_path / "project"
     run = clone(folder, tmp_path / "site", changes)

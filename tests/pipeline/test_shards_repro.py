@@ -75,6 +75,7 @@ def shards_done(project: Path) -> int:
     return passed + sum(len(read_arrays(path, VECTOR_ARRAYS)[0]["vectors"]) for path, kept in found.items() if not kept)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_random_it_goes_on_to_the_same_bytes(
     project: Path, forks: Forks, stage: str, record_property: Callable[[str, object], None]
@@ -111,6 +112,7 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(
     record_property("kills_lost", 0)  # or this test would have failed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_changed_parameter_reuses_no_shard(project: Path, forks: Forks, stage: str) -> None:
     parameters = (project / "params.yaml").read_text()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, draw
 from tests.support.projects import SMALL, Shell, change, clone, environment, finished, shell, with_model
 from tests.support.remotes import REMOTES, Remote
 
@@ -43,7 +43,7 @@ def project(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=REMOTES)
+@pytest.fixture(scope="module", params=draw("remotes", list(REMOTES)))
 def remote(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     with REMOTES[request.param](tmp_path_factory.mktemp(request.param)) as found:
         yield found
@@ -157,6 +157,7 @@ def test_a_new_setting_downloads_only_what_its_stages_read(other: tuple[Path, Sh
     assert not (folder / "data/controls").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("remote", ["ssh", "s3"], indirect=True)
 def test_a_push_that_lost_the_network_is_finished_by_another(project: Path, remote: Remote, tmp_path: Path) -> None:
     assert remote.link
@@ -179,6 +180,7 @@ def test_a_push_that_lost_the_network_is_finished_by_another(project: Path, remo
     assert whole(tmp_path / "other") <= whole(tmp_path / "mine")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ours", "theirs", "mergeable"),
     [  # git alone would merge the locks of the first two; the metrics of the others are in conflict as well
@@ -245,7 +247,11 @@ def python_for_all(folder: Path) -> Path:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     found = [Path(sys.executable).resolve(), Path("/usr/bin") / version, Path("/usr/local/bin") / version]
     (folder / "python").symlink_to(next((path for path in found if path.exists() and open_to_all(path)), "nowhere"))
-    (folder / "dvc").write_text('#!/bin/sh\nexec python -m dvc "$@"\n')
+    shutil.copy(ROOT / "tests/support/libyaml.py", folder)
+    (folder / "libyaml.py").chmod(0o644)
+    start = "import libyaml; libyaml.use_libyaml(); from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = f"import sys; sys.path.insert(0, {str(folder)!r}); {start}"
+    (folder / "dvc").write_text(f'#!/bin/sh\nexec python -c "{script}" "$@"\n')
     (folder / "dvc").chmod(0o755)
     return folder
 

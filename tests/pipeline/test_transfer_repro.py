@@ -24,6 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shell]:
 
 
 @pytest.mark.skipif(not OTHERS.is_dir(), reason="the reviews of others are not at hand")
+@pytest.mark.long
 @pytest.mark.parametrize("name", CORPORA)
 def test_the_reviews_of_others_bear_it_out(project: tuple[Path, Shell], name: str) -> None:
     (folder, run), (step, times) = project, CORPORA[name]

@@ -610,6 +610,7 @@ def test_the_first_screen_needs_no_script(browser: Any, plain: tuple[Content, st
     context.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_anyone_can_use_it(browser: Any, plain: tuple[Content, str], scheme: Any, width: int) -> None:
     """axe-core finds nothing, and nothing is wider than the window."""

@@ -73,6 +73,7 @@ def has_default(part: type[Part], name: str) -> bool:
     return name in part.model_fields and not part.model_fields[name].is_required()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("module", "part", "name"), list(defaults()))
 def test_another_default_reruns_every_stage_that_it_may_decide(
     project: Path, module: str, part: str, name: str

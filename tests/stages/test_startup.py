@@ -35,6 +35,7 @@ NEEDED = {
 """What a stage cannot begin without; `generate` and `label` load what the way that was chosen needs, once it is."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_loads_nothing_heavy_that_it_does_not_need(stage: str) -> None:
     script = f"import sys, stages.{stage}; print(*sys.modules)"

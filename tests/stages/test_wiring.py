@@ -3,6 +3,8 @@
 import ast
 import pkgutil
 import re
+import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -113,9 +115,22 @@ def addresses(stage: str) -> list[str]:
     return [f"{stage}@{item}" for item in items] or [stage]
 
 
+@pytest.fixture(scope="module")
+def unlocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pipeline and its parameters without dvc.lock, which DVC would read every time, for seconds."""
+    folder = tmp_path_factory.mktemp("unlocked")
+    (folder / ".dvc").mkdir()
+    for name in ("dvc.yaml", "params.yaml", ".dvc/config"):
+        shutil.copy(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
 @pytest.mark.parametrize("address", [addresses(stage)[0] for stage in STAGES] + addresses("models")[1:])
-def test_a_stage_is_given_what_dvc_says_that_it_declares(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_a_stage_is_given_what_dvc_says_that_it_declares(
+    unlocked: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(unlocked)
     assert read_declared(address) == params_show(stages=address)
 
 

@@ -84,8 +84,8 @@ SMALL = {
     "transfer.limit": "100",
     "transfer.repeats": "2",
     "ablate.neurons": "20",
-    "ablate.sentences": "40",
-    "ablate.positives": "10",
+    "ablate.sentences": "20",
+    "ablate.positives": "5",
 }
 TWO_LAYERS = {"extract.layers": "[2, 3]"}
 """Of the embedded model's six, where it does not matter how many there are."""
@@ -116,5 +116,7 @@ def default_run(folder: Path, site: Path) -> Shell:
     run = clone(folder, site, {})
     if (ROOT / ".dvc/cache").is_dir():
         shutil.copytree(ROOT / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
+        shutil.copy(ROOT / "dvc.lock", folder)
+        run("dvc", "checkout", "-q", check=False)  # all at once; what is not there, the next line makes
     run("dvc", "repro", "-q")
     return run

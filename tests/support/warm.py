@@ -11,6 +11,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from tests.conftest import ROOT
+
 _CLIENT = """#!{python} -IS
 import json, os, socket, sys
 if sys.argv[1:2] != ["-m"]:
@@ -25,9 +27,16 @@ with socket.socket(socket.AF_UNIX) as line:
 
 _SERVER = """
 import contextlib, gc, json, os, runpy, socket, sys
-import matplotlib.pyplot, pandas, pyarrow, pydantic, scipy, sentence_transformers, sklearn, torch, transformers
+import matplotlib.pyplot, openai, pandas, pyarrow.dataset, pydantic, scipy.cluster.hierarchy, sentence_transformers
+import sklearn, torch, transformers
 import dvc.cli.parser, dvc.dirs, dvc.repo
 dvc.cli.parser.get_main_parser()  # which loads its commands
+sys.path.insert(0, ROOT)
+from tests.support.libyaml import use_libyaml
+sys.path.remove(ROOT)
+use_libyaml()
+pydantic.create_model("Some", number=(int, 0))  # which loads the rest of it
+sys.dont_write_bytecode = False  # a stage would compile all of the code anew
 torch.set_num_threads(1)
 gc.freeze()  # a fork that looked through all that is loaded would copy it
 
@@ -84,7 +93,7 @@ def warm_path(**changes: str) -> str:
     for command in commands.iterdir():
         command.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, "-c", f"ADDRESS = {address!r}\n{_SERVER}"],
+        [sys.executable, "-c", f"ADDRESS, ROOT = {address!r}, {str(ROOT)!r}\n{_SERVER}"],
         cwd=folder,
         env=os.environ | changes,
         stdout=subprocess.PIPE,
