@@ -112,7 +112,7 @@ def settled(page: Any) -> Any:
     """The page once it has unpacked what it shows."""
     for _ in range(2):
         page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
-        page.locator("[role=status]").wait_for(state="detached")
+        page.locator("[role=status]").first.wait_for(state="detached")  # there may be several
     return page
 
 
