@@ -18,27 +18,23 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig
 
-from benchmarks.operations import SHAPES
+from benchmarks.extract import sentences
+from benchmarks.operations import SHAPES, TARGET
 from descry.activations.extraction import extract_poolings
 from descry.activations.record import Activations
 from descry.corpus.sampling import sample_probe
 from descry.models.forward import forward
 from descry.models.target import Target
-from descry.schemas.split import SENTENCE_TABLE
 from descry.splits import SPLITS
 from descry.storage.files import write_json
-from descry.storage.tables import read_table
 
 RESULT = Path("benchmarks/results/gpu.json")
-TARGET = Path("data/models/target")
 SENTENCES, ROUNDS, TOP_K, PROBE = 100_000, 3, 200, 2500
 
 
 def read_sentences() -> list[str]:
     """The sentences of the run, each repeated with another number, until they are SENTENCES."""
-    texts = [
-        text for split in SPLITS for text in read_table(Path(f"data/sentences/{split}.parquet"), SENTENCE_TABLE)["text"]
-    ]
+    texts = [text for split in SPLITS for text in sentences(split)]
     return [f"{text} {number % 1000}" for number, text in enumerate(islice(cycle(texts), SENTENCES))]
 
 

@@ -32,6 +32,7 @@ TARGET = Path("data/models/target")
 TOP_K, PROBE, BATCHES, ENTERING = 200, 2500, 12, 20
 META = torch.device("meta")
 FREE = (torch.ops.aten.empty, torch.ops.aten.lift_fresh)  # no work for a device
+WAITED_FOR = (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.equal)
 # name: configuration, what makes it small enough to find its neurons with real weights, tokens a batch
 SHAPES: dict[str, tuple[PreTrainedConfig, dict[str, int], int]] = {
     "bert_base": (BertConfig(), {"hidden_size": 24, "intermediate_size": 96}, 65536),
@@ -44,11 +45,11 @@ SHAPES: dict[str, tuple[PreTrainedConfig, dict[str, int], int]] = {
 
 
 class Counter(TorchDispatchMode):
-    """Counts the operations that a device would run."""
+    """Counts the operations that a device would run, and those of them for which the CPU would wait."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = 0
+        self.operations = self.waits = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.operations += not (
@@ -98,9 +99,9 @@ def imagine(tokenizing: Target, config: PreTrainedConfig, small: dict[str, int])
     return target
 
 
-def count(target: Target, poolings: tuple[str, ...], tokens: int, top_k: int, probe: int) -> tuple[float, float]:
-    """Operations a batch of the model's own pass, and of reading and keeping its neurons; of full batches of sentences
-    of 18 tokens, once the accumulators are in their stride."""
+def count(target: Target, poolings: tuple[str, ...], tokens: int, top_k: int, probe: int) -> tuple[float, float, float]:
+    """Operations a batch of the model's own pass, and of reading and keeping its neurons; and how many the CPU waits
+    for. Of full batches of sentences of 18 tokens, once the accumulators are in their stride."""
     sentences = tokens // 18
     ids = [[1] * 18] * sentences
     batch = target.pack(ids, [[0] * 18] * sentences)
@@ -112,10 +113,11 @@ def count(target: Target, poolings: tuple[str, ...], tokens: int, top_k: int, pr
             forward(target.model, target.stack, *target.unpack(batch)[:2])
         for number in range(BATCHES):
             if number == BATCHES // 2:
-                both.operations = 0
+                both.operations = both.waits = 0
             with both:
                 kept.update(target.pool_packed(batch, poolings), number * sentences + np.arange(sentences))
-    return own.operations, both.operations / (BATCHES - BATCHES // 2)
+    counted = BATCHES - BATCHES // 2
+    return own.operations, both.operations / counted, both.waits / counted
 
 
 def main() -> None:
@@ -135,7 +137,7 @@ def main() -> None:
             "operations_of_the_model": counts[1][0],
             "operations_a_batch": round(counts[1][1] - counts[1][0], 1),
             "operations_a_further_pooling": round(counts[2][1] - counts[1][1], 1),
-            "synchronising_copies_a_batch": 0,  # or `count` would have failed
+            "synchronising_copies_a_batch": counts[1][2],
         }
         print(name, content[name])
     write_json(RESULT, content)
