@@ -80,6 +80,7 @@ class RayCrew(Generic[Item, Result]):
         self._workers: list[Any] = []
         self._free: Queue[Any] = Queue()
         self._deaths, self._closed = 0, False
+        self._failure: Exception | None = None
         for _ in range(cluster.workers):
             self._hire()
 
@@ -154,11 +155,10 @@ class RayCrew(Generic[Item, Result]):
             return
         self._deaths += 1
         if self._deaths > RETRIES * self._cluster.workers:
-            self._free.put(
-                InputError(
-                    f"workers of the Ray cluster die again and again: {str(error).splitlines()[0]}; see docs/scaling.md"
-                )
+            self._failure = InputError(
+                f"workers of the Ray cluster die again and again: {str(error).splitlines()[0]}; see docs/scaling.md"
             )
+            self._free.put(self._failure)
         else:
             self._hire()
 
@@ -173,6 +173,7 @@ class RayCrew(Generic[Item, Result]):
                     file=sys.stderr,
                 )
                 continue
+            worker = self._failure or worker
             if isinstance(worker, Exception):
                 self._free.put(worker)
                 raise worker
