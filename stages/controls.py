@@ -1,4 +1,4 @@
-"""controls: the activations of control models, which should know less than the target."""
+"""controls: the activations of other units, beside which those of the target are measured."""
 
 from descry.activations.record import write_activations
 from descry.models.controls import ControlLoader
@@ -17,6 +17,8 @@ def main() -> None:
     with passes.keep("controls", list(map(sentences_path, SPLITS)), controls) as folder:
         texts = passes.sample("calibration", controls.sample, "controls")
         for kind in controls.kinds:
+            if kind == "target_neurons" and extract.units == "neurons":
+                continue
             loader = ControlLoader(passes.target(), kind, texts, controls.seed)
             for split in SPLITS:
                 checkpoint = folder / f"{kind}-{split}.safetensors"

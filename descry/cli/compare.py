@@ -1,4 +1,4 @@
-"""`descry compare OTHER`: what changed between two runs."""
+"""`descry compare OTHER`: what changed between two runs; or the measures of several, side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from descry.cli import _common
 from descry.errors import InputError
-from descry.results.changes import compare_runs
+from descry.results.changes import compare_many, compare_runs
 from descry.results.columns import Folder
 
 RUNS = {"here": "this run", "there": "other run"}
@@ -29,15 +29,23 @@ VERDICTS = (
 
 def add_parser(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = _common.add_command(commands, "compare", "what changed between this run and another", run)
-    parser.add_argument("other", type=Path, metavar="OTHER", help="the folder of another run")
+    parser = _common.add_command(
+        commands, "compare", "what changed between this run and another; or its measures beside several", run
+    )
+    parser.add_argument("others", type=Path, nargs="+", metavar="OTHER", help="the folder of another run")
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the command."""
-    if chosen.other.resolve() == chosen.folder.resolve():
-        raise InputError(f"{chosen.other}: this very run; name the folder of another one")
-    return _common.print_answer(chosen, compare_runs(Folder.of(chosen.folder), Folder.of(chosen.other)), show)
+    for number, other in enumerate(chosen.others):
+        if other.resolve() == chosen.folder.resolve():
+            raise InputError(f"{other}: this very run; name the folder of another one")
+        if other.resolve() in [earlier.resolve() for earlier in chosen.others[:number]]:
+            raise InputError(f"{other}: named twice; name every run once")
+    here, *there = (Folder.of(folder) for folder in (chosen.folder, *chosen.others))
+    if len(there) > 1:
+        return _common.print_answer(chosen, compare_many([here, *there]), show_many)
+    return _common.print_answer(chosen, compare_runs(here, *there), show)
 
 
 def show(console: Console, answer: dict[str, Any]) -> None:
@@ -59,7 +67,7 @@ def show(console: Console, answer: dict[str, Any]) -> None:
             _common.format_chance(row["here_chance"]),
             _common.format_number(row["there"]),
             _common.format_chance(row["there_chance"]),
-            _format_difference(row),
+            _format_verdict(row["verdict"]),
         ]
         for row in answer["measures"]
     ]
@@ -69,11 +77,32 @@ def show(console: Console, answer: dict[str, Any]) -> None:
     console.print(Text(VERDICTS, style=_common.WEAK))
 
 
-def _format_difference(row: dict[str, Any]) -> Text:
+def show_many(console: Console, answer: dict[str, Any]) -> None:
+    """Print the measures of several runs."""
+    runs = answer["runs"]
+    for number, run in enumerate(runs):
+        name = "this run" if number == 0 else f"run {number + 1}, {run['run']}"
+        console.print(_common.quote(f"{name}: {run['described']:,} of {run['count']:,} neurons described"))
+    console.print()
+    rows = []
+    for row in answer["measures"]:
+        cells = [_common.quote(row["measure"])]
+        for number, figures in enumerate(row["runs"]):
+            cells += [_common.format_number(figures["value"]), _common.format_chance(figures["chance"])]
+            cells += [_format_verdict(figures["verdict"])] if number else []
+        rows.append(cells)
+    columns = ["measure", "this\nrun", _common.BY_CHANCE]
+    for number in range(2, len(runs) + 1):
+        columns += [f"run {number}", _common.BY_CHANCE, "this\nrun is"]
+    _common.show_table(console, columns, rows)
+    console.print(Text(VERDICTS, style=_common.WEAK))
+
+
+def _format_verdict(verdict: str | None) -> Text:
     """Whether the difference of a measure is more than the split's luck."""
-    if row["verdict"] is None:
+    if verdict is None:
         return Text("–", style=_common.WEAK)
-    return Text(row["verdict"], style=_common.WEAK if row["verdict"] == "tied" else "bold")
+    return Text(verdict, style=_common.WEAK if verdict == "tied" else "bold")
 
 
 def _show_descriptors(console: Console, descriptors: dict[str, Any]) -> None:

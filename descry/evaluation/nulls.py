@@ -78,13 +78,15 @@ def permute_neurons(found: Pair[Findings], generator: np.random.Generator) -> Pa
     return Pair(found.calibration, found.validation.take(generator.permutation(len(found.validation.assigned))))
 
 
-def resample_neurons(layer: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Draw as many neurons of every layer, with replacement: int64 [neurons]. layer: int [neurons], ascending.
+def resample_neurons(layer: np.ndarray, like: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draw neurons with replacement, of every layer as many as `like` has: int64 [neurons].
 
-    This is the bootstrap of a control, whose neurons are random draws themselves.
+    layer, like: int [neurons], ascending, of the neurons drawn from and of others in the same layers. This is the
+    bootstrap of a control, whose neurons are random draws themselves, and makes its counts those of as many units.
     """
     starts, sizes = np.unique(layer, return_index=True, return_counts=True)[1:]
-    return np.asarray(np.repeat(starts, sizes) + generator.integers(np.repeat(sizes, sizes)))
+    drawn = np.unique(like, return_counts=True)[1]
+    return np.asarray(np.repeat(starts, drawn) + generator.integers(np.repeat(sizes, drawn)))
 
 
 def measure_most_common(
@@ -144,7 +146,8 @@ def measure_beside_chance(
 ) -> tuple[Pair[Findings], Mapping[str, Any], dict[str, dict[str, np.ndarray]]]:
     """Assign descriptors, and measure the findings and those under each null.
 
-    controls: by name, a function that reads the control's activations; its neurons are resampled. labels: int8
+    controls: by name, a function that reads the control's activations; its neurons are resampled, of every layer as
+    many as the target has. labels: int8
     [sentences, descriptors]; reviews: of every sentence; measuring: makes the `Scorer` for given activations.
     Returns the findings, their measures, and null -> the same measures as `repeat` returns them.
     """
@@ -166,17 +169,20 @@ def measure_beside_chance(
     chance = {"random_exemplars": repeat(draw_exemplars, draws), "shuffled_labels": repeat(shuffle_labels, draws)}
     for name, read in controls.items():
         control = read()
-        findings, layer = assign_all(control)[1], control.calibration.layer
-        resampled = _resample_and_measure(findings, labels.calibration, layer, measuring(control))
+        findings, layers = assign_all(control)[1], (control.calibration.layer, active.calibration.layer)
+        resampled = _resample_and_measure(findings, labels.calibration, layers, measuring(control))
         chance[name] = repeat(resampled, draws)
     return found, measure(found, labels.calibration, None), chance
 
 
-def _resample_and_measure(found: Pair[Findings], labels: np.ndarray, layer: np.ndarray, measure: Scorer) -> Draw:
-    """Make the draw that measures a control's findings for neurons resampled within layers."""
+def _resample_and_measure(
+    found: Pair[Findings], labels: np.ndarray, layers: tuple[np.ndarray, np.ndarray], measure: Scorer
+) -> Draw:
+    """Make the draw that measures a control's findings for neurons resampled within layers. layers: of the control's
+    and the target's neurons."""
 
     def draw(generator: np.random.Generator) -> Mapping[str, Any]:
-        neurons = resample_neurons(layer, generator)
+        neurons = resample_neurons(*layers, generator)
         return measure(found.map(lambda split: split.take(neurons)), labels, neurons)
 
     return draw

@@ -1,4 +1,4 @@
-"""Control models that should know less than the target: the scores of their neurons are a baseline for its own."""
+"""Controls: other units, whose scores are a baseline for those of the target."""
 
 from __future__ import annotations
 
@@ -136,6 +136,7 @@ Control = Callable[[Target, Sequence[str], int], Target]
 MAKERS: dict[str, Control] = {
     "untrained_target": lambda target, _, seed: build_untrained(target, seed),
     "random_directions": build_random_directions,
+    "target_neurons": lambda target, *_: target.read_neurons(),
 }
 """How each control is made, by name: target, texts to take moments from, seed -> control."""
 

@@ -195,6 +195,13 @@ class Target:
             other.sites = [replace(site, width=width) for site in other.sites]
         return other
 
+    def read_neurons(self) -> Target:
+        """The same model, with the neurons of the same layers in place of a dictionary's latents."""
+        other = copy(self)
+        other._find_sites = partial(find_sites, stack=self.stack, layers=[site.layer for site in self.sites])
+        other.sites = other._find_sites(self.model)
+        return other
+
     def pack(self, ids: Sequence[Sequence[int]], special: Sequence[Sequence[int]]) -> Tensor:
         """A batch in one tensor on the CPU, int64 [3, batch, tokens], padded on the right: token ids, attention mask,
         own-token mask."""

@@ -71,6 +71,10 @@ CONTROL_TEXTS = {
         "untrained model",
         "The target's architecture with random weights, through the whole pipeline.",
     ),
+    "target_neurons": (
+        "neurons",
+        "The neurons of the same layers in place of the latents, drawn anew in the same number.",
+    ),
 }
 """What each control is called, and what it is: not chance, but other units that went the same way."""
 

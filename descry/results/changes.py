@@ -1,8 +1,8 @@
-"""What changed between two runs: settings, descriptors, neurons, measures."""
+"""What changed between two runs: settings, descriptors, neurons, measures; and the measures of several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ def compare_runs(here: Folder, there: Folder) -> dict[str, Any]:
         "neurons": {"matched": matched}
         | (_compare_neurons(pairs, neurons[0]) if matched else {})
         | _count_neurons(pairs, neurons),
-        "measures": list(_compare_headlines(runs)),
+        "measures": list(_compare_headlines(runs, neurons)),
     }
 
 
@@ -207,19 +207,51 @@ def _read_depth_intervals(run: Folder) -> dict[str, tuple[float, float]]:
     return dict(zip(names, zip(low, high, strict=True), strict=True))
 
 
-def _compare_headlines(runs: list[Folder]) -> Iterator[dict[str, Any]]:
-    """The headline measures that either run has, each with its chance level and its standard deviation over splits; and
-    whether this run is ahead of the other, behind it or tied with it, by the larger of these; None where unknown."""
+def _compare_headlines(runs: list[Folder], neurons: list[Columns]) -> Iterator[dict[str, Any]]:
+    """`compare_measures` of two runs, in the words of `compare_runs`."""
+    for row in compare_measures(runs, [len(run["layer"]) for run in neurons]):
+        named: dict[str, Any] = {"measure": row["measure"]}
+        for where, figures in zip(("here", "there"), row["runs"], strict=True):
+            named |= {where: figures["value"], f"{where}_chance": figures["chance"], f"{where}_std": figures["std"]}
+        yield named | {"verdict": row["runs"][1]["verdict"]}
+
+
+def compare_measures(runs: Sequence[Folder], sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """The headline measures that any run has: `measure` and, for each of `runs`, its value, chance level and standard
+    deviation over splits (`std`), None where unknown.
+
+    sizes: number of units of each run. verdict, of each run but the first: whether the first is ahead of it, behind it
+    or tied with it, by the larger of both deviations; None where unknown, and for counts of runs of different sizes.
+    """
     values = [_read_chance(read_measures(run)) for run in runs]
     deviations = [read_stds(run) for run in runs]
-    for name in (measure.name for measure in HEADLINES):
-        if any(name in run for run in values):
-            row: dict[str, Any] = {"measure": name}
-            for where, run, stds in zip(("here", "there"), values, deviations, strict=True):
-                row[where], row[f"{where}_chance"] = run.get(name, (None, None))
-                row[f"{where}_std"] = stds.get(name)
-            larger = max((stds[name] for stds in deviations if name in stds), default=None)
-            yield row | {"verdict": judge_gap(row["here"], row["there"], larger)}
+    for measure in HEADLINES:
+        name = measure.name
+        if not any(name in run for run in values):
+            continue
+        rows: list[dict[str, Any]] = []
+        for run, stds, size in zip(values, deviations, sizes, strict=True):
+            value, chance = run.get(name, (None, None))
+            row = {"value": value, "chance": chance, "std": stds.get(name)}
+            if rows and not (measure.counts and size != sizes[0]):
+                larger = max((std for std in (rows[0]["std"], row["std"]) if std is not None), default=None)
+                row["verdict"] = judge_gap(rows[0]["value"], value, larger)
+            rows.append({"verdict": None} | row)
+        yield {"measure": name, "runs": rows}
+
+
+def compare_many(runs: Sequence[Folder]) -> dict[str, Any]:
+    """The headline measures of several runs side by side, as docs/prompt.md lists it under `descry compare`."""
+    neurons = [read_neurons(run) for run in runs]
+    pairs = [read_assigned(run, "calibration") for run in runs]
+    sizes = [len(run["layer"]) for run in neurons]
+    return {
+        "runs": [
+            {"run": str(run.root), "count": size, "described": len(np.unique(code_neurons(assigned)))}
+            for run, size, assigned in zip(runs, sizes, pairs, strict=True)
+        ],
+        "measures": list(compare_measures(runs, sizes)),
+    }
 
 
 def _read_chance(table: Columns) -> dict[str, tuple[float, float]]:

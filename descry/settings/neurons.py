@@ -55,12 +55,13 @@ class Extract(Section):
 
 
 class Controls(Section):
-    """Control models, which should know less than the target and go through the same pipeline."""
+    """Controls: other units that go through the same pipeline as the target's."""
 
     section = "controls"
 
-    kinds: Different[Literal["untrained_target", "random_directions"]]
-    "`untrained_target`: random weights; `random_directions`: random directions in place of neurons. [] for none."
+    kinds: Different[Literal["untrained_target", "random_directions", "target_neurons"]]
+    """`untrained_target`: random weights; `random_directions`: random directions in place of neurons; `target_neurons`:
+    where latents are described, the neurons of the same layers (otherwise nothing). [] for none."""
     sample: int = Field(ge=2)
     "Most calibration sentences from which the random directions take the neurons' means and spreads."
     seed: int = Field(ge=0)

@@ -23,9 +23,12 @@ from descry.cli.neuron import JUDGED
 from descry.evaluation.voting import Firing, predict
 from descry.results import layout
 from descry.results.columns import Folder
+from descry.results.noise import judge_gap
 from descry.schemas.label import LABEL_ARRAYS
+from descry.schemas.resplit import RESPLIT_TABLE
 from descry.splits import SPLITS, Pair
 from descry.storage.arrays import read_arrays
+from descry.storage.tables import write_table
 from tests.conftest import ROOT
 from tests.results.test_run import HOSTILE, WIDTH, made, needs_a_run
 
@@ -260,6 +263,36 @@ def test_runs_of_other_neurons_are_compared_by_descriptors(folder: Path, tmp_pat
         )
         assert (row["depth_low_there"], row["depth_high_there"]) == (low, high)
     assert "cannot be matched" in shown(capsys, "compare", other, "--run", folder)
+
+
+def test_several_runs_stand_side_by_side(tmp_path: Path, capsys: Captured) -> None:
+    folder = made(tmp_path / "here")
+    others = made(tmp_path / "deeper", layers=4), made(tmp_path / "again", seed=1)
+    for number, run in enumerate((folder, *others)):
+        rows = [("target", "neuron.described", split, 10.0 * number + split) for split in range(3)]
+        table = pd.DataFrame(rows, columns=["neurons", "measure", "split", "value"])
+        write_table(run / layout.RESPLITS, table, RESPLIT_TABLE)
+    found = told(capsys, "compare", *others, "--run", folder)
+    assert [row["count"] for row in found["runs"]] == [2 * WIDTH, 4 * WIDTH, 2 * WIDTH]
+    pairwise = [told(capsys, "compare", other, "--run", folder)["measures"] for other in others]
+    assert [row["measure"] for row in found["measures"]] == [row["measure"] for row in pairwise[0]]
+    for row, *two in zip(found["measures"], *pairwise, strict=True):
+        for place, compared in enumerate(two, start=1):
+            first, other = row["runs"][0], row["runs"][place]
+            assert (first["value"], first["chance"], first["std"]) == tuple(
+                compared[name] for name in ("here", "here_chance", "here_std")
+            )
+            assert (other["value"], other["chance"], other["std"], other["verdict"]) == tuple(
+                compared[name] for name in ("there", "there_chance", "there_std", "verdict")
+            )
+    counted = next(row for row in found["measures"] if row["measure"] == "neuron.described")
+    assert [run["std"] for run in counted["runs"]] == [1.0, 1.0, 1.0]
+    assert counted["runs"][1]["verdict"] is None  # other numbers of neurons
+    assert counted["runs"][2]["verdict"] == judge_gap(counted["runs"][0]["value"], counted["runs"][2]["value"], 1.0)
+    text = shown(capsys, "compare", *others, "--run", folder)
+    assert f"run 3, {others[1]}" in text.replace("\n", "")
+    assert main(["compare", str(others[0]), str(others[0]), "--run", str(folder)]) != 0
+    assert "named twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["neuron", "1:1"], ["descriptor", "refund"], ["top"], ["compare", "OTHER"]])

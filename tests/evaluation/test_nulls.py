@@ -168,12 +168,14 @@ def test_permuted_neurons_keep_every_count_and_lose_the_agreement() -> None:
 def test_neurons_are_resampled_within_their_layers() -> None:
     layer = np.repeat([1, 2, 5], [30, 10, 60])
     generator = np.random.default_rng(0)
-    draws = np.stack([nulls.resample_neurons(layer, generator) for _ in range(400)])
+    draws = np.stack([nulls.resample_neurons(layer, layer, generator) for _ in range(400)])
     assert (layer[draws] == layer).all()
     times = np.bincount(draws.ravel(), minlength=100)
     assert chisquare(times[:30]).pvalue > 1e-3
     assert chisquare(times[40:]).pvalue > 1e-3
     assert len(set(draws[0].tolist())) < 100
+    like = np.repeat([1, 2, 5], [5, 40, 60])
+    assert (layer[nulls.resample_neurons(layer, like, generator)] == like).all()
 
 
 def test_what_knows_stands_above_every_null_and_a_control_that_knows_as_much_does_not() -> None:

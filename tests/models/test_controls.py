@@ -97,7 +97,7 @@ def test_the_untrained_target_is_the_same_architecture_with_the_seeds_weights(ti
 
 
 def test_every_control_is_named_and_works(tiny_bert: Path) -> None:
-    assert sorted(controls.MAKERS) == ["random_directions", "untrained_target"]
+    assert sorted(controls.MAKERS) == ["random_directions", "target_neurons", "untrained_target"]
     for make in controls.MAKERS.values():
         found = extract(make(Target(tiny_bert), TEXTS, 0), TEXTS[:8], np.arange(2), top_k=3)
         assert np.isfinite(found.values).all()

@@ -109,7 +109,8 @@ def a_side(labels: np.ndarray, names: list[str], seed: int) -> SplitContent:
 
 
 AT_K = [f"{name}_at_{k}" for name in ("precision", "recall") for k in (1, 2)]
-EVERYWHERE = ("random_exemplars", "shuffled_labels", *CONTROL_TEXTS)
+CONTROLS = ("random_directions", "untrained_target")
+EVERYWHERE = ("random_exemplars", "shuffled_labels", *CONTROLS)
 """Nulls of every measure that neurons take part in."""
 
 
@@ -464,7 +465,7 @@ def test_headline_figures_are_those_of_the_tables(run: Content) -> None:
     assert first.value == rows["value"].iloc[0]
     assert first.chance is not None
     assert first.chance.mean == rows["chance"][find_measure(key).chance]
-    assert {name: level.mean for name, level in first.controls.items()} == dict(rows["chance"][list(CONTROL_TEXTS)])
+    assert {name: level.mean for name, level in first.controls.items()} == dict(rows["chance"][list(CONTROLS)])
     values = [figure.value for group in groups for figure in group.figures]
     for name in ("oracle.sentence.recall_at_2", "jaccard", "second_opinion.survival"):
         assert run.scores[name].value in values
@@ -546,12 +547,31 @@ def test_neurons_are_told_from_random_directions_by_the_figures(
 ) -> None:
     other = with_directions(run, sentences, neurons)
     rows = controls.compare_controls(other)
-    told = controls.describe_directions(rows)
+    (told,) = controls.describe_controls(rows)
     assert said in told.partition("Taken one by one")[0]
     assert ("any directions" in told) == (sentences == 0)
-    assert {row.verdict for row in rows if row.measure.name == "jaccard"} == {"ahead"}
+    assert {row.verdicts["random_directions"] for row in rows if row.measure.name == "jaccard"} == {"ahead"}
     assert f"{run.scores['jaccard'].value:.3f} against" in told
     assert told in Reader(rendered(other)).text
+
+
+def test_latents_are_told_from_the_neurons_of_their_layers(run: Content) -> None:
+    frames = {}
+    for name in ("consistency", "evaluation"):
+        frame = getattr(run, name)
+        neurons = frame[frame["null"] == "random_directions"].assign(null="target_neurons")
+        off = 0.2 if name == "evaluation" else 0.0
+        frames[name] = pd.concat([frame, neurons.assign(chance=neurons["value"] + off)])
+    other = replace(run, **frames)
+    rows = controls.compare_controls(other)
+    assert {row.verdicts["target_neurons"] for row in rows if row.measure.name == "jaccard"} == {"tied"}
+    told = controls.describe_controls(rows)[1]
+    assert "On sentences, where all latents vote together, the latents are behind neurons (" in told
+    assert "one by one, the latents are tied with neurons" in told
+    text = Reader(rendered(other)).text
+    assert told in text
+    assert "Latents against controls" in text
+    assert "latents against neurons" in text
 
 
 def test_the_attained_error_is_chance_over_the_pairs_found(run: Content) -> None:
@@ -710,7 +730,7 @@ def test_without_controls_none_is_drawn(run: Content) -> None:
     assert {trusted.clause for trusted in trust.select_trusted(plain)} == {""}
     assert series.tabulate_layers(plain)["random_directions"].isna().all()
     one = without(run, "random_directions")
-    assert controls.describe_directions(controls.compare_controls(one)) == ""
+    assert controls.describe_controls(controls.compare_controls(one)) == []
     assert "ntrained model" in rendered(one)
 
 

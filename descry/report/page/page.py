@@ -17,7 +17,7 @@ from markupsafe import Markup
 from descry.report import words
 from descry.report.content import Content, tabulate_carriers, tabulate_pairs
 from descry.report.figures import quality
-from descry.report.figures.controls import compare_controls, describe_directions
+from descry.report.figures.controls import JUDGED, compare_controls, describe_controls
 from descry.report.figures.headline import format_bounds, list_controls
 from descry.report.figures.headlines import is_circular, make_headlines
 from descry.report.figures.layers import list_bands
@@ -159,7 +159,8 @@ def render_page(
             beyond=any(len(table) for table in (run.beyond.triggers, run.beyond.transfer, run.beyond.ablation)),
             groups=make_headlines(run),
             compared=compared,
-            directions_summary=describe_directions(compared),
+            findings=describe_controls(compared),
+            judged=[name for name in JUDGED if any(name in row.verdicts for row in compared)],
             plots=[_embed_picture(name, text, pictures[name]) for name, text in PLOTS.items() if name in pictures],
             layers=tables["layers"].to_dict("records"),
             shown_plots=SHOWN,

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
 CONTROL_STYLES: dict[str, dict[str, Any]] = {
     "random_directions": {"color": PURPLE, "marker": "o", "linestyle": "-.", "label": "random directions"},
     "untrained_target": {"color": GREY, "marker": "D", "linestyle": ":", "label": "untrained model"},
+    "target_neurons": {"color": GREEN, "marker": "s", "linestyle": "--", "label": "neurons"},
 }
 """Controls are hollow."""
 for _look in CONTROL_STYLES.values():

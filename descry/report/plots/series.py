@@ -18,6 +18,7 @@ AT_K = {
     "": "the neurons' descriptors",
     "random_directions": "random directions",
     "untrained_target": "untrained model",
+    "target_neurons": "neurons",
     "most_common": "null: most common",
     "random_exemplars": "null: random exemplars",
 }
