@@ -232,7 +232,7 @@ def compare_measures(runs: Sequence[Folder], sizes: Sequence[int]) -> Iterator[d
         rows: list[dict[str, Any]] = []
         for run, stds, size in zip(values, deviations, sizes, strict=True):
             value, chance = run.get(name, (None, None))
-            row = {"value": value, "chance": chance, "std": stds.get(name)}
+            row: dict[str, Any] = {"value": value, "chance": chance, "std": stds.get(name)}
             if rows and not (measure.counts and size != sizes[0]):
                 larger = max((std for std in (rows[0]["std"], row["std"]) if std is not None), default=None)
                 row["verdict"] = judge_gap(rows[0]["value"], value, larger)

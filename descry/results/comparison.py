@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 
 from descry.errors import InputError
+from descry.storage.arrays import read_tensor
 from descry.storage.files import read_json, readable
 
 SHOWN = 3
@@ -78,7 +79,9 @@ def read_contents(path: Path) -> Any:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="np") as file:
                 header = json.loads((file.metadata() or {}).get("descry", "{}"))
-                return {"meta": header.get("meta")} | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                sparse = header.get("sparse", {})
+                names = {name.partition(".")[0] if name.partition(".")[0] in sparse else name for name in file.keys()}  # noqa: SIM118
+                return {"meta": header.get("meta")} | {name: read_tensor(file, header, name) for name in names}
         if path.suffix == ".png":
             from matplotlib.image import imread
 

@@ -16,6 +16,7 @@ ACTIVATION_ARRAYS = ArraySchema(
         "probe_rows": ("int32", ("sampled",)),
         "probe": ("float16", ("sampled", "neurons")),
     },
+    sparse=("probe",),
 )
 KEPT_ARRAYS = ArraySchema(
     "kept",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ class TableSchema:
 @dataclass(frozen=True)
 class ArraySchema:
     """Arrays: their kind, which the file records, and the dtype and named dimensions of each; dimensions with the same
-    name have the same size."""
+    name have the same size. sparse: matrices of which only what is not 0 is stored, where that is smaller."""
 
     kind: str
     arrays: Mapping[str, tuple[str, tuple[str, ...]]]
+    sparse: Collection[str] = ()
 
 
 def check_kind(path: Path, metadata: Mapping[Any, Any] | None, kind: str) -> None:

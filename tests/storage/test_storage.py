@@ -2,18 +2,24 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.strategies import integers
 
 from descry.activations.record import Activations, read_activations, write_activations
 from descry.errors import InputError
+from descry.results.comparison import read_contents
 from descry.schemas.extract import ACTIVATION_ARRAYS
 from descry.schemas.split import GOLD_TABLE
 from descry.storage import schema
-from descry.storage.arrays import write_arrays
+from descry.storage.arrays import read_arrays, read_part, write_arrays
 from descry.storage.files import read_json, write_json, write_metrics
+from descry.storage.schema import ArraySchema
 from descry.storage.tables import read_table, write_table
 from tests.conftest import ROOT
 
@@ -114,6 +120,55 @@ def test_arrays_that_disagree_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             write_arrays(tmp_path / "x", {**good, **change}, ACTIVATION_ARRAYS, {})
         assert not (tmp_path / "x").exists()
+
+
+SPARSE = ArraySchema("sparse", {"rows": ("int32", ("n",)), "probe": ("float16", ("n", "units"))}, sparse=("probe",))
+
+
+def write_sparse(path: Path, probe: np.ndarray) -> None:
+    write_arrays(path, {"rows": np.arange(len(probe), dtype=np.int32), "probe": probe}, SPARSE, {})
+
+
+@given(
+    arrays(np.int16, array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=12), elements=integers(0, 8)),
+    integers(0, 8),
+)
+def test_a_matrix_of_few_values_comes_back_bit_by_bit(drawn: np.ndarray, above: int) -> None:
+    bits = np.array([0, -(2**15), 1, 15000, -15000, 3, 5, 7, 9], np.int16)  # 0, -0.0, the smallest, ...
+    probe = np.where(drawn > above, bits[drawn], 0).astype(np.int16).view(np.float16)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        write_sparse(path, probe)
+        found = read_arrays(path, SPARSE)[0]["probe"]
+        np.testing.assert_array_equal(found.view(np.int16), probe.view(np.int16))
+        np.testing.assert_array_equal(read_contents(path)["probe"], probe)
+        np.testing.assert_array_equal(read_part(path, SPARSE, "probe"), probe)
+        assert read_arrays(path, SPARSE, without=("probe",))[0].keys() == {"rows"}
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.01, 0.02, 0.06), (0.3, 0.85, 1.0), (0.5, 1.0, 1.01)])
+def test_a_matrix_is_stored_sparsely_where_that_is_smaller(
+    tmp_path: Path, share: float, least: float, most: float
+) -> None:
+    generator = np.random.default_rng(0)
+    probe = np.where(generator.random((300, 400)) < share, generator.random((300, 400)), 0).astype(np.float16)
+    write_sparse(tmp_path / "x", probe)
+    assert least <= (tmp_path / "x").stat().st_size / probe.nbytes <= most
+
+
+def test_damage_to_a_sparse_matrix_is_noticed(tmp_path: Path) -> None:
+    path, probe = tmp_path / "x", np.zeros((20, 40), np.float16)
+    probe[::3, ::7] = 1.5
+    write_sparse(path, probe)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole)):
+        for bit in (1, 128):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            with pytest.raises(InputError) as caught:
+                read_arrays(path, SPARSE)
+            assert str(caught.value).startswith(f"{path}: ")
+            assert "\n" not in str(caught.value)
 
 
 def test_another_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
