@@ -5,13 +5,15 @@ TopK dictionaries (benchmarks/train_dictionary.py) on the outputs of two layers 
 which takes about half an hour on two idle cores; those in .units/ are not trained again. Sets of units, UNITS of either
 layer, drawn from those that fire on LEAST calibration sentences or more: the layers' neurons; latents; random
 directions through the same TopK; latents of a dictionary whose decoder was random and frozen; latents of one trained on
-the target's untrained twin, read there. Of each the `units` and their firing `rate`; `described`, the share with a
-descriptor; `replication`; sentences' `gold_precision_at_1` and `gold_recall_at_2`; `best_f1`, the mean F1 on validation
-of the unit with the best F1 on calibration for a descriptor, and `own_unit`, the share of descriptors for which that is
-at least OWN; each with `chance`, the same with the labels and gold of other reviews, and with the standard deviation
-(`std`) over other splits of the same sentences. `planted_first`: share of latents planted along the directions of
-linear probes whose first descriptor is their aspect (benchmarks/planted.py); `encoding_difference`: the largest between
-SAELens' latents and descry's.
+the target's untrained twin, read there; and the neurons with thresholds that let them fire as seldom as the latents
+(`sparse_neurons`). Of each the `units` and their firing `rate`; `described`, the share with a descriptor;
+`replication`; `association`, the mean correlation of unit and descriptor on validation over the pairs assigned on
+calibration; sentences' `gold_precision_at_1` and `gold_recall_at_2`; `best_f1`, the mean F1 on validation of the unit
+with the best F1 on calibration for a descriptor, and `own_unit`, the share of descriptors for which that is at least
+OWN; each with `chance`, the same with the labels and gold of other reviews (for `association` on validation alone), and
+with the standard deviation (`std`) over other splits of the same sentences. `planted_first`: share of latents planted
+along the directions of linear probes whose first descriptor is their aspect (benchmarks/planted.py);
+`encoding_difference`: the largest between SAELens' latents and descry's.
 """
 
 import os
@@ -36,11 +38,12 @@ from descry.assignment.evidence import gather_evidence
 from descry.assignment.rules import assign
 from descry.corpus.readers import read_reviews
 from descry.corpus.sentences import build_undivided_table
+from descry.evaluation.association import measure_associations
 from descry.evaluation.chance import Draws
 from descry.evaluation.evaluate import Evaluation
 from descry.evaluation.metrics import f1
 from descry.evaluation.nulls import draw_move
-from descry.evaluation.resplit import draw_sides, measure_resplits
+from descry.evaluation.resplit import Reading, draw_sides, measure_resplits
 from descry.models.controls import build_random_directions, build_untrained
 from descry.models.dictionary_files import list_dictionaries
 from descry.models.pooling import Reduction
@@ -153,6 +156,53 @@ def take_units(split: Activations, units: np.ndarray) -> Activations:
     return replace(split, probe=split.probe[:, units], **{name: getattr(split, name)[units] for name in names})
 
 
+def count_rates(split: Activations) -> np.ndarray:
+    """The share of the probe's sentences on which each unit fires: float64 [units]."""
+    return np.asarray((split.probe > 0).mean(axis=0))
+
+
+def match_rates(active: Pair[Activations], rates: np.ndarray) -> Pair[Activations]:
+    """The same units with thresholds, below which they are 0, that let them fire as seldom as others.
+
+    rates: float [others], the shares of sentences on which these fire. The units that fire most often become as rare as
+    the others that do; none fires more often than before.
+    """
+    own = count_rates(active.calibration)
+    wanted = np.empty(len(own))
+    wanted[np.argsort(own, kind="stable")] = np.quantile(rates, (np.arange(len(own)) + 0.5) / len(own))
+    ordered = -np.sort(-active.calibration.probe, axis=0)
+    place = np.minimum(np.rint(np.minimum(wanted, own) * len(ordered)).astype(int), len(ordered) - 1)
+    thresholds = np.maximum(ordered[place, np.arange(len(own))], 0).astype(np.float32)
+    return active.map(lambda split: raise_thresholds(split, thresholds))
+
+
+def raise_thresholds(split: Activations, thresholds: np.ndarray) -> Activations:
+    """The record of units whose values are what is above a threshold. thresholds: float32 [units], at least 0."""
+    probe = np.maximum(split.probe - thresholds, 0).astype(np.float16)
+    return replace(
+        split,
+        values=np.maximum(split.values - thresholds[:, None], 0),
+        beyond=np.maximum(split.beyond - thresholds, 0),
+        maximum=np.maximum(split.maximum - thresholds, 0),
+        mean=probe.mean(axis=0, dtype=np.float32),
+        std=probe.astype(np.float32).std(axis=0),
+        probe=probe,
+    )
+
+
+def measure_association(active: Pair[Activations], labels: Pair[np.ndarray], held_out: np.ndarray) -> float:
+    """The mean correlation on validation's probe of the pairs that are assigned on calibration; NaN without any.
+
+    labels: int8 [sentences, descriptors]; held_out: validation's labels that are correlated with.
+    """
+    found = assign(gather_evidence(active.calibration.exemplars(RULE.exemplars), labels.calibration), RULE)
+    units, columns = np.nonzero(found.assigned)
+    reviews = list(map(str, range(len(held_out))))  # of no account: no interval is drawn
+    told = Pair(labels.calibration, held_out)
+    strength = measure_associations(units, columns, active, told, reviews, repeats=1, seed=0)["pearson"]
+    return float(strength.mean()) if len(strength) else float("nan")
+
+
 def find_own_units(values: Pair[np.ndarray], labels: Pair[np.ndarray]) -> np.ndarray:
     """F1 on validation of the unit and threshold with the best F1 on calibration, for each descriptor: float [columns].
 
@@ -178,10 +228,17 @@ def measure_own_units(values: Pair[np.ndarray], labels: Pair[np.ndarray]) -> dic
     return {"best_f1": float(scores.mean()), "own_unit": float((scores >= OWN).mean())}
 
 
-def resplit_own_units(evaluation: Evaluation) -> list[dict[str, float]]:
+def measure_one_by_one(active: Pair[Activations], labels: Pair[np.ndarray]) -> dict[str, float]:
+    """`association`, `best_f1` and `own_unit` of units. labels: int8 [sentences, descriptors], of all sentences."""
+    known = Pair(*(each[split.probe_rows] for each, split in zip(labels, active, strict=True)))
+    association = measure_association(active, labels, labels.validation)
+    return {"association": association} | measure_own_units(active.map(lambda split: split.probe), known)
+
+
+def resplit_one_by_one(evaluation: Evaluation) -> list[dict[str, float]]:
     """The same on other splits of the probe's sentences."""
     active, labels = evaluation.active, evaluation.opinions[0].labels
-    values = np.concatenate([split.probe for split in active])
+    reading = Reading.of(active, RULE.exemplars)
     known = np.concatenate([each[split.probe_rows] for each, split in zip(labels, active, strict=True)])
     reviews = np.concatenate(
         [np.asarray(ids)[split.probe_rows] for ids, split in zip(evaluation.reviews, active, strict=True)]
@@ -189,7 +246,8 @@ def resplit_own_units(evaluation: Evaluation) -> list[dict[str, float]]:
     results, generator = [], np.random.default_rng(0)
     for _ in range(SPLITS_DRAWN):
         sides = draw_sides(reviews, PARAMETERS["split"]["validation"], generator)
-        results.append(measure_own_units(sides.map(lambda rows: values[rows]), sides.map(lambda rows: known[rows])))
+        drawn = sides.map(lambda rows: reading.select(rows, RULE.exemplars))
+        results.append(measure_one_by_one(drawn, sides.map(lambda rows: known[rows])))
     return results
 
 
@@ -201,15 +259,14 @@ def shuffle_labels(evaluation: Evaluation) -> Evaluation:
 
 
 def measure_values(evaluation: Evaluation) -> dict[str, float]:
-    """All measures of a set of units; without `replication` if no unit is described."""
-    active = evaluation.active
+    """All measures of a set of units, without those that are not known if no unit is described."""
     values = flatten(evaluation.measure(RULE, (1, 2)))
     found = {name: float(values[key]) for name, key in MEASURES.items()}
     if not found["described"]:
         del found["replication"]
-    found["described"] /= len(active.calibration.layer)
-    labels = Pair(*(each[split.probe_rows] for each, split in zip(evaluation.opinions[0].labels, active, strict=True)))
-    return found | measure_own_units(active.map(lambda split: split.probe), labels)
+    found["described"] /= len(evaluation.active.calibration.layer)
+    found |= measure_one_by_one(evaluation.active, evaluation.opinions[0].labels)
+    return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
 def measure(evaluation: Evaluation) -> dict[str, Any]:
@@ -218,9 +275,11 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
     spread = summarise_splits(measure_resplits(evaluation, RULE, Draws(SPLITS_DRAWN, 0)))[TARGET]
     stds = {name: float(spread[key].std) for name, key in MEASURES.items()}
     stds["described"] /= units
-    again = resplit_own_units(evaluation)
+    again = resplit_one_by_one(evaluation)
     stds |= {name: float(np.std([each[name] for each in again], ddof=1)) for name in again[0]}
-    values, chance = measure_values(evaluation), measure_values(shuffle_labels(evaluation))
+    shuffled, labels = shuffle_labels(evaluation), evaluation.opinions[0].labels
+    values, chance = measure_values(evaluation), measure_values(shuffled)
+    chance["association"] = measure_association(evaluation.active, labels, shuffled.opinions[0].labels.validation)
     found = {name: {"value": value, "chance": chance.get(name), "std": stds[name]} for name, value in values.items()}
     return {"units": units, "rate": count_firing(evaluation.active.calibration)["rate"], **found}
 
@@ -261,18 +320,23 @@ def measure_planted(evaluation: Evaluation) -> dict[str, float]:
 def compare(evaluation: Evaluation, folders: Mapping[str, Path]) -> dict[str, Any]:
     """The measures of every set of units."""
     texts = read_texts()
-    results: dict[str, Any] = {"neurons": measure(replace(evaluation, active=draw_units(evaluation.active)))}
+    neurons = draw_units(evaluation.active)
+    results: dict[str, Any] = {"neurons": measure(replace(evaluation, active=neurons))}
     sample = texts.calibration[: PARAMETERS["controls"]["sample"]]
     targets = {name: choose_model(name, Target(MODEL, dictionaries=folder)) for name, folder in folders.items()}
     targets["random_directions"] = build_random_directions(targets["latents"], sample, PARAMETERS["controls"]["seed"])
     for name, target in targets.items():
         active = read_units(target, evaluation.active)
         counted = count_firing(active.calibration)
-        results[name] = measure(replace(evaluation, active=draw_units(active)))
+        drawn = draw_units(active)
+        results[name] = measure(replace(evaluation, active=drawn))
         results[name] |= {"trained_units": counted["units"], "dead": counted["dead"], "always": counted["always"]}
         if name in folders:
             shares = measure_explained_variance(target, target.sites, sample)
             results[name]["explained_variance"] = dict(zip(LAYERS, shares, strict=True))
+        if name == "latents":
+            sparse = match_rates(neurons, count_rates(drawn.calibration))
+            results["sparse_neurons"] = measure(replace(evaluation, active=sparse))
         print(name, rounded(results[name]), flush=True)
     return results
 

@@ -1,6 +1,10 @@
 import numpy as np
+import pytest
+from scipy.stats import pearsonr
 
-from benchmarks.units import find_own_units
+from benchmarks.units import RULE, count_rates, find_own_units, match_rates, measure_association
+from descry.activations.record import Activations
+from descry.evaluation.resplit import Reading
 from descry.splits import Pair
 
 
@@ -45,3 +49,48 @@ def test_a_unit_at_rest_is_not_counted_as_firing() -> None:
     labels[:4] = 1
     [score] = find_own_units(Pair(values, values), Pair(labels, labels))
     assert score == 2 * 1 / (1 + 4)
+
+
+def read_units(values: np.ndarray, rows: np.ndarray) -> Activations:
+    """The record of some sentences, all of them in the probe. values: float16 [sentences, units]."""
+    units = np.arange(values.shape[1], dtype=np.int32)
+    record = Activations(
+        len(values), np.ones(len(units), np.int16), units, *[np.empty(0)] * 6, rows.astype(np.int32), values, "mean"
+    )
+    return Reading.of(Pair(record, record), RULE.exemplars).select(rows, RULE.exemplars)
+
+
+def test_thresholds_let_units_fire_as_seldom_as_others_and_no_more_often() -> None:
+    generator = np.random.default_rng(0)
+    shares = np.linspace(0.1, 0.9, 40)
+    values = np.where(generator.random((400, 40)) < shares, generator.random((400, 40)), 0).astype(np.float16)
+    active = Pair(*(read_units(values, rows) for rows in np.split(np.arange(400), 2)))
+    before, rates = count_rates(active.calibration), generator.uniform(0.02, 0.3, 70)
+    matched = match_rates(active, rates)
+    after = count_rates(matched.calibration)
+    assert (after <= before).all()
+    np.testing.assert_allclose(np.sort(after), np.quantile(rates, (np.arange(40) + 0.5) / 40), atol=0.01)
+    assert (np.diff(after[np.argsort(before, kind="stable")]) > -0.01).all()  # those that fired most still do
+    for one, other in zip(active, matched, strict=True):
+        fires = other.probe > 0
+        assert (one.probe[fires] > 0).all()
+        lowered = (one.probe.astype(np.float32) - other.probe)[:, fires.any(axis=0)]
+        thresholds = np.where(fires[:, fires.any(axis=0)], lowered, np.nan)
+        assert (np.nanmax(thresholds, axis=0) - np.nanmin(thresholds, axis=0) < 2e-3).all()
+        np.testing.assert_allclose(other.maximum, other.probe.max(axis=0), atol=1e-3)
+        sets, strongest = other.exemplars(5), one.exemplars(5)
+        assert ((sets == strongest) | (sets == -1)).all()
+    np.testing.assert_array_equal(match_rates(active, np.ones(5)).calibration.probe, active.calibration.probe)
+
+
+def test_association_is_the_mean_correlation_of_the_pairs_found() -> None:
+    generator = np.random.default_rng(1)
+    labels = Pair(*((generator.random((900, 3)) < 0.2).astype(np.int8) for _ in range(2)))
+    values = [np.maximum(generator.normal(size=(900, 2)) + 2.0 * part[:, :2], 0).astype(np.float16) for part in labels]
+    active = Pair(*(read_units(split, np.arange(900)) for split in values))
+    expected = [pearsonr(values[1][:, unit].astype(float), labels.validation[:, unit])[0] for unit in range(2)]
+    assert measure_association(active, labels, labels.validation) == pytest.approx(np.mean(expected), rel=1e-9)
+    shuffled = labels.validation[generator.permutation(900)]
+    assert abs(measure_association(active, labels, shuffled)) < 0.1
+    nothing = Pair(np.zeros_like(labels.calibration), labels.validation)
+    assert np.isnan(measure_association(active, nothing, labels.validation))
