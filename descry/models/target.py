@@ -64,8 +64,9 @@ class Target:
             check_tokenizer(self.tokenizer, model)
         self.model: Any = model.to(self.device)
         self._find_sites: Callable[[nn.Module], list[Site]]
+        self._find_neurons = partial(find_sites, stack=stack, modules=modules)
         if dictionaries is None:
-            self._find_sites = partial(find_sites, site=site, stack=stack, layers=layers, modules=modules)
+            self._find_sites = partial(self._find_neurons, site=site, layers=layers)
         else:
             self._find_sites = Latents(
                 dictionaries, device=self.device, site=site, stack=stack, layers=layers
@@ -196,9 +197,10 @@ class Target:
         return other
 
     def read_neurons(self) -> Target:
-        """The same model, with the neurons of the same layers in place of a dictionary's latents."""
+        """The same model, with the neurons of the same layers' feed-forward blocks in place of a dictionary's latents.
+        Errors: InputError if they are not found."""
         other = copy(self)
-        other._find_sites = partial(find_sites, stack=self.stack, layers=[site.layer for site in self.sites])
+        other._find_sites = partial(self._find_neurons, layers=[site.layer for site in self.sites])
         other.sites = other._find_sites(self.model)
         return other
 

@@ -206,3 +206,15 @@ def test_random_directions_keep_the_non_linearity_and_the_moments(tiny_bert: Pat
     torch.testing.assert_close(before[0].std(0), before[1].std(0), atol=1e-3, rtol=1e-3)
     assert not torch.allclose(before[0], before[1], atol=0.1)
     assert control.widths == build_untrained(target, 0).widths == target.widths
+
+
+def test_the_neurons_of_the_layers_of_dictionaries_are_those_of_the_model(tiny_bert: Path, tmp_path: Path) -> None:
+    for layer in (0, 2):
+        save_dictionary(tmp_path / f"layer_{layer}")
+    neurons = Target(tiny_bert, dictionaries=tmp_path, site="hidden").read_neurons()
+    expected = Target(tiny_bert, layers=[1, 3])
+    assert [site.name for site in neurons.sites] == [site.name for site in expected.sites]
+    pooled = [target.pool(*target.encode(TEXTS[:9]), ["mean"]) for target in (neurons, expected)]
+    torch.testing.assert_close(*pooled, rtol=0, atol=0)
+    for one, other in zip(neurons.neurons, expected.neurons, strict=True):
+        np.testing.assert_array_equal(one, other)

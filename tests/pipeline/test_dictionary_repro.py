@@ -28,7 +28,7 @@ CHANGES = {
     "extract.units": "dictionary",
     "extract.site": "hidden",
     "extract.also": "[]",
-    "controls.kinds": "[]",
+    "controls.kinds": "[target_neurons]",
     "assign.rule": "composition",
     "resplit.splits": "0",
     "sweep.thresholds": "[0.1]",
@@ -81,6 +81,16 @@ def test_descriptors_of_latents_and_their_cofiring_reach_the_measures_and_the_pa
     assert run.writes.empty
     page = (project / "report/index.html").read_text(encoding="utf-8")
     assert "latents of a dictionary of outputs of encoder.layer.*" in page
+
+
+def test_latents_stand_beside_the_neurons_of_their_layers(project: Path) -> None:
+    neurons = read_activations(project / layout.CONTROLS / "target_neurons" / "calibration.safetensors")
+    assert sorted(set(neurons.layer.tolist())) == list(LAYERS)
+    assert neurons.units == "inputs of encoder.layer.*.output.dense"
+    detail = json.loads((project / "metrics/detail/consistency.json").read_text())
+    assert 0 <= detail["null"]["target_neurons"]["replication"] <= 1
+    page = (project / "report/index.html").read_text(encoding="utf-8")
+    assert "Latents against controls" in page
 
 
 def test_a_dictionary_of_another_width_is_refused_in_one_line(project: Path, site: Path) -> None:
