@@ -47,6 +47,25 @@ WAYS = {
     "one_at_a_time": "one sentence at a time",
     "neurox": "NeuroX, hidden states only",
 }
+SLOWEST = 10
+"""Stages that are listed of a large run."""
+UNITS = {
+    "neurons": "neurons",
+    "sparse_neurons": "neurons, as sparse as latents",
+    "latents": "latents",
+    "random_decoder": "latents, random decoder",
+    "random_directions": "random directions",
+    "untrained": "latents, untrained model",
+}
+UNIT_MEASURES = (
+    "described",
+    "replication",
+    "association",
+    "gold_precision_at_1",
+    "gold_recall_at_2",
+    "best_f1",
+    "own_unit",
+)
 PRESETS = (
     "descriptors.count",
     "descriptors.mean_best_ap",
@@ -242,6 +261,37 @@ def memory_table(read: Reader) -> str:
     return make_table(["sentences", "peak memory"], ([size, f"{peak:.2f} GB"] for size, peak in peaks.items()))
 
 
+def amazon_table(read: Reader) -> str:
+    """Minutes and peak memory of the stages that take longest on a large corpus, and of all others."""
+    whole = read("benchmarks/results/amazon.json")
+    stages = sorted(whole["stages"].items(), key=lambda item: -item[1]["seconds"])
+    shown, rest = stages[:SLOWEST], stages[SLOWEST:]
+    others = {"seconds": sum(took["seconds"] for _, took in rest), "peak_gb": max(took["peak_gb"] for _, took in rest)}
+    rows = [*((f"`{stage}`", took) for stage, took in shown), (f"{len(rest)} others", others)]
+    rows.append((f"all, {whole['sentences']:,} sentences", whole))
+    cells = ([name, f"{took['seconds'] / 60:.1f}", f"{took['peak_gb']:.2f} GB"] for name, took in rows)
+    return make_table(["stage", "minutes", "peak memory"], cells)
+
+
+def units_table(read: Reader) -> str:
+    """Sets of units beside each other, with standard deviations over splits, and their chance levels."""
+    found = read("benchmarks/results/units.json")
+
+    def show_value(row: Mapping[str, float]) -> str:
+        return f"{row['value']:.3f} ± {row['std']:.3f}"
+
+    def show_chances(name: str) -> str:
+        levels = {f"{found[units][name]['chance']:.3f}" for units in UNITS if found[units][name]["chance"] is not None}
+        return " to ".join(sorted({min(levels), max(levels)})) if levels else "–"
+
+    rows = [
+        [title, f"{100 * found[units]['rate']:.0f} %", *(show_value(found[units][name]) for name in UNIT_MEASURES)]
+        for units, title in UNITS.items()
+    ]
+    rows.append(["chance", "–", *map(show_chances, UNIT_MEASURES)])
+    return make_table(["units", "fire on", *(f"`{name}`" for name in UNIT_MEASURES)], rows)
+
+
 def llm_table(read: Reader) -> str:
     """Calls and tokens of each way to label, and of proposing candidates."""
     found = read("benchmarks/results/llm.json")
@@ -306,6 +356,8 @@ TABLES: dict[str, Callable[[Reader], str | None]] = {
     "stages": stage_table,
     "speed": speed_table,
     "memory": memory_table,
+    "amazon": amazon_table,
+    "units": units_table,
     "llm": llm_table,
     "presets": preset_table,
     "faults": fault_table,
