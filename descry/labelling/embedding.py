@@ -1,4 +1,5 @@
-"""The labeller `embedding`: one prototype per descriptor in the embedding space, in competition with the others."""
+"""The labeller `embedding`: one prototype per descriptor in the embedding space, in competition with the others; and
+whether the descriptor's words stand in the sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pandas as pd
 from descry.corpus.sampling import sample_sentences
 from descry.embedding.vectors import Encoder, scale_to_unit, subtract_review_means
 from descry.labelling.labels import Labelled, Labels, find_cuts, find_links, log_shares
+from descry.labelling.literal import Members
 from descry.vocabulary.descriptors import Descriptor
 
 CHUNK = 512
@@ -69,6 +71,13 @@ def refine_prototypes(vectors: np.ndarray, anchors: np.ndarray, *, rounds: int, 
     return prototypes
 
 
+def average_labelled(vectors: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """The mean direction of the vectors labelled with each descriptor: [descriptors, width], unit rows; that of
+    `otherwise` where none is. labels: int8 [n, descriptors]."""
+    sums = (labels == 1).astype(vectors.dtype).T @ vectors
+    return np.where((labels == 1).any(axis=0)[:, None], scale_to_unit(sums), otherwise)
+
+
 def log_posteriors(vectors: np.ndarray, found: np.ndarray, sharpness: float) -> np.ndarray:
     """Log softmax over prototypes of `sharpness` times the cosines: float32 [n, descriptors], <= 0.
 
@@ -82,8 +91,10 @@ class EmbeddingLabeller:
     """The labeller `embedding`; it learns from calibration and its candidates, never from gold.
 
     share: of the review's mean that is subtracted, as in `retrieval.Retrieval`. neighbours: see `smooth_vectors`.
-    rounds, pull: see `refine_prototypes`. sharpness: see `log_posteriors`. breadth: see `labels.find_cuts`. reference:
-    number of calibration's sentences, at most, that serve as neighbours and refine the prototypes.
+    rounds, pull: see `refine_prototypes`. sharpness: see `log_posteriors`. literal: how much it adds to a descriptor's
+    score if a member stands in the sentence that stands in all of its sentences, see `Members.add`. breadth: see
+    `labels.find_cuts`. reference: number of calibration's sentences, at most, that serve as neighbours and refine the
+    prototypes.
     """
 
     embedder: Encoder
@@ -92,6 +103,7 @@ class EmbeddingLabeller:
     rounds: int
     pull: float
     sharpness: float
+    literal: float
     breadth: float
     reference: int
 
@@ -113,13 +125,24 @@ class EmbeddingLabeller:
         smooth = smooth_vectors(vectors, reference, self.neighbours, itself)
         anchors = average_links(smooth, candidates, descriptors)
         prototypes = refine_prototypes(smooth[rows], anchors, rounds=self.rounds, pull=self.pull)
-        scores = [log_posteriors(smooth, prototypes, self.sharpness)]
-        del vectors, smooth  # of a large corpus, one table's vectors at a time are enough
+        members = Members(descriptors)
+        located = members.locate(calibration["text"].tolist())
+        posteriors = log_posteriors(smooth, prototypes, self.sharpness)
+        weights = self.literal * members.weigh(located, self._cut(posteriors))
+        labels = self._cut(members.add(posteriors, located, weights))
+        prototypes = average_labelled(smooth[rows], labels[rows], prototypes)
+        scores = [members.add(log_posteriors(smooth, prototypes, self.sharpness), located, weights)]
+        del vectors, smooth, posteriors  # of a large corpus, one table's vectors at a time are enough
         for table in others:
             smooth = smooth_vectors(scale_to_unit(self._embed(table) - mean), reference, self.neighbours)
-            scores.append(log_posteriors(smooth, prototypes, self.sharpness))
+            posteriors = log_posteriors(smooth, prototypes, self.sharpness)
+            scores.append(members.add(posteriors, members.locate(table["text"].tolist()), weights))
         thresholds = find_cuts(scores[0], self.breadth)
         return Labelled([Labels((score >= thresholds).astype(np.int8), score) for score in scores])
+
+    def _cut(self, scores: np.ndarray) -> np.ndarray:
+        """The labels of scores: int8, as `scores`."""
+        return (scores >= find_cuts(scores, self.breadth)).astype(np.int8)
 
     def _embed(self, sentences: pd.DataFrame) -> np.ndarray:
         """Embed sentences and subtract `share` of their reviews' means."""

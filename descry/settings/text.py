@@ -154,6 +154,9 @@ class EmbeddingLabels(Part):
     "How strongly those sentences pull the prototype, relative to the sentences that the descriptor was proposed for."
     sharpness: float = Field(gt=0.0)
     "How strongly descriptors compete for a sentence. Larger favours the nearest one more."
+    literal: float = Field(ge=0.0)
+    """How much a descriptor's words count where they stand in a sentence, in proportion to how many of the descriptor's
+    sentences hold them; 0 for meaning alone."""
     breadth: float = Field(gt=0.0)
     "Labels per sentence, about: a descriptor gets this many times the sentences that it is the nearest to."
     reference: int = Field(ge=2)

@@ -18,6 +18,7 @@ from descry.embedding.vectors import scale_to_unit
 from descry.labelling import embedding
 from descry.labelling.embedding import (
     EmbeddingLabeller,
+    average_labelled,
     average_links,
     log_posteriors,
     refine_prototypes,
@@ -37,6 +38,7 @@ USUAL: dict[str, Any] = {
     "rounds": 3,
     "pull": 3.0,
     "sharpness": 8.0,
+    "literal": 3.0,
     "breadth": 1.0,
     "reference": 1000,
 }
@@ -100,6 +102,16 @@ def test_prototypes_equal_a_loop_and_stay_at_the_anchor_without_pull() -> None:
     np.testing.assert_allclose(refine_prototypes(vectors, anchors, rounds=3, pull=0.0), anchors)
 
 
+def test_labelled_vectors_are_averaged_and_others_left() -> None:
+    vectors, before = rows(8, 6), rows(9, 3)
+    labels = np.array([[1, 0, -1], [1, 1, 0], [0, 0, 0], [0, 1, -1], [0, 1, 0], [-1, 0, 0]], np.int8)
+    found = average_labelled(vectors, labels, before)
+    for column, own in enumerate(([0, 1], [1, 3, 4])):
+        mean = sum(vectors[row] for row in own)
+        np.testing.assert_allclose(found[column], mean / np.linalg.norm(mean))
+    np.testing.assert_array_equal(found[2], before[2])
+
+
 def test_scores_are_logarithms_of_shares_and_keep_the_winner() -> None:
     vectors, found = rows(5, 30), rows(6, 4)
     scores = log_posteriors(vectors, found, 8.0)
@@ -137,6 +149,22 @@ def test_the_labeller_finds_what_candidates_name_and_learns_from_calibration_alo
     np.testing.assert_array_equal(unseen.labels, [[1, 0], [0, 1]])
     (alone,) = labeller.label(calibration, [], table, FOUND).tables
     np.testing.assert_array_equal(alone.scores, learnt.scores)
+
+
+def test_a_descriptor_whose_name_stands_in_the_sentence_scores_higher() -> None:
+    words = ["the battery", "the sound", "a charge", "the sound", "battery charge"] * 6
+    named = list(range(len(words)))
+    table = build_candidate_table(
+        named, [text.split()[1] for text in words], [1.0] * len(words), [0] * len(words), "llm"
+    )
+    both = sentences(["battery box", "sound box", "box box"])
+    by_literal = {
+        literal: EmbeddingLabeller(Toy(), **USUAL | {"literal": literal}).label(sentences(words), [both], table, FOUND)
+        for literal in (0.0, 3.0)
+    }
+    gains = by_literal[3.0].tables[1].scores - by_literal[0.0].tables[1].scores
+    # All sentences labelled with sound hold it; two thirds of those with battery hold battery, two thirds charge.
+    np.testing.assert_allclose(gains, [[2, 0], [0, 3], [0, 0]], atol=1e-5)
 
 
 def described(model: Path) -> str:
