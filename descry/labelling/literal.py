@@ -26,8 +26,7 @@ class Members:
         self._lengths = sorted({len(words) for words in self._places} - {0})
 
     def locate(self, texts: Sequence[str]) -> csr_matrix:
-        """Locate the members that stand in each text as whole words, whatever their case: float32 [texts, members], 0 or
-        1."""
+        """Locate the members that stand in each text as whole words, in any case: float32 [texts, members], 0 or 1."""
         rows: list[int] = []
         columns: list[int] = []
         for row, text in enumerate(texts):
