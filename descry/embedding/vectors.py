@@ -7,6 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+CHUNK = 4096
+"""Vectors that are computed with in float64 at once."""
+
 
 class Encoder(Protocol):
     """A sentence encoder, as the embedding-based steps use it."""
@@ -40,5 +43,9 @@ def subtract_review_means(vectors: np.ndarray, review_ids: Sequence[str], share:
     sums = np.zeros((review.max() + 1, vectors.shape[1]))
     np.add.at(sums, review, vectors)
     others = (np.bincount(review) - 1)[review, None]
-    means = np.where(others > 0, (sums[review] - vectors) / np.maximum(others, 1), 0.0)
-    return np.asarray(vectors - share * means, dtype=np.float32)
+    out = np.empty(vectors.shape, np.float32)
+    for start in range(0, len(vectors), CHUNK):
+        rows = slice(start, start + CHUNK)
+        means = (sums[review[rows]] - vectors[rows]) / np.maximum(others[rows], 1)
+        out[rows] = vectors[rows] - share * np.where(others[rows] > 0, means, 0.0)
+    return out

@@ -16,7 +16,7 @@ from descry.labelling.literal import Members
 from descry.vocabulary.descriptors import Descriptor
 
 CHUNK = 512
-"""Sentences compared with the reference at once."""
+"""Sentences compared with the reference, or with prototypes, at once."""
 
 
 def smooth_vectors(
@@ -83,7 +83,11 @@ def log_posteriors(vectors: np.ndarray, found: np.ndarray, sharpness: float) -> 
 
     vectors: [n, width], found: the prototypes, [descriptors, width]; both with unit rows.
     """
-    return log_shares(sharpness * (vectors @ found.T))
+    out = np.empty((len(vectors), len(found)), np.float32)
+    for start in range(0, len(vectors), CHUNK):
+        rows = slice(start, start + CHUNK)
+        out[rows] = log_shares(sharpness * (vectors[rows] @ found.T))
+    return out
 
 
 @dataclass(frozen=True)
