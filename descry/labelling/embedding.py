@@ -132,23 +132,26 @@ class EmbeddingLabeller:
         members = Members(descriptors)
         located = members.locate(calibration["text"].tolist())
         posteriors = log_posteriors(smooth, prototypes, self.sharpness)
-        weights = self.literal * members.weigh(located, self._cut(posteriors))
-        labels = self._cut(members.add(posteriors, located, weights))
+        weights = self.literal * members.weigh(located, _cut(posteriors, find_cuts(posteriors, self.breadth)))
+        literal = members.add(posteriors.copy(), located, weights)
+        labels = _cut(literal, find_cuts(literal, self.breadth, posteriors))
         prototypes = average_labelled(smooth[rows], labels[rows], prototypes)
-        scores = [members.add(log_posteriors(smooth, prototypes, self.sharpness), located, weights)]
-        del vectors, smooth, posteriors  # of a large corpus, one table's vectors at a time are enough
+        posteriors = log_posteriors(smooth, prototypes, self.sharpness)
+        scores = [members.add(posteriors.copy(), located, weights)]
+        thresholds = find_cuts(scores[0], self.breadth, posteriors)
+        del vectors, smooth, posteriors, literal  # of a large corpus, one table's vectors at a time are enough
         for table in others:
             smooth = smooth_vectors(scale_to_unit(self._embed(table) - mean), reference, self.neighbours)
             posteriors = log_posteriors(smooth, prototypes, self.sharpness)
             scores.append(members.add(posteriors, members.locate(table["text"].tolist()), weights))
-        thresholds = find_cuts(scores[0], self.breadth)
-        return Labelled([Labels((score >= thresholds).astype(np.int8), score) for score in scores])
-
-    def _cut(self, scores: np.ndarray) -> np.ndarray:
-        """The labels of scores: int8, as `scores`."""
-        return (scores >= find_cuts(scores, self.breadth)).astype(np.int8)
+        return Labelled([Labels(_cut(score, thresholds), score) for score in scores])
 
     def _embed(self, sentences: pd.DataFrame) -> np.ndarray:
         """Embed sentences and subtract `share` of their reviews' means."""
         vectors = self.embedder.encode(sentences["text"].tolist(), "embedding sentences")
         return subtract_review_means(vectors, sentences["review_id"].tolist(), self.share)
+
+
+def _cut(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """The labels of scores: int8, as `scores`."""
+    return (scores >= thresholds).astype(np.int8)

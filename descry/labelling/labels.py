@@ -75,13 +75,13 @@ def log_shares(products: np.ndarray) -> np.ndarray:
     return np.asarray(products - np.log(np.exp(products).sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
-def find_cuts(scores: np.ndarray, breadth: float) -> np.ndarray:
+def find_cuts(scores: np.ndarray, breadth: float, by: np.ndarray | None = None) -> np.ndarray:
     """Find a threshold for each descriptor, reached by `breadth` times as many sentences as it scores highest in.
 
-    scores: float [sentences, descriptors]. Returns float32 [descriptors], +inf where no sentence should pass. A
-    sentence may pass several thresholds, or none.
+    scores: float [sentences, descriptors]; by: other scores, same shape, by which those sentences are counted. Returns
+    float32 [descriptors], +inf where no sentence should pass. A sentence may pass several thresholds, or none.
     """
-    wins = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
+    wins = np.bincount((scores if by is None else by).argmax(axis=1), minlength=scores.shape[1])
     passing = np.minimum(np.rint(wins * breadth).astype(np.int64), len(scores))
     ordered = -np.sort(-scores, axis=0)
     least = ordered[np.maximum(passing - 1, 0), np.arange(scores.shape[1])]

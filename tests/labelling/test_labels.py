@@ -129,6 +129,13 @@ def test_as_many_sentences_pass_as_a_descriptor_wins_times_the_breadth(breadth: 
     assert passed[4] == 0
 
 
+def test_sentences_may_be_counted_by_other_scores() -> None:
+    generator = np.random.default_rng(8)
+    scores, by = (generator.normal(size=(200, 5)).astype(np.float32) for _ in range(2))
+    passed = (scores >= find_cuts(scores, 1.0, by)).sum(axis=0)
+    np.testing.assert_array_equal(passed, np.bincount(by.argmax(axis=1), minlength=5))
+
+
 def sentences(words: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"review_id": [f"r{row}" for row in range(len(words))], "text": list(words)})
 
