@@ -108,8 +108,8 @@ def quotes() -> Iterator[tuple[str, str]]:
     yield "docs/method.md", f"against {percent(chance['precision_at_1'])} for the most common aspect"
     yield (
         "docs/method.md",
-        f"reach {percent(directions['precision_at_1'])}, three standard deviations less, "
-        f"and {percent(directions['replication'])} replication, a tie",
+        f"reach {percent(directions['precision_at_1'])}, and {percent(directions['replication'])} replication, "
+        "both ties",
     )
     yield "docs/method.md", f"{synthetic['dropped']['0.5']['recall']:.3f} of the pairs are found"
     yield "docs/method.md", f"names all {surgery['planted']} by their aspect first"
@@ -173,15 +173,15 @@ def test_a_quoted_figure_is_as_measured(document: str, words: str) -> None:
 
 def test_what_is_said_without_figures_holds() -> None:
     neurons, directions, untrained = (row(name) for name in ("neurons", "random_directions", "untrained"))
-    # README: directions predict nearly as well, as many are described, and their descriptions agree less
+    # README: directions predict as well, but fewer are described and their descriptions agree less
     std = row("split_std")
     verdicts = {name: judge_gap(neurons[name], directions[name], std[name]) for name in directions if name in std}
     assert {name for name, verdict in verdicts.items() if verdict == "tied"} == {
-        "described",
+        "precision_at_1",
         "recall_at_2",
         "replication",
     }
-    assert verdicts["precision_at_1"] == verdicts["jaccard"] == verdicts["neuron_precision_at_1"] == "ahead"
+    assert verdicts["described"] == verdicts["jaccard"] == verdicts["neuron_precision_at_1"] == "ahead"
     # method.md: the untrained model's first descriptors are often confirmed, but few of its neurons are described
     assert untrained["neuron_precision_at_1"] > 5 * row("chance")["neuron_precision_at_1"]
     assert untrained["described"] < neurons["described"] / 2
@@ -203,7 +203,7 @@ def test_what_is_said_of_the_papers_rule_holds() -> None:
     described = table[table["measure"] == "neuron.described"].set_index(["neurons", "x"])["value"]
     assert 0.08 < described["target", "0.1"] < 0.14
     assert described["target", "0.3"] == 0
-    assert described["random_exemplars", "0.05"] == pytest.approx(1 / 15, abs=0.01)
+    assert described["random_exemplars", "0.05"] == pytest.approx(0.07, abs=0.01)
 
 
 @needs_a_run
