@@ -152,10 +152,11 @@ def test_swapped_is_the_mean_over_the_layers_other_units() -> None:
     by_length = bin_by_length(np.array([len(text) for text in world.sentences]))
     layer = Layer(world.probe[:, :10].T.astype(np.float32))
     every = scores.score_auroc(subtract_length(fitted, by_length), layer)
+    close = 5e-3  # fits that tie are told apart by rounding, which depends on the processor
     for unit in range(10):
         others = [every[other, unit] for other in range(10) if other != unit]
-        assert table["auroc_swapped"][unit] == pytest.approx(np.mean(others))
-        assert table["auroc"][unit] == pytest.approx(every[unit, unit])
+        assert table["auroc_swapped"][unit] == pytest.approx(np.mean(others), abs=close)
+        assert table["auroc"][unit] == pytest.approx(every[unit, unit], abs=close)
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6))
