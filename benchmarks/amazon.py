@@ -3,7 +3,7 @@
 Run in the project's folder: python -m benchmarks.amazon [LIMIT]. Writes benchmarks/results/amazon.json. The default
 pipeline runs in a copy of the project on REVIEWS, the first LIMIT or all of them, with all stages on; nothing is
 measured if they are missing. With every core busy, all 70,000 take hours on two. The copy lies in .amazon/ until the
-run is complete: an interrupted one goes on, and seconds are those of all its parts.
+run is complete: an interrupted one goes on, and seconds are those of all its parts, but for stages that were killed.
 """
 
 import json
