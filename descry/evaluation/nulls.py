@@ -147,9 +147,9 @@ def measure_beside_chance(
     """Assign descriptors, and measure the findings and those under each null.
 
     controls: by name, a function that reads the control's activations; its neurons are resampled, of every layer as
-    many as the target has. labels: int8
-    [sentences, descriptors]; reviews: of every sentence; measuring: makes the `Scorer` for given activations.
-    Returns the findings, their measures, and null -> the same measures as `repeat` returns them.
+    many as the target has. labels: int8 [sentences, descriptors]; reviews: of every sentence; measuring: makes the
+    `Scorer` for given activations. Returns the findings, their measures, and null -> the same measures as `repeat`
+    returns them.
     """
 
     def assign_all(to: Pair[Activations]) -> tuple[Pair[np.ndarray], Pair[Findings]]:
