@@ -7,36 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from descry.vocabulary.candidates import TOKEN
+from descry.vocabulary.candidates import locate_terms
 from descry.vocabulary.descriptors import Descriptor
 
 
 class Members:
-    """The members of descriptors, each a sequence of words.
+    """The members of descriptors.
 
     descriptor: int64 [members], the descriptor that each stands for.
     """
 
     def __init__(self, descriptors: Sequence[Descriptor]) -> None:
-        listed = [(column, member) for column, found in enumerate(descriptors) for member in found.members]
-        self.descriptor = np.array([column for column, _ in listed], dtype=np.int64)
-        self._places: dict[tuple[str, ...], list[int]] = {}
-        for place, (_, member) in enumerate(listed):
-            self._places.setdefault(tuple(TOKEN.findall(member.lower())), []).append(place)
-        self._lengths = sorted({len(words) for words in self._places} - {0})
+        self._terms = [member for found in descriptors for member in found.members]
+        self.descriptor = np.repeat(np.arange(len(descriptors)), [len(found.members) for found in descriptors])
 
     def locate(self, texts: Sequence[str]) -> csr_matrix:
-        """Locate the members that stand in each text as whole words, in any case: float32 [texts, members], 0 or 1."""
-        rows: list[int] = []
-        columns: list[int] = []
-        for row, text in enumerate(texts):
-            words = TOKEN.findall(text.lower())
-            runs = {tuple(words[i : i + n]) for n in self._lengths for i in range(len(words) - n + 1)}
-            present = [place for run in runs & self._places.keys() for place in self._places[run]]
-            rows += [row] * len(present)
-            columns += present
-        shape = len(texts), len(self.descriptor)
-        return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+        """`locate_terms`: bool [texts, members]."""
+        return locate_terms(texts, self._terms)
 
     def weigh(self, located: csr_matrix, labels: np.ndarray) -> np.ndarray:
         """Weigh each member by the share of its descriptor's sentences in which it stands: float32 [members], 0 for a

@@ -80,7 +80,7 @@ def read_contents(path: Path) -> Any:
             with safe_open(path, framework="np") as file:
                 header = json.loads((file.metadata() or {}).get("descry", "{}"))
                 sparse = header.get("sparse", {})
-                names = {name.partition(".")[0] if name.partition(".")[0] in sparse else name for name in file.keys()}  # noqa: SIM118
+                names = [*sparse, *(name for name in file.keys() if name.partition(".")[0] not in sparse)]  # noqa: SIM118
                 return {"meta": header.get("meta")} | {name: read_tensor(file, header, name) for name in names}
         if path.suffix == ".png":
             from matplotlib.image import imread

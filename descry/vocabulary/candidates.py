@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 RETRIEVAL = "retrieval"
 """Name of the generator that needs no language model."""
@@ -77,3 +78,20 @@ def unite(proposals: Sequence[Proposals]) -> Proposals:
 def count_unspaced(texts: Iterable[str]) -> int:
     """How many texts are for the most part in a script that puts no blanks between words."""
     return sum(2 * len(_UNSPACED.findall(text)) > sum(map(str.isalpha, text)) for text in texts)
+
+
+def locate_terms(texts: Sequence[str], terms: Sequence[str]) -> csr_matrix:
+    """Locate the terms that stand in each text as whole words in a row, in any case: bool [texts, terms]."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, term in enumerate(terms):
+        places.setdefault(tuple(TOKEN.findall(term.lower())), []).append(place)
+    lengths = {len(words) for words in places} - {0}
+    rows: list[int] = []
+    columns: list[int] = []
+    for row, text in enumerate(texts):
+        words = TOKEN.findall(text.lower())
+        runs = {tuple(words[start : start + n]) for n in lengths for start in range(len(words) - n + 1)}
+        present = [place for run in runs & places.keys() for place in places[run]]
+        rows += [row] * len(present)
+        columns += present
+    return csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(texts), len(terms)))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from descry.corpus.sampling import sample_sentences
 from descry.embedding.vectors import Encoder, scale_to_unit, subtract_review_means
 from descry.errors import InputError
-from descry.vocabulary.candidates import RETRIEVAL, TOKEN, Proposals, build_candidate_table
+from descry.vocabulary.candidates import RETRIEVAL, TOKEN, Proposals, build_candidate_table, locate_terms
 from descry.vocabulary.proper_names import find_proper_names
 
 CHUNK = 2048
@@ -92,19 +92,6 @@ def select_terms(
 
 def _list_frequent(counts: Counter[str], least: int) -> list[str]:
     return sorted((term for term in counts if counts[term] >= least), key=lambda term: (-counts[term], term))
-
-
-def locate_terms(texts: Sequence[str], terms: Sequence[str]) -> csr_matrix:
-    """Locate the terms that stand in each text, ignoring case: bool [texts, terms]."""
-    column = {term: number for number, term in enumerate(terms)}
-    rows: list[int] = []
-    columns: list[int] = []
-    for row, text in enumerate(texts):
-        tokens = _split_words(text)
-        present = {*tokens, *(f"{first} {second}" for first, second in pairwise(tokens))} & column.keys()
-        rows += [row] * len(present)
-        columns += [column[term] for term in present]
-    return csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(texts), len(terms)))
 
 
 def find_nearest(

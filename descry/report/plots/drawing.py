@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from descry.report.measures import CONTROL_TEXTS
+
 WIDTH = 8.0
 DPI = 150
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#a0568a", "#6b6b6b"
@@ -31,13 +33,13 @@ STYLE: dict[Any, Any] = {
 }
 
 CONTROL_STYLES: dict[str, dict[str, Any]] = {
-    "random_directions": {"color": PURPLE, "marker": "o", "linestyle": "-.", "label": "random directions"},
-    "untrained_target": {"color": GREY, "marker": "D", "linestyle": ":", "label": "untrained model"},
-    "target_neurons": {"color": GREEN, "marker": "s", "linestyle": "--", "label": "neurons"},
+    "random_directions": {"color": PURPLE, "marker": "o", "linestyle": "-."},
+    "untrained_target": {"color": GREY, "marker": "D", "linestyle": ":"},
+    "target_neurons": {"color": GREEN, "marker": "s", "linestyle": "--"},
 }
 """Controls are hollow."""
-for _look in CONTROL_STYLES.values():
-    _look |= {"markerfacecolor": "white", "markersize": 6}
+for _name, _look in CONTROL_STYLES.items():
+    _look |= {"markerfacecolor": "white", "markersize": 6, "label": CONTROL_TEXTS[_name][0]}
 NULL_STYLES: dict[str, dict[str, Any]] = {
     "most_common": {"color": RED, "marker": "^", "linestyle": "--", "label": "null: most common"},
     "random_exemplars": {"color": RED, "marker": "v", "linestyle": ":", "label": "null: random exemplars"},

@@ -16,9 +16,7 @@ NULLS = ("most_common", "random_exemplars")
 AT_K = {
     "oracle": "gold aspects as labels",
     "": "the neurons' descriptors",
-    "random_directions": "random directions",
-    "untrained_target": "untrained model",
-    "target_neurons": "neurons",
+    **{name: title for name, (title, _) in CONTROL_TEXTS.items()},
     "most_common": "null: most common",
     "random_exemplars": "null: random exemplars",
 }
