@@ -597,6 +597,7 @@ def test_the_first_screen_leads_to_the_full_cards(opened: Watched, plain: tuple[
         assert shown == full
         opened.see("overview")
     page.click("text=All measures")
+    page.wait_for_selector("#measures:not([hidden])")  # the page turns to it once the click is over
     assert page.locator("main section:not([hidden]) h1").first.inner_text() == "Measures"
 
 
